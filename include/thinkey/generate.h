@@ -1,0 +1,44 @@
+// The generation loop: prefill, then sample and decode until an end token, a limit or the caller says stop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "thinkey/sampler.h"
+#include "thinkey/session.h"
+
+namespace thinkey {
+
+struct GenerateOptions {
+  std::int64_t max_tokens = -1;  // -1: until the end token or the context is full
+  SamplerOptions sampler;
+  Session::Progress progress;                       // during prefill
+  std::function<bool(std::string_view text)> sink;  // complete UTF-8 text as it comes; false stops
+};
+
+enum class StopReason : std::uint8_t { EndToken, Length, ContextFull, Caller };
+
+struct Generation {
+  std::vector<std::int32_t> tokens;  // generated, the end token excluded
+  std::string text;
+  StopReason reason = StopReason::EndToken;
+  bool ended = false;  // the model's end-of-turn token is in the cache
+  std::int64_t prompt_tokens = 0;
+  double prefill_seconds = 0.0;
+  double decode_seconds = 0.0;  // sampling included
+};
+
+[[nodiscard]] std::string_view stop_reason_name(
+    StopReason reason) noexcept;  // "eos", "length", "context", "stopped"
+
+// Feeds `prompt` to the session and generates. Afterwards the session holds the prompt, every token of
+// `tokens`, and the end token if `ended`: a chat goes on from there. Throws as Session::prefill does,
+// and Error(Usage) for invalid options.
+[[nodiscard]] Generation generate(Session& session, std::span<const std::int32_t> prompt,
+                                  const GenerateOptions& options);
+
+}  // namespace thinkey

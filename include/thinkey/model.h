@@ -1,0 +1,92 @@
+// A loaded model: weights, hyperparameters and tokenizer. Shared by any number of sessions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "thinkey/cache_report.h"
+#include "thinkey/cache_spec.h"
+#include "thinkey/chat.h"
+
+namespace thinkey {
+
+enum class PrefillPrecision : std::uint8_t {
+  Auto,  // bf16 products where the CPU has them, f32 otherwise
+  F32,
+};
+
+struct ModelOptions {
+  int threads = 0;  // 0: all cores available to the process. Process-wide.
+  PrefillPrecision precision = PrefillPrecision::Auto;
+};
+
+struct ModelInfo {
+  std::string architecture, name, container;
+  std::int64_t vocabulary = 0, layers = 0, width = 0, query_heads = 0, kv_heads = 0, head_dim = 0,
+               ffn_width = 0;
+  std::int64_t context_length = 0, sliding_window = 0;
+  float rope_theta = 0.0F;
+  std::string rope_scaling;
+  bool tied_output = false;
+  std::int64_t parameters = 0;
+  std::size_t file_bytes = 0;
+  bool has_tokenizer = false;
+  std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display
+  std::vector<std::pair<std::string, std::size_t>> bytes_by_tensor_type;  // "Q4_K" -> bytes
+};
+
+// Bytes needed beside the weights, by purpose, for a prompt of `prompt` tokens and `generate` more.
+struct MemoryEstimate {
+  std::size_t hidden_states = 0;  // [T, d] f32
+  std::size_t layer_kv = 0;       // one layer's whole K and V during prefill
+  std::size_t scratch = 0;        // a chunk's activations and widened weights
+  std::size_t cache = 0;          // compressed caches of all layers
+  [[nodiscard]] std::size_t total() const noexcept { return hidden_states + layer_kv + scratch + cache; }
+};
+
+class Model {
+ public:
+  // A .gguf file or a Hugging Face directory. Throws Error.
+  [[nodiscard]] static std::shared_ptr<const Model> load(const std::filesystem::path& path,
+                                                         const ModelOptions& options = {});
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  [[nodiscard]] const ModelInfo& info() const noexcept;
+
+  // Token ids of UTF-8 text; `special`: BOS/EOS as the file says; `parse_special`: control tokens in
+  // the text are recognised. Error(Data) for invalid UTF-8 or a model without tokenizer.
+  [[nodiscard]] std::vector<std::int32_t> tokenize(std::string_view text, bool special = true,
+                                                   bool parse_special = false) const;
+  [[nodiscard]] std::string detokenize(std::span<const std::int32_t> ids, bool special = false) const;
+  [[nodiscard]] bool ends_generation(std::int32_t id) const noexcept;
+  [[nodiscard]] std::int32_t bos() const noexcept;  // -1: none
+
+  // messages[first..] as text that continues what a session already holds, ending with the header
+  // that lets the assistant speak. `format`: a name ("chatml", "llama-3", ...) or empty to recognise it.
+  [[nodiscard]] std::string render_chat(std::span<const ChatMessage> messages, std::size_t first = 0,
+                                        bool answer_ended = true, const std::string& format = {}) const;
+
+  [[nodiscard]] MemoryEstimate estimate(const CacheSpec& spec, std::int64_t prompt,
+                                        std::int64_t generate) const;
+  // What a session's cache costs after `tokens` prompt tokens, without running anything.
+  [[nodiscard]] CacheReport estimate_cache(const CacheSpec& spec, std::int64_t tokens) const;
+
+  struct Impl;
+  [[nodiscard]] const Impl& impl() const noexcept { return *impl_; }
+
+ private:
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace thinkey

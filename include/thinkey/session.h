@@ -1,0 +1,63 @@
+// One conversation with a model: its compressed cache, and the logits of its last token.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "thinkey/cache_report.h"
+#include "thinkey/cache_spec.h"
+#include "thinkey/model.h"
+
+namespace thinkey {
+
+struct SessionOptions {
+  CacheSpec cache;
+  std::int64_t context = 0;  // most tokens the session may see; 0: the model's context length
+  // Most bytes a prefill may take beside the weights; 0: what the machine has available at that moment.
+  std::size_t memory_limit = 0;
+};
+
+class Session {
+ public:
+  // Error(Usage) for an invalid cache spec or context.
+  explicit Session(std::shared_ptr<const Model> model, const SessionOptions& options = {});
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  // work done so far and in all, in the same arbitrary unit; called from the calling thread.
+  using Progress = std::function<void(double done, double total)>;
+  // A row of logits [V] for prompt position `index` of this call, in order of index.
+  using LogitsSink = std::function<void(std::int64_t index, std::span<const float> logits)>;
+
+  // Runs tokens through the model layer by layer. The first prefill compresses each layer's keys and
+  // values right after that layer; later ones (further chat turns) attend to the compressed cache and
+  // are appended to it. Afterwards logits() are those of the last token; with a sink, every position's
+  // logits are delivered. Throws Error(Data) when the context or the memory does not suffice, before
+  // any work is done, and Error(Usage) for an empty span or an id outside the vocabulary. An exception
+  // from a callback passes through: after it a first prefill has left the session empty, a later one
+  // has left it unusable (Error(Usage) from then on).
+  void prefill(std::span<const std::int32_t> tokens, const Progress& progress = {},
+               const LogitsSink& sink = {});
+
+  // Appends one token and computes the next logits. Throws as prefill() does; an empty session may
+  // start with it.
+  void decode(std::int32_t token);
+
+  [[nodiscard]] std::span<const float> logits() const noexcept;  // [V], of the latest token
+  [[nodiscard]] std::int64_t tokens_seen() const noexcept;
+  [[nodiscard]] std::int64_t context() const noexcept;
+  [[nodiscard]] CacheReport cache_report() const;
+  [[nodiscard]] std::size_t cache_bytes_allocated() const noexcept;  // the allocator's count
+  [[nodiscard]] const Model& model() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace thinkey

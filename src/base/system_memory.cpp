@@ -1,0 +1,45 @@
+#include "base/system_memory.h"
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+#include <string>
+
+namespace thinkey {
+namespace {
+
+// The first number after `key` in a "Key:   123 kB" file, in bytes.
+std::optional<std::size_t> kilobytes_field(const char* path, const std::string& key) {
+  std::ifstream in(path);
+  std::string line;
+  while (std::getline(in, line)) {
+    if (!line.starts_with(key)) continue;
+    try {
+      return static_cast<std::size_t>(std::stoull(line.substr(key.size()))) * 1024;
+    } catch (const std::exception&) {
+      return std::nullopt;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::size_t> number_in(const char* path) {
+  std::ifstream in(path);
+  std::size_t value = 0;
+  if (in >> value) return value;
+  return std::nullopt;  // missing, or "max"
+}
+
+}  // namespace
+
+std::size_t available_memory() {
+  std::size_t available = kilobytes_field("/proc/meminfo", "MemAvailable:").value_or(0);
+  const auto limit = number_in("/sys/fs/cgroup/memory.max");
+  const auto used = number_in("/sys/fs/cgroup/memory.current");
+  if (limit && used) available = std::min(available, *limit > *used ? *limit - *used : 0);
+  return available;
+}
+
+std::size_t peak_resident_memory() { return kilobytes_field("/proc/self/status", "VmHWM:").value_or(0); }
+
+}  // namespace thinkey

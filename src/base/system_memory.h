@@ -1,0 +1,15 @@
+// What the machine can still give us.
+#pragma once
+
+#include <cstddef>
+
+namespace thinkey {
+
+// Bytes this process may still allocate without swapping: MemAvailable, reduced to what the
+// container's limit leaves. 0 when the system does not say.
+[[nodiscard]] std::size_t available_memory();
+
+// Highest resident set of this process so far, bytes; 0 when unknown.
+[[nodiscard]] std::size_t peak_resident_memory();
+
+}  // namespace thinkey

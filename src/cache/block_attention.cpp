@@ -1,0 +1,35 @@
+#include "cache/block_attention.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "ops/highway_targets.h"
+
+// clang-format off: foreach_target comes first
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cache/block_attention-inl.h"
+#include "hwy/foreach_target.h"
+#include "cache/block_attention-inl.h"
+// clang-format on
+
+namespace thinkey {
+namespace {
+
+HWY_EXPORT(attend_blocks_kernel);
+
+}  // namespace
+
+void PartialAttention::reset(std::size_t new_rows, std::size_t value_channels) {
+  rows = new_rows;
+  stride = (value_channels + 31) / 32 * 32;  // whole vectors of any target, in pairs
+  std::fill_n(maximum, rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(sum, rows, 0.0F);
+  weighted.assign(rows * stride, 0.0F);
+}
+
+void attend_blocks(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
+                   const float* q, const std::int32_t* oldest, PartialAttention& state) {
+  HWY_DYNAMIC_DISPATCH(attend_blocks_kernel)(layout, blocks, count, q, oldest, state);
+}
+
+}  // namespace thinkey

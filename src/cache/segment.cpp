@@ -1,0 +1,42 @@
+#include "cache/segment.h"
+
+#include <algorithm>
+
+#include "ops/convert.h"
+
+namespace thinkey {
+
+void Segment::reserve(std::size_t blocks) {
+  if (blocks == 0) return;
+  slabs_.emplace_back(blocks * layout_.bytes, counter_);
+  allocated_ += slabs_.back().bytes();
+  for (std::size_t i = 0; i < blocks; ++i) index_.push_back(slabs_.back().data() + i * layout_.bytes);
+}
+
+std::byte* Segment::push_block() {
+  if (used_ == index_.size()) reserve(1);
+  std::byte* block = index_[used_++];
+  layout_.clear(block);
+  return block;
+}
+
+void Segment::push_token(std::int32_t position, const float* key, const float* value) {
+  std::size_t slot = used_ == 0 ? kBlockTokens : layout_.count(index_[used_ - 1]);
+  if (slot == kBlockTokens) {
+    (void)push_block();
+    slot = 0;
+  }
+  std::byte* block = index_[used_ - 1];
+  for (std::size_t c = 0; c < layout_.key_channels; ++c) layout_.keys(block, c)[slot] = f16_from_f32(key[c]);
+  f32_to_f16(value, layout_.value_channels, layout_.values(block, slot));
+  layout_.positions(block)[slot] = position;
+  ++tokens_;
+}
+
+void Segment::pop_front() {
+  tokens_ -= layout_.count(index_[0]);
+  std::rotate(index_.begin(), index_.begin() + 1, index_.begin() + static_cast<std::ptrdiff_t>(used_));
+  --used_;
+}
+
+}  // namespace thinkey

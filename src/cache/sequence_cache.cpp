@@ -1,0 +1,107 @@
+#include "cache/sequence_cache.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cache/layer_cache.h"
+
+namespace thinkey {
+
+SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter)
+    : shape_(shape), spec_(spec) {
+  spec_.validate();
+  layers_.reserve(shape.layers);
+  for (std::size_t i = 0; i < shape.layers; ++i) layers_.emplace_back(shape_, spec_, counter);
+}
+
+SequenceCache::~SequenceCache() = default;
+SequenceCache::SequenceCache(SequenceCache&&) noexcept = default;
+SequenceCache& SequenceCache::operator=(SequenceCache&&) noexcept = default;
+
+void SequenceCache::compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace) {
+  layers_[layer].compress_prompt(prompt, trace);
+}
+
+void SequenceCache::append(std::size_t layer, std::size_t n, const float* k, const float* v,
+                           std::size_t stride) {
+  layers_[layer].append(n, k, v, stride);
+}
+
+void SequenceCache::attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
+                           float* out, float* lse) const {
+  layers_[layer].attend(n, first_position, q, out, lse);
+}
+
+std::int64_t SequenceCache::next_position(std::size_t layer) const noexcept {
+  return layers_[layer].next_position();
+}
+
+std::vector<std::int32_t> SequenceCache::kept_channels(std::size_t layer, std::size_t kv_head) const {
+  const auto channels = layers_[layer].heads()[kv_head].channels.span();
+  return {channels.begin(), channels.end()};
+}
+
+namespace {
+
+std::size_t full_f16_bytes(const CacheShape& shape, std::int64_t tokens) {
+  return 2 * sizeof(f16_bits) * shape.layers * shape.kv_heads * shape.head_dim *
+         static_cast<std::size_t>(tokens);
+}
+
+}  // namespace
+
+CacheReport SequenceCache::report() const {
+  CacheReport report;
+  report.spec = spec_.to_string();
+  report.tokens_seen = layers_.empty() ? 0 : layers_[0].next_position();
+  report.head_dim = static_cast<std::int64_t>(shape_.head_dim);
+  for (const LayerCache& layer : layers_) {
+    report.layers.push_back(layer.report());
+    report.bytes += report.layers.back().bytes;
+  }
+  report.full_bytes = full_f16_bytes(shape_, report.tokens_seen);
+  return report;
+}
+
+CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens) {
+  const std::size_t dim = shape.head_dim;
+  const auto kept = static_cast<std::size_t>(spec.eviction.budget_for(tokens));
+  const bool pruned = spec.channels.active();
+  const auto recent_limit = pruned ? static_cast<std::size_t>(spec.channels.recent) : 0;
+  const std::size_t recent = std::min(kept, recent_limit);
+  const auto channels =
+      pruned ? static_cast<std::size_t>(spec.channels.kept_keys(static_cast<std::int64_t>(dim))) : dim;
+
+  LayerCacheReport layer;
+  layer.tokens_kept = static_cast<double>(kept);
+  layer.channels_kept = static_cast<double>(channels);
+  layer.bytes = shape.kv_heads * (channels * sizeof(std::uint16_t) +
+                                  Segment::blocks_for(kept - recent) * BlockLayout(channels, dim).bytes +
+                                  Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
+  CacheReport report;
+  report.spec = spec.to_string();
+  report.tokens_seen = tokens;
+  report.head_dim = static_cast<std::int64_t>(dim);
+  report.layers.assign(shape.layers, layer);
+  report.bytes = layer.bytes * shape.layers;
+  report.full_bytes = full_f16_bytes(shape, tokens);
+  return report;
+}
+
+void merge_attention(std::size_t rows, std::size_t head_dim, float* out_a, float* lse_a, const float* out_b,
+                     const float* lse_b) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    const float peak = std::max(lse_a[r], lse_b[r]);
+    if (peak == -std::numeric_limits<float>::infinity()) continue;
+    const float a = std::exp(lse_a[r] - peak);
+    const float b = std::exp(lse_b[r] - peak);
+    const float inverse = 1.0F / (a + b);
+    float* to = out_a + r * head_dim;
+    const float* from = out_b + r * head_dim;
+    for (std::size_t i = 0; i < head_dim; ++i) to[i] = (a * to[i] + b * from[i]) * inverse;
+    lse_a[r] = peak + std::log(a + b);
+  }
+}
+
+}  // namespace thinkey

@@ -1,0 +1,91 @@
+// The KV cache of one sequence: per layer and KV head, a thin segment of tokens that survived
+// eviction with the key channels that survived pruning, and a recent segment of whole tokens.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "thinkey/cache_report.h"
+#include "thinkey/cache_spec.h"
+
+namespace thinkey {
+
+struct CacheShape {
+  std::size_t layers = 0;
+  std::size_t query_heads = 0;     // H
+  std::size_t kv_heads = 0;        // Hkv
+  std::size_t head_dim = 0;        // D
+  std::size_t sliding_window = 0;  // a query sees this many latest positions, itself included; 0 = all
+};
+
+// One layer's whole prompt, after RoPE, right after its prefill.
+struct PromptView {
+  std::size_t tokens = 0;  // T
+
+  const float* q = nullptr;                           // the last `queries` queries
+  std::size_t queries = 0;                            // at least min(T, spec.observation_window())
+  std::size_t q_token_stride = 0, q_head_stride = 0;  // elements; the D values of a head are contiguous
+
+  const float* k = nullptr;  // [Hkv, capacity, D]
+  const float* v = nullptr;  // [Hkv, capacity, D]
+  std::size_t capacity = 0;  // tokens between two heads; >= T
+};
+
+// What compression decided in one layer, for those who ask (the `compress` command, tests).
+struct CompressionTrace {
+  std::vector<std::vector<std::int32_t>> kept_tokens;  // [Hkv][B] positions, ascending
+  std::vector<std::vector<float>>
+      channel_scores;  // [Hkv][D] ThinK's key scores; empty when nothing is pruned
+};
+
+class LayerCache;
+
+class SequenceCache {
+ public:
+  // All element storage is counted in `counter`, if there is one.
+  SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter = nullptr);
+  ~SequenceCache();
+  SequenceCache(SequenceCache&&) noexcept;
+  SequenceCache& operator=(SequenceCache&&) noexcept;
+
+  [[nodiscard]] const CacheShape& shape() const noexcept { return shape_; }
+  [[nodiscard]] const CacheSpec& spec() const noexcept { return spec_; }
+
+  // Evicts, prunes and stores layer `layer` of a prompt at positions 0 .. T-1. The layer must be empty.
+  void compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace = nullptr);
+
+  // Appends tokens at the next positions of a layer, whole, to the recent segment; what leaves the
+  // recent segment is pruned with the stored channel lists. k and v: [n, Hkv, D] with `stride`
+  // elements between tokens, after RoPE.
+  void append(std::size_t layer, std::size_t n, const float* k, const float* v, std::size_t stride);
+
+  // out[i, h] = softmax(q[i, h] . keys / sqrt(D)) values over everything the layer holds (and the
+  // sliding window lets query i see); query i stands at position first_position + i. q, out: [n, H, D].
+  // lse, if not null: [n, H], log-sum-exp of the scaled logits (-inf and out = 0 where nothing is seen).
+  void attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, float* out,
+              float* lse = nullptr) const;
+
+  // Positions seen by a layer: where the next token goes.
+  [[nodiscard]] std::int64_t next_position(std::size_t layer) const noexcept;
+
+  [[nodiscard]] CacheReport report() const;
+  // Kept key channels of a KV head's thin segment, ascending.
+  [[nodiscard]] std::vector<std::int32_t> kept_channels(std::size_t layer, std::size_t kv_head) const;
+
+ private:
+  CacheShape shape_;
+  CacheSpec spec_;
+  std::vector<LayerCache> layers_;
+};
+
+// The report of a cache that has just compressed a prompt of `tokens` tokens, by arithmetic alone.
+[[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens);
+
+// Joins attention over two disjoint sets of keys: out_a [rows, D] and lse_a become those of the union.
+void merge_attention(std::size_t rows, std::size_t head_dim, float* out_a, float* lse_a, const float* out_b,
+                     const float* lse_b);
+
+}  // namespace thinkey

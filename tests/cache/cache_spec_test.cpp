@@ -1,0 +1,114 @@
+#include "thinkey/cache_spec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+
+#include "thinkey/error.h"
+
+namespace thinkey {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+std::string error_of(const std::string& text) {
+  try {
+    (void)CacheSpec::parse(text);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::Usage);
+    EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos);
+    return e.what();
+  }
+  return "accepted";
+}
+
+TEST(CacheSpec, FullIsTheDefault) {
+  EXPECT_EQ(CacheSpec::parse("full"), CacheSpec{});
+  EXPECT_EQ(CacheSpec{}.to_string(), "full");
+  EXPECT_EQ(CacheSpec{}.observation_window(), 0);
+}
+
+TEST(CacheSpec, ReadsEveryForm) {
+  const CacheSpec short_form = CacheSpec::parse("snapkv:2048");
+  EXPECT_EQ(short_form.eviction.policy, Eviction::SnapKV);
+  EXPECT_EQ(short_form.eviction.budget, 2048);
+  EXPECT_EQ(short_form.eviction.window, 32);
+  EXPECT_FALSE(short_form.channels.active());
+
+  const CacheSpec long_form = CacheSpec::parse("snapkv:budget=2048,window=16,kernel=7,pool=max+think:0.4");
+  EXPECT_EQ(long_form.eviction.window, 16);
+  EXPECT_EQ(long_form.eviction.kernel, 7);
+  EXPECT_EQ(long_form.eviction.pooling, Pooling::Max);
+  EXPECT_DOUBLE_EQ(long_form.channels.keys, 0.4);
+  EXPECT_EQ(long_form.observation_window(), 32);
+
+  EXPECT_DOUBLE_EQ(CacheSpec::parse("snapkv:25%").eviction.percent, 25.0);
+  EXPECT_DOUBLE_EQ(CacheSpec::parse("think:0.5").channels.keys, 0.5);
+  EXPECT_EQ(CacheSpec::parse("full+think:keys=0.5,recent=64").channels.recent, 64);
+}
+
+TEST(CacheSpec, PrintsWhatItReads) {
+  for (const char* text : {"full", "snapkv:2048", "snapkv:25%", "snapkv:12.5%,window=8,kernel=7,pool=max",
+                           "think:0.5", "snapkv:100,window=16+think:0.4,recent=0,window=8"}) {
+    EXPECT_EQ(CacheSpec::parse(text).to_string(), text);
+  }
+  EXPECT_EQ(CacheSpec::parse("full+think:keys=0.5").to_string(), "think:0.5");
+}
+
+TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
+  EXPECT_THAT(error_of("snapkv:2048+thinq:0.4"),
+              AllOf(HasSubstr("'thinq'"), HasSubstr("full, snapkv, think")));
+  EXPECT_THAT(error_of("snapkv:2048,windw=3"),
+              AllOf(HasSubstr("'windw'"), HasSubstr("budget, window, kernel, pool")));
+  EXPECT_THAT(error_of("snapkv:2048,pool=mean"), AllOf(HasSubstr("'mean'"), HasSubstr("avg or max")));
+  EXPECT_THAT(error_of("snapkv:many"), HasSubstr("'many'"));
+  EXPECT_THAT(error_of("snapkv"), HasSubstr("needs its budget"));
+  EXPECT_THAT(error_of("think"), HasSubstr("needs its keys"));
+  EXPECT_THAT(error_of("think:0.4+snapkv:100"), HasSubstr("snapkv comes before think"));
+  EXPECT_THAT(error_of("full+snapkv:100"), HasSubstr("exclude each other"));
+  EXPECT_THAT(error_of("full:3"), HasSubstr("takes no options"));
+  EXPECT_THAT(error_of(""), HasSubstr("unknown stage ''"));
+  EXPECT_THAT(error_of("snapkv:100,"), HasSubstr("no option ''"));
+  EXPECT_THAT(error_of("snapkv:budget="), HasSubstr("has no value"));
+}
+
+TEST(CacheSpec, RefusesValuesOutOfRange) {
+  for (const char* text :
+       {"think:1.0", "think:-0.1", "think:nan", "think:0.4,recent=-1", "snapkv:0", "snapkv:-5", "snapkv:16",
+        "snapkv:100,window=0", "snapkv:100,kernel=4", "snapkv:100,kernel=0", "snapkv:0%", "snapkv:101%",
+        "snapkv:99999999999999999999", "snapkv:1e3", "think:0.4,window=0"}) {
+    EXPECT_NE(error_of(text), "accepted") << text;
+  }
+}
+
+TEST(CacheSpec, SurvivesGarbage) {
+  std::mt19937 random(1);
+  const std::string alphabet = "snapkv:think+full,=%0123456789.- \xff";
+  for (int i = 0; i < 20000; ++i) {
+    std::string text;
+    for (std::size_t n = random() % 24; n > 0; --n) text += alphabet[random() % alphabet.size()];
+    try {
+      const CacheSpec spec = CacheSpec::parse(text);
+      EXPECT_EQ(CacheSpec::parse(spec.to_string()), spec) << text;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::Usage);
+    }
+  }
+}
+
+TEST(CacheSpec, BudgetsAndChannels) {
+  EXPECT_EQ(CacheSpec::parse("full").eviction.budget_for(77), 77);
+  EXPECT_EQ(CacheSpec::parse("snapkv:100").eviction.budget_for(77), 77);
+  EXPECT_EQ(CacheSpec::parse("snapkv:100").eviction.budget_for(777), 100);
+  EXPECT_EQ(CacheSpec::parse("snapkv:25%").eviction.budget_for(1001), 251);
+  EXPECT_EQ(CacheSpec::parse("snapkv:1%").eviction.budget_for(1000), 32);  // never below the window
+  EXPECT_EQ(CacheSpec::parse("think:0.4").channels.kept_keys(64), 39);     // 64 - floor(25.6)
+  EXPECT_EQ(CacheSpec::parse("think:0.6").channels.kept_keys(128), 52);
+  EXPECT_EQ(CacheSpec::parse("think:0.999").channels.kept_keys(64), 1);
+}
+
+}  // namespace
+}  // namespace thinkey

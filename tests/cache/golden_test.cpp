@@ -1,0 +1,108 @@
+// Equality with the authors' public code: the files under fixtures/golden were made by running it
+// (ThinK commit d200577; the `gqa` files use the same functions with scores averaged over a group).
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstddef>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cache/sequence_cache.h"
+#include "formats/safetensors.h"
+
+namespace thinkey {
+namespace {
+
+class Golden : public ::testing::TestWithParam<const char*> {};
+
+// The kept set of a row equals `expected` except where scores tie to within 1e-6 relative.
+void expect_same_set(const std::set<std::int64_t>& kept, const std::set<std::int64_t>& expected,
+                     const std::vector<float>& scores) {
+  if (kept == expected) return;
+  ASSERT_EQ(kept.size(), expected.size());
+  double lowest_kept = 1e30;
+  for (const auto i : kept) lowest_kept = std::min(lowest_kept, static_cast<double>(scores[i]));
+  for (const auto i : expected) {
+    if (!kept.contains(i)) {
+      EXPECT_LE(std::abs(scores[i] - lowest_kept), 1e-6 * lowest_kept) << "index " << i;
+    }
+  }
+}
+
+TEST_P(Golden, KeptTokensChannelsAndOutput) {
+  const SafetensorsFile file(std::string(THINKEY_FIXTURES) + "/golden/" + GetParam() + ".safetensors");
+  const auto& meta = file.metadata();
+  const auto& q_shape = file.at("q").shape;
+  const auto& k_shape = file.at("k").shape;
+  const auto heads = static_cast<std::size_t>(q_shape[0]);
+  const auto tokens = static_cast<std::size_t>(q_shape[1]);
+  const auto dim = static_cast<std::size_t>(q_shape[2]);
+  const auto kv_heads = static_cast<std::size_t>(k_shape[0]);
+  const std::vector<float> q = to_floats(file.at("q"));
+  const std::vector<float> k = to_floats(file.at("k"));
+  const std::vector<float> v = to_floats(file.at("v"));
+
+  CacheSpec spec;
+  spec.eviction.policy = Eviction::SnapKV;
+  spec.eviction.budget = std::stoll(meta.at("capacity"));
+  spec.eviction.window = std::stoll(meta.at("window"));
+  spec.eviction.kernel = std::stoll(meta.at("kernel"));
+  spec.eviction.pooling = meta.at("pooling") == "maxpool" ? Pooling::Max : Pooling::Average;
+  spec.channels.keys = std::stod(meta.at("ratio"));
+  spec.channels.recent = std::stoll(meta.at("recent"));
+
+  SequenceCache cache({1, heads, kv_heads, dim, 0}, spec);
+  PromptView prompt;
+  prompt.tokens = prompt.queries = prompt.capacity = tokens;
+  prompt.q = q.data();
+  prompt.q_token_stride = dim;
+  prompt.q_head_stride = tokens * dim;
+  prompt.k = k.data();
+  prompt.v = v.data();
+  CompressionTrace trace;
+  cache.compress_prompt(0, prompt, &trace);
+
+  const std::vector<std::int64_t> kept_tokens = to_integers(file.at("kept_tokens"));
+  const std::vector<std::int64_t> kept_channels = to_integers(file.at("kept_channels"));
+  const std::size_t budget = kept_tokens.size() / kv_heads;
+  for (std::size_t h = 0; h < kv_heads; ++h) {
+    const auto* begin = kept_tokens.data() + h * budget;
+    EXPECT_EQ(std::vector<std::int64_t>(trace.kept_tokens[h].begin(), trace.kept_tokens[h].end()),
+              std::vector<std::int64_t>(begin, begin + budget))
+        << "head " << h;
+    std::set<std::int64_t> expected;
+    for (std::size_t c = 0; c < dim; ++c) {
+      if (kept_channels[h * dim + c] != 0) expected.insert(static_cast<std::int64_t>(c));
+    }
+    const std::vector<std::int32_t> channels = cache.kept_channels(0, h);
+    expect_same_set({channels.begin(), channels.end()}, expected, trace.channel_scores[h]);
+  }
+  if (const auto* scores = file.find("channel_scores")) {
+    const std::vector<float> expected = to_floats(*scores);
+    for (std::size_t h = 0; h < kv_heads; ++h) {
+      for (std::size_t c = 0; c < dim; ++c) {
+        EXPECT_NEAR(trace.channel_scores[h][c], expected[h * dim + c],
+                    1e-5 * std::abs(expected[h * dim + c]));
+      }
+    }
+  }
+
+  const std::vector<float> decode_q = to_floats(file.at("decode_q"));
+  const std::vector<float> decode_out = to_floats(file.at("decode_out"));
+  std::vector<float> out(heads * dim);
+  cache.attend(0, 1, static_cast<std::int64_t>(tokens), decode_q.data(), out.data());
+  double scale = 0.0;
+  for (const float x : decode_out) scale = std::max(scale, std::abs(static_cast<double>(x)));
+  // Ours is stored in f16, theirs in f32.
+  for (std::size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], decode_out[i], 2e-3 * scale) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Authors, Golden,
+                         ::testing::Values("think_mha_snapkv", "think_mha_snapkv_maxpool", "think_gqa_snapkv",
+                                           "think_gqa_wide"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace thinkey
