@@ -1,6 +1,6 @@
-// What is done to the KV cache, as a value: token eviction, then channel pruning, then storage.
-// Written as stages: "full", "snapkv:2048", "think:0.5",
-// "snapkv:budget=25%,window=32,kernel=7,pool=max+think:0.4".
+// What is done to the KV cache, as a value: token eviction, then channel pruning, then quantization.
+// Written as stages: "full", "snapkv:2048", "think:0.5", "kivi:4",
+// "snapkv:budget=25%,window=32,kernel=7,pool=max+think:keys=0.4,values=0.3+kivi:2".
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,11 @@ namespace thinkey {
 
 // Which prompt tokens a KV head keeps.
 enum class Eviction : std::uint8_t {
-  None,    // all of them
-  SnapKV,  // those the last prompt queries attend to (2404.14469)
+  None,       // all of them
+  SnapKV,     // those the last prompt queries attend to (2404.14469)
+  H2O,        // those all prompt queries attend to, accumulated (2306.14048)
+  PyramidKV,  // SnapKV with more budget in the lower layers (2406.02069)
+  Streaming,  // the first and the last (2309.17453)
 };
 
 enum class Pooling : std::uint8_t { Average, Max };
@@ -23,29 +26,50 @@ struct EvictionSpec {
   std::int64_t budget = 0;
   double percent = 0.0;
   std::int64_t window = 32;  // S, the observation window: last prompt queries, always kept
-  std::int64_t kernel = 5;   // pooling width along tokens, odd
+  std::int64_t kernel = 5;   // pooling width along tokens, odd (SnapKV, PyramidKV)
   Pooling pooling = Pooling::Average;
+  bool observe_window = false;  // H2O: sum over the window's queries only, as ThinK's public code does
+  double beta = 20.0;           // PyramidKV: the last layer's share of its mean budget is 1 / beta
+  std::int64_t sinks = 4;       // Streaming: first tokens kept
+  std::int64_t every = 0;       // evict again after so many generated tokens and at chat turns; 0: never
   bool operator==(const EvictionSpec&) const = default;
 
-  // B for a prompt of `tokens` tokens; at least `window`, at most `tokens`.
+  [[nodiscard]] bool active() const noexcept { return policy != Eviction::None; }
+  // B for a prompt of `tokens` tokens; at least `window` (Streaming: sinks + 1), at most `tokens`.
   [[nodiscard]] std::int64_t budget_for(std::int64_t tokens) const noexcept;
 };
 
 // ThinK (2407.21018): the share of channels removed from all but the most recent tokens.
 struct ChannelSpec {
   double keys = 0.0;         // pruning ratio lambda in [0, 1): D' = D - floor(lambda * D)
-  std::int64_t recent = 32;  // latest tokens whose keys stay whole
+  double values = 0.0;       // likewise for values
+  std::int64_t recent = 32;  // latest tokens that stay whole
   std::int64_t window = 32;  // S, queries that score the channels
+  bool bias = false;         // what pruning drops is replaced by its mean over the thin tokens
+  bool adaptive = false;     // the same number of channels, spread over heads and layers by marginal loss
+  bool rotate = false;       // keep the best D' directions instead of the best D' channels
   bool operator==(const ChannelSpec&) const = default;
 
-  [[nodiscard]] bool active() const noexcept { return keys > 0.0; }
+  [[nodiscard]] bool active() const noexcept { return keys > 0.0 || values > 0.0; }
   // D' for a head of `head_dim` channels.
   [[nodiscard]] std::int64_t kept_keys(std::int64_t head_dim) const noexcept;
+  [[nodiscard]] std::int64_t kept_values(std::int64_t head_dim) const noexcept;
+};
+
+// KIVI (2402.02750): keys per channel in groups of 32 tokens, values per token in groups of channels.
+struct QuantizationSpec {
+  std::int64_t bits = 16;       // 16 (off), 8, 4 or 2
+  std::int64_t group = 32;      // value channels that share a scale: 32, 64 or 128
+  std::int64_t residual = 128;  // latest tokens that stay in 16 bits
+  bool operator==(const QuantizationSpec&) const = default;
+
+  [[nodiscard]] bool active() const noexcept { return bits != 16; }
 };
 
 struct CacheSpec {
   EvictionSpec eviction;
   ChannelSpec channels;
+  QuantizationSpec quantization;
   bool operator==(const CacheSpec&) const = default;
 
   // Throws Error(Usage) naming the offending word and the choices.
@@ -59,6 +83,11 @@ struct CacheSpec {
 
   // The last prompt queries a layer must keep for scoring; 0 when nothing is scored.
   [[nodiscard]] std::int64_t observation_window() const noexcept;
+
+  // Whether there is a thin segment that differs from whole 16-bit tokens.
+  [[nodiscard]] bool compresses() const noexcept { return channels.active() || quantization.active(); }
+  // Latest tokens that stay whole: ThinK's `recent`, KIVI's residual, whichever is more.
+  [[nodiscard]] std::int64_t recent_tokens() const noexcept;
 };
 
 }  // namespace thinkey

@@ -6,14 +6,45 @@
 #include "base/aligned_buffer.h"
 
 namespace thinkey {
+namespace {
 
-BlockLayout::BlockLayout(std::size_t key_channels_, std::size_t value_channels_) noexcept
+constexpr std::size_t round_up(std::size_t n, std::size_t multiple) noexcept {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+BlockLayout::BlockLayout(std::size_t key_channels_, std::size_t value_channels_, ElementFormat format_,
+                         std::size_t value_group_) noexcept
     : key_channels(key_channels_),
       value_channels(value_channels_),
-      values_offset(key_channels_ * kBlockTokens * sizeof(f16_bits)),
-      positions_offset(values_offset + kBlockTokens * value_channels_ * sizeof(f16_bits)),
-      bytes(positions_offset + kBlockTokens * sizeof(std::int32_t)) {
-  static_assert(kBlockTokens * sizeof(f16_bits) % kAlignment == 0);  // so every part starts on a cache line
+      format(format_),
+      value_group(value_group_) {
+  const std::size_t bits = element_bits(format);
+  key_row = kBlockTokens * bits / 8;
+  if (quantized()) {
+    value_row = value_channels / kUnit * (kUnit * bits / 8) + (value_channels % kUnit * bits + 7) / 8;
+    keys = key_scales + 2 * key_channels * sizeof(f16_bits);
+    value_scales = round_up(keys + key_channels * key_row, sizeof(f16_bits));
+    values = value_scales + 2 * value_groups() * kBlockTokens * sizeof(f16_bits);
+  } else {
+    value_row = value_channels * sizeof(f16_bits);
+    values = value_scales = keys + key_channels * key_row;
+  }
+  // Kernels may read up to 64 bytes past the last value row: the positions lie there.
+  positions_offset = round_up(values + kBlockTokens * value_row, sizeof(std::int32_t));
+  bytes = round_up(positions_offset + kBlockTokens * sizeof(std::int32_t), kAlignment);
+}
+
+std::size_t BlockLayout::value_slot(std::size_t c) const noexcept {
+  if (format == ElementFormat::F16 || format == ElementFormat::Q8) return c;
+  const std::size_t unit = c / kUnit;
+  const std::size_t in_unit = std::min(kUnit, value_channels - unit * kUnit);
+  const std::size_t bits = element_bits(format);
+  const std::size_t width = (in_unit * bits + 7) / 8;  // channels of a plane, as packed
+  const std::size_t full = kUnit * bits / 8;           // slots of a plane, as unpacked
+  const std::size_t i = c % kUnit;
+  return unit * kUnit + i / width * full + i % width;
 }
 
 std::size_t BlockLayout::count(const std::byte* block) const noexcept {

@@ -1,58 +1,88 @@
 // The unit of cache storage: up to 32 tokens of one KV head, keys and values side by side.
 //
-//   keys       [key_channels][32] f16       one 64-byte row per kept channel
-//   values     [32][value_channels] f16     one row per token
-//   positions  [32] i32                     -1 where the block has no token
+// 16-bit blocks:
+//   keys          [key_channels][32] f16      one 64-byte row per kept channel
+//   values        [32][value_channels] f16    one row per token
+//   positions     [32] i32                    -1 where the block has no token
+// Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
+// over groups of channels; x = code * scale + minimum):
+//   key scales    [key_channels] f16, then minima likewise
+//   key codes     [key_channels][32 * bits / 8]
+//   value scales  [groups][32] f16, then minima likewise
+//   value codes   [32][row]                   whole units of 32 channels, then the rest
+//   positions     [32] i32
 //
 // A pruned channel is a row that is not there. Decode attention reads a block front to back, so
 // keys and values of the same tokens share one stream of memory. Unused token slots hold zeros.
+//
+// Codes lie in planes, so that one load and one shift give a vector of neighbours: of a unit of 32
+// elements, byte i holds elements i (8 bits); i, i + 16 (4 bits); i, i + 8, i + 16, i + 24 (2 bits).
+// A last unit of n < 32 value channels has planes of ceil(n * bits / 8) channels.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "base/half.h"
 
 namespace thinkey {
 
 inline constexpr std::size_t kBlockTokens = 32;
+inline constexpr std::size_t kUnit = 32;  // elements whose codes are packed together
+
+enum class ElementFormat : std::uint8_t { F16, Q8, Q4, Q2 };
+
+[[nodiscard]] constexpr std::size_t element_bits(ElementFormat format) noexcept {
+  constexpr std::size_t bits[] = {16, 8, 4, 2};
+  return bits[static_cast<std::size_t>(format)];
+}
 
 struct BlockLayout {
   std::size_t key_channels = 0;    // D'
   std::size_t value_channels = 0;  // D'v
-  std::size_t values_offset = 0;   // bytes from the block's start
-  std::size_t positions_offset = 0;
-  std::size_t bytes = 0;  // a multiple of 64
+  ElementFormat format = ElementFormat::F16;
+  std::size_t value_group = kUnit;  // channels that share a scale, a multiple of kUnit
+
+  // Bytes from the block's start; a minimum's array follows its scales' at the same length.
+  std::size_t key_scales = 0, keys = 0, value_scales = 0, values = 0, positions_offset = 0;
+  std::size_t key_row = 0, value_row = 0;  // bytes of one key channel, of one token's values
+  std::size_t bytes = 0;                   // of the block, a multiple of 64
 
   BlockLayout() = default;
-  BlockLayout(std::size_t key_channels_, std::size_t value_channels_) noexcept;
+  BlockLayout(std::size_t key_channels, std::size_t value_channels, ElementFormat format = ElementFormat::F16,
+              std::size_t value_group = kUnit) noexcept;
 
-  // Row of key channel c: 32 tokens.
-  [[nodiscard]] f16_bits* keys(std::byte* block, std::size_t c) const noexcept {
-    return reinterpret_cast<f16_bits*>(block) + c * kBlockTokens;
+  [[nodiscard]] bool quantized() const noexcept { return format != ElementFormat::F16; }
+  [[nodiscard]] std::size_t value_units() const noexcept { return (value_channels + kUnit - 1) / kUnit; }
+  [[nodiscard]] std::size_t value_groups() const noexcept {
+    return (value_channels + value_group - 1) / value_group;
   }
-  [[nodiscard]] const f16_bits* keys(const std::byte* block, std::size_t c) const noexcept {
-    return reinterpret_cast<const f16_bits*>(block) + c * kBlockTokens;
-  }
-  // Row of token t: value_channels values. Kernels may read up to 64 bytes past the last row: the
-  // positions lie there.
-  [[nodiscard]] f16_bits* values(std::byte* block, std::size_t t) const noexcept {
-    return reinterpret_cast<f16_bits*>(block + values_offset) + t * value_channels;
-  }
-  [[nodiscard]] const f16_bits* values(const std::byte* block, std::size_t t) const noexcept {
-    return reinterpret_cast<const f16_bits*>(block + values_offset) + t * value_channels;
+
+  // Where value channel c of a row stands among the 32 slots per unit that unpacking yields.
+  [[nodiscard]] std::size_t value_slot(std::size_t c) const noexcept;
+
+  template <typename T, typename Byte>
+  [[nodiscard]] static auto* at(Byte* block, std::size_t offset) noexcept {
+    if constexpr (std::is_const_v<Byte>) {
+      return reinterpret_cast<const T*>(block + offset);
+    } else {
+      return reinterpret_cast<T*>(block + offset);
+    }
   }
   [[nodiscard]] std::int32_t* positions(std::byte* block) const noexcept {
-    return reinterpret_cast<std::int32_t*>(block + positions_offset);
+    return at<std::int32_t>(block, positions_offset);
   }
   [[nodiscard]] const std::int32_t* positions(const std::byte* block) const noexcept {
-    return reinterpret_cast<const std::int32_t*>(block + positions_offset);
+    return at<std::int32_t>(block, positions_offset);
   }
   // Tokens in the block, 0 .. 32.
   [[nodiscard]] std::size_t count(const std::byte* block) const noexcept;
 
   // Zeros and no tokens.
   void clear(std::byte* block) const noexcept;
+
+  bool operator==(const BlockLayout&) const = default;
 };
 
 }  // namespace thinkey

@@ -2,6 +2,8 @@
 //
 // Scores: one query element is broadcast over a row of 32 tokens, so there are no horizontal adds
 // and each widened row serves all query rows. Values: one weight is broadcast over a token's row.
+// Of quantized rows only the codes are multiplied: a key row's scale goes into the query element, a
+// token's value scale into its weight, and the minima become one sum each.
 
 #if defined(THINKEY_BLOCK_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_BLOCK_ATTENTION_INL_H_
@@ -15,6 +17,7 @@
 #include <limits>
 
 #include "cache/block_attention.h"
+#include "cache/block_elements-inl.h"
 #include "hwy/highway.h"
 #include "ops/exp-inl.h"
 
@@ -23,30 +26,24 @@ namespace thinkey {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using FloatTag = hn::CappedTag<float, 16>;
-using FloatVector = hn::Vec<FloatTag>;
+inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
 
-HWY_INLINE FloatVector load_f16(FloatTag d, const f16_bits* from) {
-  const hn::Rebind<hwy::float16_t, FloatTag> half;
-  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
-}
-
-// scores[r][0..31] of kRows rows whose packed queries are `pitch` floats apart per channel.
-template <std::size_t kRows>
+// scores[r][0..31] = start[r] + sum_c q[c * pitch + r] * element(c, token).
+template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, const float* HWY_RESTRICT q,
-                           std::size_t pitch, float* HWY_RESTRICT scores) {
+                           std::size_t pitch, const float* start, float* HWY_RESTRICT scores) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   // Two vectors of tokens at a time keep 2 * kRows sums in registers on every target.
   for (std::size_t t = 0; t < kBlockTokens; t += 2 * lanes) {
     FloatVector low[kRows];
     FloatVector high[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
-    const f16_bits* row = layout.keys(block, 0) + t;
+    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Set(d, start[r]);
+    const std::byte* row = block + layout.keys;
     const float* element = q;
-    for (std::size_t c = 0; c < layout.key_channels; ++c, row += kBlockTokens, element += pitch) {
-      const FloatVector k0 = load_f16(d, row);
-      const FloatVector k1 = load_f16(d, row + lanes);
+    for (std::size_t c = 0; c < layout.key_channels; ++c, row += layout.key_row, element += pitch) {
+      const FloatVector k0 = Elements<kFormat>::load(d, row, t);
+      const FloatVector k1 = Elements<kFormat>::load(d, row, t + lanes);
       for (std::size_t r = 0; r < kRows; ++r) {
         const FloatVector broadcast = hn::Set(d, element[r]);
         low[r] = hn::MulAdd(broadcast, k0, low[r]);
@@ -56,6 +53,30 @@ HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, co
     for (std::size_t r = 0; r < kRows; ++r) {
       hn::StoreU(low[r], d, scores + r * kBlockTokens + t);
       hn::StoreU(high[r], d, scores + r * kBlockTokens + t + lanes);
+    }
+  }
+}
+
+// Queries with the block's key scales folded in: folded[c * kRows + r]; start[r] gains the minima's share.
+template <std::size_t kRows>
+HWY_INLINE void fold_key_scales(const BlockLayout& layout, const std::byte* block,
+                                const float* HWY_RESTRICT q, std::size_t pitch, float* HWY_RESTRICT folded,
+                                float* start) {
+  const auto* scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
+  const FloatTag d;
+  const std::size_t lanes = hn::Lanes(d);
+  HWY_ALIGN float scale[kMaxChannels];
+  HWY_ALIGN float minimum[kMaxChannels];
+  // Reading past the last scale meets the minima or the codes, past the last minimum the codes.
+  for (std::size_t c = 0; c < layout.key_channels; c += lanes) {
+    hn::Store(load_f16(d, scales + c), d, scale + c);
+    hn::Store(load_f16(d, scales + layout.key_channels + c), d, minimum + c);
+  }
+  for (std::size_t c = 0; c < layout.key_channels; ++c) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const float element = q[c * pitch + r];
+      folded[c * kRows + r] = element * scale[c];
+      start[r] += element * minimum[c];
     }
   }
 }
@@ -79,53 +100,87 @@ HWY_INLINE float softmax_step(float* HWY_RESTRICT scores, float& maximum, float&
     hn::StoreU(e, d, scores + t);
     total = hn::Add(total, e);
   }
-  const float factor = std::exp(maximum - peak);
+  const float factor = maximum == peak ? 1.0F : std::exp(maximum - peak);
   sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, total));
   maximum = peak;
   return factor;
 }
 
-// out[r] = out[r] * factor[r] + weights[r] . values, kRows rows.
-template <std::size_t kRows>
+// out[r] = out[r] * factor[r] + weights[r] . values, kRows rows, unit by unit of 32 channels.
+template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
                              const float* HWY_RESTRICT weights, std::size_t tokens,
                              const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  // The last pair of vectors may run over into what follows the row; those sums are never read.
-  for (std::size_t c = 0; c < layout.value_channels; c += 2 * lanes) {
-    FloatVector low[kRows];
-    FloatVector high[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const FloatVector f = hn::Set(d, factor[r]);
-      low[r] = hn::Mul(f, hn::LoadU(d, out + r * stride + c));
-      high[r] = hn::Mul(f, hn::LoadU(d, out + r * stride + c + lanes));
-    }
-    const f16_bits* row = layout.values(block, 0) + c;
-    for (std::size_t t = 0; t < tokens; ++t, row += layout.value_channels) {
-      const FloatVector v0 = load_f16(d, row);
-      const FloatVector v1 = load_f16(d, row + lanes);
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const FloatVector w = hn::Set(d, weights[r * kBlockTokens + t]);
-        low[r] = hn::MulAdd(w, v0, low[r]);
-        high[r] = hn::MulAdd(w, v1, high[r]);
+  constexpr std::size_t unit_bytes = kUnit * element_bits(kFormat) / 8;
+  HWY_ALIGN float scaled[kRows * kBlockTokens];
+  float offset[kRows] = {};
+  for (std::size_t unit = 0; unit < layout.value_units(); ++unit) {
+    const float* use = weights;
+    if constexpr (kFormat != ElementFormat::F16) {
+      use = scaled;
+      if (unit * kUnit % layout.value_group == 0) {
+        const std::size_t group = unit * kUnit / layout.value_group;
+        const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales) + group * kBlockTokens;
+        const auto* minima = scales + layout.value_groups() * kBlockTokens;
+        for (std::size_t r = 0; r < kRows; ++r) {
+          FloatVector sum = hn::Zero(d);
+          for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
+            const FloatVector w = hn::LoadU(d, weights + r * kBlockTokens + t);
+            hn::StoreU(hn::Mul(w, load_f16(d, scales + t)), d, scaled + r * kBlockTokens + t);
+            sum = hn::MulAdd(w, load_f16(d, minima + t), sum);
+          }
+          offset[r] = hn::GetLane(hn::SumOfLanes(d, sum));
+        }
       }
     }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      hn::StoreU(low[r], d, out + r * stride + c);
-      hn::StoreU(high[r], d, out + r * stride + c + lanes);
+    // A last, shorter unit is read over its end, into what follows the row; those sums are never used.
+    const std::byte* first = block + layout.values + unit * unit_bytes;
+    for (std::size_t i = 0; i < kUnit; i += 2 * lanes) {
+      float* at = out + unit * kUnit + i;
+      FloatVector low[kRows];
+      FloatVector high[kRows];
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const FloatVector f = hn::Set(d, factor[r]);
+        const FloatVector o = hn::Set(d, offset[r]);
+        low[r] = hn::MulAdd(f, hn::LoadU(d, at + r * stride), o);
+        high[r] = hn::MulAdd(f, hn::LoadU(d, at + r * stride + lanes), o);
+      }
+      const std::byte* row = first;
+      for (std::size_t t = 0; t < tokens; ++t, row += layout.value_row) {
+        const FloatVector v0 = Elements<kFormat>::load(d, row, i);
+        const FloatVector v1 = Elements<kFormat>::load(d, row, i + lanes);
+        for (std::size_t r = 0; r < kRows; ++r) {
+          const FloatVector w = hn::Set(d, use[r * kBlockTokens + t]);
+          low[r] = hn::MulAdd(w, v0, low[r]);
+          high[r] = hn::MulAdd(w, v1, high[r]);
+        }
+      }
+      for (std::size_t r = 0; r < kRows; ++r) {
+        hn::StoreU(low[r], d, at + r * stride);
+        hn::StoreU(high[r], d, at + r * stride + lanes);
+      }
     }
   }
 }
 
 // One block for rows [first, first + kRows) of the state.
-template <std::size_t kRows>
+template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
-                             const float* q, const std::int32_t* oldest, std::size_t first,
+                             const float* q, const float* bias, const std::int32_t* oldest, std::size_t first,
                              PartialAttention& state) {
   HWY_ALIGN float scores[kRows * kBlockTokens];
+  float start[kRows] = {};
   float factor[kRows];
-  score_rows<kRows>(layout, block, q + first, state.rows, scores);
+  if (bias != nullptr) std::copy_n(bias + first, kRows, start);
+  if constexpr (kFormat == ElementFormat::F16) {
+    score_rows<kFormat, kRows>(layout, block, q + first, state.rows, start, scores);
+  } else {
+    float folded[kMaxChannels * kRows];
+    fold_key_scales<kRows>(layout, block, q + first, state.rows, folded, start);
+    score_rows<kFormat, kRows>(layout, block, folded, kRows, start, scores);
+  }
   for (std::size_t r = 0; r < kRows; ++r) {
     float* row = scores + r * kBlockTokens;
     std::fill(row + tokens, row + kBlockTokens, -std::numeric_limits<float>::infinity());
@@ -137,12 +192,13 @@ HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, 
     }
     factor[r] = softmax_step(row, state.maximum[first + r], state.sum[first + r]);
   }
-  weigh_values<kRows>(layout, block, scores, tokens, factor, state.stride,
-                      state.weighted.data() + first * state.stride);
+  weigh_values<kFormat, kRows>(layout, block, scores, tokens, factor, state.stride,
+                               state.weighted.data() + first * state.stride);
 }
 
-void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
-                          const float* q, const std::int32_t* oldest, PartialAttention& state) {
+template <ElementFormat kFormat>
+void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count, const float* q,
+                const float* bias, const std::int32_t* oldest, PartialAttention& state) {
   const std::int32_t horizon = oldest == nullptr ? 0 : *std::min_element(oldest, oldest + state.rows);
   for (std::size_t i = 0; i < count; ++i) {
     const std::byte* block = blocks[i];
@@ -150,20 +206,40 @@ void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blo
     if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
     // Four rows share each widened key row; the block stays in the first-level cache for the next four.
     std::size_t r = 0;
-    for (; r + 4 <= state.rows; r += 4) attend_block<4>(layout, block, tokens, q, oldest, r, state);
+    for (; r + 4 <= state.rows; r += 4)
+      attend_block<kFormat, 4>(layout, block, tokens, q, bias, oldest, r, state);
     switch (state.rows - r) {
       case 3:
-        attend_block<3>(layout, block, tokens, q, oldest, r, state);
+        attend_block<kFormat, 3>(layout, block, tokens, q, bias, oldest, r, state);
         break;
       case 2:
-        attend_block<2>(layout, block, tokens, q, oldest, r, state);
+        attend_block<kFormat, 2>(layout, block, tokens, q, bias, oldest, r, state);
         break;
       case 1:
-        attend_block<1>(layout, block, tokens, q, oldest, r, state);
+        attend_block<kFormat, 1>(layout, block, tokens, q, bias, oldest, r, state);
         break;
       default:
         break;
     }
+  }
+}
+
+void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
+                          const float* q, const float* bias, const std::int32_t* oldest,
+                          PartialAttention& state) {
+  switch (layout.format) {
+    case ElementFormat::F16:
+      attend_all<ElementFormat::F16>(layout, blocks, count, q, bias, oldest, state);
+      break;
+    case ElementFormat::Q8:
+      attend_all<ElementFormat::Q8>(layout, blocks, count, q, bias, oldest, state);
+      break;
+    case ElementFormat::Q4:
+      attend_all<ElementFormat::Q4>(layout, blocks, count, q, bias, oldest, state);
+      break;
+    case ElementFormat::Q2:
+      attend_all<ElementFormat::Q2>(layout, blocks, count, q, bias, oldest, state);
+      break;
   }
 }
 

@@ -5,7 +5,8 @@
 
 #include "ops/highway_targets.h"
 
-// clang-format off: foreach_target comes first
+// foreach_target has to come first.
+// clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cache/block_attention-inl.h"
 #include "hwy/foreach_target.h"
@@ -19,17 +20,17 @@ HWY_EXPORT(attend_blocks_kernel);
 
 }  // namespace
 
-void PartialAttention::reset(std::size_t new_rows, std::size_t value_channels) {
+void PartialAttention::reset(std::size_t new_rows, std::size_t value_units) {
   rows = new_rows;
-  stride = (value_channels + 31) / 32 * 32;  // whole vectors of any target, in pairs
+  stride = value_units * kUnit;
   std::fill_n(maximum, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(sum, rows, 0.0F);
   weighted.assign(rows * stride, 0.0F);
 }
 
 void attend_blocks(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
-                   const float* q, const std::int32_t* oldest, PartialAttention& state) {
-  HWY_DYNAMIC_DISPATCH(attend_blocks_kernel)(layout, blocks, count, q, oldest, state);
+                   const float* q, const float* bias, const std::int32_t* oldest, PartialAttention& state) {
+  HWY_DYNAMIC_DISPATCH(attend_blocks_kernel)(layout, blocks, count, q, bias, oldest, state);
 }
 
 }  // namespace thinkey

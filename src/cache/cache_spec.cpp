@@ -41,10 +41,12 @@ double ratio(std::string_view spec, std::string_view option, std::string_view va
   fail_usage("cache spec '{}': {} takes a ratio such as 0.4, not '{}'", spec, option, value);
 }
 
-// One option of a stage: `snapkv:budget=2048` or, for the stage's main option, `snapkv:2048`.
+// One option of a stage: `snapkv:budget=2048` or, for the stage's main option, `snapkv:2048`. A flag
+// has no value: `think:0.4,bias`.
 struct Option {
   std::string_view name;
   void (*set)(CacheSpec& spec, std::string_view text, std::string_view value);
+  bool flag = false;
 };
 
 // A stage of the pipeline; stages must be written in ascending `order`, each order once.
@@ -53,49 +55,97 @@ struct Stage {
   int order;
   void (*begin)(CacheSpec& spec);
   std::string_view example;
-  std::vector<Option> options;  // the first one may be given without its name
-  bool needs_option = false;
+  std::vector<Option> options;  // the first one may be given without its name, and must be given if
+  bool needs_option;            // this is set (or one of the others that can stand for it)
 };
+
+using Text = std::string_view;
+
+const Option kBudget{"budget", [](CacheSpec& s, Text text, Text value) {
+                       s.eviction.budget = 0;
+                       s.eviction.percent = 0.0;
+                       if (!value.ends_with('%')) {
+                         s.eviction.budget = integer(text, "budget", value);
+                         return;
+                       }
+                       s.eviction.percent = ratio(text, "budget", value.substr(0, value.size() - 1));
+                       if (!(s.eviction.percent > 0.0))
+                         fail_usage("cache spec '{}': budget {} keeps nothing", text, value);
+                     }};
+const Option kWindow{"window",
+                     [](CacheSpec& s, Text text, Text v) { s.eviction.window = integer(text, "window", v); }};
+const Option kEvery{"every",
+                    [](CacheSpec& s, Text text, Text v) { s.eviction.every = integer(text, "every", v); }};
+const Option kKernel{"kernel",
+                     [](CacheSpec& s, Text text, Text v) { s.eviction.kernel = integer(text, "kernel", v); }};
+const Option kPool{"pool", [](CacheSpec& s, Text text, Text v) {
+                     if (v != "avg" && v != "max")
+                       fail_usage("cache spec '{}': pool is avg or max, not '{}'", text, v);
+                     s.eviction.pooling = v == "max" ? Pooling::Max : Pooling::Average;
+                   }};
 
 const std::vector<Stage>& stages() {
   static const std::vector<Stage> table{
-      {"full", 0, [](CacheSpec& s) { s.eviction = {}; }, "full", {}},
+      {"full", 0, [](CacheSpec& s) { s.eviction = {}; }, "full", {}, false},
       {"snapkv",
        0,
        [](CacheSpec& s) { s.eviction.policy = Eviction::SnapKV; },
        "snapkv:2048 or snapkv:25%",
-       {{"budget",
-         [](CacheSpec& s, std::string_view text, std::string_view value) {
-           if (value.ends_with('%')) {
-             s.eviction.budget = 0;
-             s.eviction.percent = ratio(text, "budget", value.substr(0, value.size() - 1));
-             if (!(s.eviction.percent > 0.0))
-               fail_usage("cache spec '{}': budget {} keeps nothing", text, value);
-           } else {
-             s.eviction.percent = 0.0;
-             s.eviction.budget = integer(text, "budget", value);
-           }
+       {kBudget, kWindow, kKernel, kPool, kEvery},
+       true},
+      {"h2o",
+       0,
+       [](CacheSpec& s) { s.eviction.policy = Eviction::H2O; },
+       "h2o:2048 or h2o:25%",
+       {kBudget,
+        kWindow,
+        {"observe",
+         [](CacheSpec& s, Text text, Text v) {
+           if (v != "all" && v != "window")
+             fail_usage("cache spec '{}': observe is all or window, not '{}'", text, v);
+           s.eviction.observe_window = v == "window";
          }},
-        {"window",
-         [](CacheSpec& s, auto text, auto value) { s.eviction.window = integer(text, "window", value); }},
-        {"kernel",
-         [](CacheSpec& s, auto text, auto value) { s.eviction.kernel = integer(text, "kernel", value); }},
-        {"pool",
-         [](CacheSpec& s, std::string_view text, std::string_view value) {
-           if (value != "avg" && value != "max")
-             fail_usage("cache spec '{}': pool is avg or max, not '{}'", text, value);
-           s.eviction.pooling = value == "max" ? Pooling::Max : Pooling::Average;
-         }}},
+        kEvery},
+       true},
+      {"pyramidkv",
+       0,
+       [](CacheSpec& s) { s.eviction.policy = Eviction::PyramidKV; },
+       "pyramidkv:2048 or pyramidkv:25%",
+       {kBudget,
+        kWindow,
+        kKernel,
+        kPool,
+        {"beta", [](CacheSpec& s, Text text, Text v) { s.eviction.beta = ratio(text, "beta", v); }},
+        kEvery},
+       true},
+      {"streaming",
+       0,
+       [](CacheSpec& s) { s.eviction.policy = Eviction::Streaming; },
+       "streaming:2048 or streaming:25%",
+       {kBudget,
+        {"sinks", [](CacheSpec& s, Text text, Text v) { s.eviction.sinks = integer(text, "sinks", v); }},
+        kEvery},
        true},
       {"think",
        1,
        [](CacheSpec&) {},
-       "think:0.4",
-       {{"keys", [](CacheSpec& s, auto text, auto value) { s.channels.keys = ratio(text, "keys", value); }},
-        {"recent",
-         [](CacheSpec& s, auto text, auto value) { s.channels.recent = integer(text, "recent", value); }},
-        {"window",
-         [](CacheSpec& s, auto text, auto value) { s.channels.window = integer(text, "window", value); }}},
+       "think:0.4 or think:keys=0.4,values=0.3",
+       {{"keys", [](CacheSpec& s, Text text, Text v) { s.channels.keys = ratio(text, "keys", v); }},
+        {"values", [](CacheSpec& s, Text text, Text v) { s.channels.values = ratio(text, "values", v); }},
+        {"recent", [](CacheSpec& s, Text text, Text v) { s.channels.recent = integer(text, "recent", v); }},
+        {"window", [](CacheSpec& s, Text text, Text v) { s.channels.window = integer(text, "window", v); }},
+        {"bias", [](CacheSpec& s, Text, Text) { s.channels.bias = true; }, true},
+        {"adaptive", [](CacheSpec& s, Text, Text) { s.channels.adaptive = true; }, true},
+        {"rotate", [](CacheSpec& s, Text, Text) { s.channels.rotate = true; }, true}},
+       true},
+      {"kivi",
+       2,
+       [](CacheSpec&) {},
+       "kivi:4",
+       {{"bits", [](CacheSpec& s, Text text, Text v) { s.quantization.bits = integer(text, "bits", v); }},
+        {"group", [](CacheSpec& s, Text text, Text v) { s.quantization.group = integer(text, "group", v); }},
+        {"residual",
+         [](CacheSpec& s, Text text, Text v) { s.quantization.residual = integer(text, "residual", v); }}},
        true},
   };
   return table;
@@ -108,26 +158,38 @@ std::string names(const Items& items) {
   return list;
 }
 
-void parse_stage(CacheSpec& spec, const Stage& stage, std::string_view text, std::string_view arguments) {
+void parse_stage(CacheSpec& spec, const Stage& stage, Text text, Text arguments) {
   stage.begin(spec);
   bool main_given = false;
-  const std::vector<std::string_view> parts = split(arguments, ',');
+  const std::vector<Text> parts = split(arguments, ',');
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::size_t equals = parts[i].find('=');
-    if (stage.options.empty())
+    if (stage.options.empty()) {
       fail_usage("cache spec '{}': {} takes no options, but '{}' follows", text, stage.name, parts[i]);
-    std::string_view name = parts[i].substr(0, equals);
-    std::string_view value = equals == std::string_view::npos ? name : parts[i].substr(equals + 1);
-    if (equals == std::string_view::npos && i == 0) name = stage.options[0].name;
-    const auto option = std::find_if(stage.options.begin(), stage.options.end(),
-                                     [&](const Option& o) { return o.name == name; });
+    }
+    const std::size_t equals = parts[i].find('=');
+    Text name = parts[i].substr(0, equals);
+    Text value = equals == Text::npos ? Text{} : parts[i].substr(equals + 1);
+    const auto find = [&] {
+      return std::find_if(stage.options.begin(), stage.options.end(),
+                          [&](const Option& o) { return o.name == name; });
+    };
+    auto option = find();
+    if (option == stage.options.end() && equals == Text::npos && i == 0) {  // the main option's bare value
+      value = name;
+      name = stage.options[0].name;
+      option = find();
+    }
     if (option == stage.options.end()) {
       fail_usage("cache spec '{}': {} has no option '{}'; choose from {}", text, stage.name, name,
                  names(stage.options));
     }
-    if (value.empty()) fail_usage("cache spec '{}': {} {} has no value", text, stage.name, name);
+    if (option->flag && equals != Text::npos) {
+      fail_usage("cache spec '{}': {} {} takes no value, but '{}' follows", text, stage.name, name, value);
+    }
+    if (!option->flag && value.empty())
+      fail_usage("cache spec '{}': {} {} has no value", text, stage.name, name);
     option->set(spec, text, value);
-    main_given = main_given || option == stage.options.begin();
+    main_given = main_given || option == stage.options.begin() || option->name == "values";
   }
   if (stage.needs_option && !main_given) {
     fail_usage("cache spec '{}': {} needs its {}, as in {}", text, stage.name, stage.options[0].name,
@@ -139,14 +201,19 @@ void parse_stage(CacheSpec& spec, const Stage& stage, std::string_view text, std
 
 std::int64_t EvictionSpec::budget_for(std::int64_t tokens) const noexcept {
   if (policy == Eviction::None) return tokens;
+  const std::int64_t least = policy == Eviction::Streaming ? sinks + 1 : window;
   const std::int64_t wanted =
       percent > 0.0 ? static_cast<std::int64_t>(std::ceil(percent / 100.0 * static_cast<double>(tokens)))
                     : budget;
-  return std::min(tokens, std::max(wanted, window));
+  return std::min(tokens, std::max(wanted, least));
 }
 
 std::int64_t ChannelSpec::kept_keys(std::int64_t head_dim) const noexcept {
   return head_dim - static_cast<std::int64_t>(std::floor(keys * static_cast<double>(head_dim)));
+}
+
+std::int64_t ChannelSpec::kept_values(std::int64_t head_dim) const noexcept {
+  return head_dim - static_cast<std::int64_t>(std::floor(values * static_cast<double>(head_dim)));
 }
 
 CacheSpec CacheSpec::parse(std::string_view text) {
@@ -180,59 +247,125 @@ CacheSpec CacheSpec::parse(std::string_view text) {
   return spec;
 }
 
+namespace {
+
+// Appends `,name=value` where the value is not the default.
+template <typename Value>
+void print_option(std::string& text, Text name, const Value& value, const Value& standard) {
+  if (value != standard) text += fmt::format(",{}={}", name, value);
+}
+
+std::string print(const EvictionSpec& e) {
+  static const EvictionSpec standard;
+  const auto stage = std::find_if(stages().begin(), stages().end(), [&](const Stage& s) {
+    CacheSpec probe;
+    s.begin(probe);
+    return s.order == 0 && probe.eviction.policy == e.policy;
+  });
+  std::string text = fmt::format("{}:", stage->name);
+  text += e.percent > 0.0 ? fmt::format("{}%", e.percent) : fmt::format("{}", e.budget);
+  print_option(text, "window", e.window, standard.window);
+  print_option(text, "kernel", e.kernel, standard.kernel);
+  if (e.pooling == Pooling::Max) text += ",pool=max";
+  if (e.observe_window) text += ",observe=window";
+  print_option(text, "beta", e.beta, standard.beta);
+  print_option(text, "sinks", e.sinks, standard.sinks);
+  print_option(text, "every", e.every, standard.every);
+  return text;
+}
+
+std::string print(const ChannelSpec& c) {
+  static const ChannelSpec standard;
+  std::string text =
+      c.keys > 0.0 ? fmt::format("think:{}", c.keys) : fmt::format("think:values={}", c.values);
+  if (c.keys > 0.0) print_option(text, "values", c.values, standard.values);
+  print_option(text, "recent", c.recent, standard.recent);
+  print_option(text, "window", c.window, standard.window);
+  for (const auto& [on, name] :
+       {std::pair{c.bias, ",bias"}, {c.adaptive, ",adaptive"}, {c.rotate, ",rotate"}}) {
+    if (on) text += name;
+  }
+  return text;
+}
+
+std::string print(const QuantizationSpec& q) {
+  static const QuantizationSpec standard;
+  std::string text = fmt::format("kivi:{}", q.bits);
+  print_option(text, "group", q.group, standard.group);
+  print_option(text, "residual", q.residual, standard.residual);
+  return text;
+}
+
+void within(Text what, std::int64_t value, std::int64_t least, std::int64_t most) {
+  if (value < least || value > most)
+    fail_usage("cache spec: {} is {}, must be {} to {}", what, value, least, most);
+}
+
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 30;  // positions are 32-bit
+
+void validate_eviction(const EvictionSpec& e) {
+  if (!e.active()) return;
+  within("window", e.window, 1, kMostTokens);
+  within("kernel", e.kernel, 1, 1023);
+  if (e.kernel % 2 == 0) fail_usage("cache spec: kernel is {}, must be odd", e.kernel);
+  if (!(e.beta >= 1.0) || e.beta > 1e6) fail_usage("cache spec: beta is {}, must be at least 1", e.beta);
+  within("sinks", e.sinks, 0, kMostTokens);
+  within("every", e.every, 0, kMostTokens);
+  if (e.percent > 0.0) {
+    if (!(e.percent <= 100.0)) fail_usage("cache spec: budget is {}%, at most 100%", e.percent);
+    return;
+  }
+  within("budget", e.budget, 1, kMostTokens);
+  if (e.policy == Eviction::Streaming) {
+    if (e.budget <= e.sinks) {
+      fail_usage("cache spec: budget {} leaves no room beside {} sinks; raise the budget or lower sinks",
+                 e.budget, e.sinks);
+    }
+  } else if (e.budget < e.window) {
+    fail_usage("cache spec: budget {} is below the observation window {}; raise the budget or lower window",
+               e.budget, e.window);
+  }
+}
+
+}  // namespace
+
 std::string CacheSpec::to_string() const {
-  static const EvictionSpec eviction_defaults;
-  static const ChannelSpec channel_defaults;
   std::string text;
-  if (eviction.policy == Eviction::SnapKV) {
-    text = eviction.percent > 0.0 ? fmt::format("snapkv:{}%", eviction.percent)
-                                  : fmt::format("snapkv:{}", eviction.budget);
-    if (eviction.window != eviction_defaults.window) text += fmt::format(",window={}", eviction.window);
-    if (eviction.kernel != eviction_defaults.kernel) text += fmt::format(",kernel={}", eviction.kernel);
-    if (eviction.pooling != eviction_defaults.pooling) text += ",pool=max";
-  }
-  if (channels.active()) {
-    text += fmt::format("{}think:{}", text.empty() ? "" : "+", channels.keys);
-    if (channels.recent != channel_defaults.recent) text += fmt::format(",recent={}", channels.recent);
-    if (channels.window != channel_defaults.window) text += fmt::format(",window={}", channels.window);
-  }
+  const auto add = [&](const std::string& stage) { text += (text.empty() ? "" : "+") + stage; };
+  if (eviction.active()) add(print(eviction));
+  if (channels.active()) add(print(channels));
+  if (quantization.active()) add(print(quantization));
   return text.empty() ? "full" : text;
 }
 
 void CacheSpec::validate() const {
-  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // tokens; positions are 32-bit
-  const auto within = [](std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
-    if (value < least || value > most)
-      fail_usage("cache spec: {} is {}, must be {} to {}", what, value, least, most);
-  };
-  if (eviction.policy != Eviction::None) {
-    within("window", eviction.window, 1, kMost);
-    within("kernel", eviction.kernel, 1, 1023);
-    if (eviction.kernel % 2 == 0) fail_usage("cache spec: kernel is {}, must be odd", eviction.kernel);
-    if (eviction.percent > 0.0) {
-      if (eviction.percent > 100.0) fail_usage("cache spec: budget is {}%, at most 100%", eviction.percent);
-    } else {
-      within("budget", eviction.budget, 1, kMost);
-      if (eviction.budget < eviction.window) {
-        fail_usage(
-            "cache spec: budget {} is below the observation window {}; raise the budget or lower window",
-            eviction.budget, eviction.window);
-      }
+  validate_eviction(eviction);
+  for (const auto& [what, value] : {std::pair{"key", channels.keys}, {"value", channels.values}}) {
+    if (!(value >= 0.0) || value >= 1.0) {
+      fail_usage("cache spec: think prunes {} of the {} channels, must be at least 0 and below 1", value,
+                 what);
     }
   }
-  if (!(channels.keys >= 0.0) || channels.keys >= 1.0) {
-    fail_usage("cache spec: think prunes {} of the key channels, must be at least 0 and below 1",
-               channels.keys);
+  within("recent", channels.recent, 0, kMostTokens);
+  within("think window", channels.window, 1, kMostTokens);
+  if (quantization.bits != 16 && quantization.bits != 8 && quantization.bits != 4 && quantization.bits != 2) {
+    fail_usage("cache spec: kivi has {} bits, choose 8, 4 or 2", quantization.bits);
   }
-  within("recent", channels.recent, 0, kMost);
-  within("think window", channels.window, 1, kMost);
+  if (quantization.group != 32 && quantization.group != 64 && quantization.group != 128) {
+    fail_usage("cache spec: kivi group is {}, choose 32, 64 or 128", quantization.group);
+  }
+  within("kivi residual", quantization.residual, 0, kMostTokens);
 }
 
 std::int64_t CacheSpec::observation_window() const noexcept {
   std::int64_t window = 0;
-  if (eviction.policy != Eviction::None) window = std::max(window, eviction.window);
+  if (eviction.active() && eviction.policy != Eviction::Streaming) window = std::max(window, eviction.window);
   if (channels.active()) window = std::max(window, channels.window);
   return window;
+}
+
+std::int64_t CacheSpec::recent_tokens() const noexcept {
+  return std::max(channels.active() ? channels.recent : 0, quantization.active() ? quantization.residual : 0);
 }
 
 }  // namespace thinkey

@@ -1,30 +1,53 @@
 #include "cache/eviction.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <numeric>
 
 #include "base/parallel.h"
 
 namespace thinkey {
-namespace {
 
-EvictionPolicy policy_of(Eviction eviction) noexcept {
-  switch (eviction) {
-    case Eviction::None:
-      return nullptr;
-    case Eviction::SnapKV:
-      return snapkv;
-  }
-  return nullptr;
+const EvictionPolicy* eviction_policy(Eviction policy) noexcept {
+  static constexpr std::array<EvictionPolicy, 4> table{{
+      {Eviction::SnapKV, "snapkv", snapkv_scores, false},
+      {Eviction::H2O, "h2o", h2o_scores, true},
+      {Eviction::PyramidKV, "pyramidkv", snapkv_scores, false},  // its own budgets, SnapKV's scores
+      {Eviction::Streaming, "streaming", streaming_scores, false},
+  }};
+  const auto* entry =
+      std::find_if(table.begin(), table.end(), [&](const auto& e) { return e.policy == policy; });
+  return entry == table.end() ? nullptr : entry;
 }
 
-}  // namespace
+std::size_t layer_budget(const EvictionSpec& spec, std::size_t tokens, std::size_t layer,
+                         std::size_t layers) {
+  const auto budget = static_cast<std::size_t>(spec.budget_for(static_cast<std::int64_t>(tokens)));
+  if (spec.policy != Eviction::PyramidKV || budget >= tokens || layers < 2) return budget;
+  // PyramidKV (2406.02069, section 4): falls linearly from the first layer to the last at the same total.
+  const auto window = static_cast<std::size_t>(spec.window);
+  const auto mean = static_cast<double>(budget - window);
+  double low = mean / spec.beta;
+  double high = 2.0 * mean - low;
+  if (high > static_cast<double>(tokens - window)) {
+    high = static_cast<double>(tokens - window);
+    low = 2.0 * mean - high;
+  }
+  const double step = (high - low) / static_cast<double>(layers - 1);
+  // Rounded so that the layers' sum is the total.
+  const auto up_to = [&](std::size_t n) {
+    const auto m = static_cast<double>(n);
+    return std::llround(m * high - step * m * (m - 1.0) / 2.0);
+  };
+  return window + static_cast<std::size_t>(up_to(layer + 1) - up_to(layer));
+}
 
 std::vector<std::vector<std::int32_t>> evict(const CacheShape& shape, const EvictionSpec& spec,
-                                             const PromptView& prompt) {
+                                             const PromptView& prompt, std::size_t budget,
+                                             std::span<const float> received) {
   std::vector<std::vector<std::int32_t>> kept(shape.kv_heads);
-  const EvictionPolicy policy = policy_of(spec.policy);
-  const auto budget = static_cast<std::size_t>(spec.budget_for(static_cast<std::int64_t>(prompt.tokens)));
+  const EvictionPolicy* policy = eviction_policy(spec.policy);
   if (policy == nullptr || prompt.tokens <= budget) {
     for (auto& head : kept) {
       head.resize(prompt.tokens);
@@ -32,8 +55,18 @@ std::vector<std::vector<std::int32_t>> evict(const CacheShape& shape, const Evic
     }
     return kept;
   }
-  const EvictionInput input{shape, spec, prompt, budget};
-  parallel_for(shape.kv_heads, [&](std::size_t h) { kept[h] = policy(input, h); });
+  const std::size_t share = received.size() / shape.kv_heads;
+  parallel_for(shape.kv_heads, [&](std::size_t h) {
+    const EvictionInput input{shape, spec, prompt, h, received.subspan(h * share, share)};
+    const std::vector<float> scores = policy->scores(input);
+    kept[h] = keep_best(scores, budget, prompt.tokens - scores.size());
+  });
+  return kept;
+}
+
+std::vector<std::int32_t> keep_best(std::span<const float> scores, std::size_t budget, std::size_t window) {
+  std::vector<std::int32_t> kept = top_indices(scores, budget - std::min(budget, window));
+  for (std::size_t t = 0; t < window; ++t) kept.push_back(static_cast<std::int32_t>(scores.size() + t));
   return kept;
 }
 
@@ -48,6 +81,30 @@ std::vector<std::int32_t> top_indices(std::span<const float> scores, std::size_t
   order.resize(count);
   std::sort(order.begin(), order.end());
   return order;
+}
+
+namespace {
+
+// Stride 1, zero padding counted in the average, as torch's avg_pool1d / max_pool1d do.
+float pooled(std::span<const float> votes, std::size_t t, std::size_t half, Pooling pooling) {
+  const auto from = votes.begin() + static_cast<std::ptrdiff_t>(t >= half ? t - half : 0);
+  const auto to = votes.begin() + static_cast<std::ptrdiff_t>(std::min(votes.size(), t + half + 1));
+  if (pooling == Pooling::Max) return *std::max_element(from, to);
+  return std::accumulate(from, to, 0.0F) / static_cast<float>(2 * half + 1);
+}
+
+}  // namespace
+
+std::vector<float> pooled_votes(std::span<const float> votes, std::size_t group, std::size_t pitch,
+                                std::size_t prefix, std::int64_t kernel, Pooling pooling) {
+  std::vector<float> scores(prefix, 0.0F);
+  const auto half = static_cast<std::size_t>(kernel / 2);
+  for (std::size_t g = 0; g < group; ++g) {
+    const std::span<const float> row = votes.subspan(g * pitch, prefix);
+    for (std::size_t t = 0; t < prefix; ++t) scores[t] += pooled(row, t, half, pooling);
+  }
+  for (float& s : scores) s /= static_cast<float>(group);
+  return scores;
 }
 
 }  // namespace thinkey

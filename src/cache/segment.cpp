@@ -13,22 +13,23 @@ void Segment::reserve(std::size_t blocks) {
   for (std::size_t i = 0; i < blocks; ++i) index_.push_back(slabs_.back().data() + i * layout_.bytes);
 }
 
-std::byte* Segment::push_block() {
+std::byte* Segment::push_block(std::size_t tokens) {
   if (used_ == index_.size()) reserve(1);
-  std::byte* block = index_[used_++];
-  layout_.clear(block);
-  return block;
+  tokens_ += tokens;
+  return index_[used_++];
 }
 
 void Segment::push_token(std::int32_t position, const float* key, const float* value) {
   std::size_t slot = used_ == 0 ? kBlockTokens : layout_.count(index_[used_ - 1]);
   if (slot == kBlockTokens) {
-    (void)push_block();
+    layout_.clear(push_block(0));
     slot = 0;
   }
   std::byte* block = index_[used_ - 1];
-  for (std::size_t c = 0; c < layout_.key_channels; ++c) layout_.keys(block, c)[slot] = f16_from_f32(key[c]);
-  f32_to_f16(value, layout_.value_channels, layout_.values(block, slot));
+  auto* keys = BlockLayout::at<f16_bits>(block, layout_.keys);
+  for (std::size_t c = 0; c < layout_.key_channels; ++c) keys[c * kBlockTokens + slot] = f16_from_f32(key[c]);
+  f32_to_f16(value, layout_.value_channels,
+             BlockLayout::at<f16_bits>(block, layout_.values + slot * layout_.value_row));
   layout_.positions(block)[slot] = position;
   ++tokens_;
 }

@@ -1,4 +1,4 @@
-// A run of blocks of one KV head, all with the same channels, tokens in ascending position.
+// A run of blocks of one KV head, all of one layout, tokens in ascending position.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,6 @@ class Segment {
   [[nodiscard]] std::size_t tokens() const noexcept { return tokens_; }
   [[nodiscard]] std::size_t blocks() const noexcept { return used_; }
   [[nodiscard]] const std::byte* block(std::size_t i) const noexcept { return index_[i]; }
-  [[nodiscard]] std::byte* block(std::size_t i) noexcept { return index_[i]; }
   [[nodiscard]] const std::byte* const* index() const noexcept {
     return index_.data();
   }  // block pointers in order
@@ -31,17 +30,16 @@ class Segment {
   // that a cache never holds more than one block beyond its need.
   void reserve(std::size_t blocks);
 
-  // A cleared block at the end, for the caller to fill; note_tokens() counts what was put there.
-  [[nodiscard]] std::byte* push_block();
-  void note_tokens(std::size_t n) noexcept { tokens_ += n; }
+  // An uninitialised block at the end that the caller overwrites with `tokens` tokens.
+  [[nodiscard]] std::byte* push_block(std::size_t tokens);
 
-  // Appends one token with all of the layout's channels, f32 rows.
+  // Appends one token with all of the layout's channels, f32 rows. For 16-bit layouts.
   void push_token(std::int32_t position, const float* key, const float* value);
 
   // Forgets the first block; its memory serves the next push_block().
   void pop_front();
 
-  // Blocks that `tokens` tokens occupy when pushed one by one.
+  // Blocks that `tokens` tokens occupy when stored one after another.
   [[nodiscard]] static std::size_t blocks_for(std::size_t tokens) noexcept {
     return (tokens + kBlockTokens - 1) / kBlockTokens;
   }

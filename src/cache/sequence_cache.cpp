@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "cache/channel_budget.h"
+#include "cache/eviction.h"
 #include "cache/layer_cache.h"
 
 namespace thinkey {
@@ -12,15 +14,26 @@ SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, All
     : shape_(shape), spec_(spec) {
   spec_.validate();
   layers_.reserve(shape.layers);
-  for (std::size_t i = 0; i < shape.layers; ++i) layers_.emplace_back(shape_, spec_, counter);
+  for (std::size_t i = 0; i < shape.layers; ++i) layers_.emplace_back(shape_, spec_, i, counter);
+  budget_ = std::make_unique<ChannelBudget>(
+      shape.layers, shape.kv_heads,
+      static_cast<std::size_t>(spec_.channels.kept_keys(static_cast<std::int64_t>(shape.head_dim))),
+      shape.head_dim);
 }
 
 SequenceCache::~SequenceCache() = default;
 SequenceCache::SequenceCache(SequenceCache&&) noexcept = default;
 SequenceCache& SequenceCache::operator=(SequenceCache&&) noexcept = default;
 
+bool SequenceCache::observes_all_queries() const noexcept {
+  const EvictionPolicy* policy = eviction_policy(spec_.eviction.policy);
+  return policy != nullptr && policy->all_queries && !spec_.eviction.observe_window;
+}
+
+void SequenceCache::observe(std::size_t layer, const QueryRange& queries) { layers_[layer].observe(queries); }
+
 void SequenceCache::compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace) {
-  layers_[layer].compress_prompt(prompt, trace);
+  layers_[layer].compress_prompt(prompt, *budget_, trace);
 }
 
 void SequenceCache::append(std::size_t layer, std::size_t n, const float* k, const float* v,
@@ -30,17 +43,14 @@ void SequenceCache::append(std::size_t layer, std::size_t n, const float* k, con
 
 void SequenceCache::attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
                            float* out, float* lse) const {
-  layers_[layer].attend(n, first_position, q, out, lse);
+  attend_layer(shape_, layers_[layer].heads(), n, first_position, q, out, lse);
 }
 
 std::int64_t SequenceCache::next_position(std::size_t layer) const noexcept {
   return layers_[layer].next_position();
 }
 
-std::vector<std::int32_t> SequenceCache::kept_channels(std::size_t layer, std::size_t kv_head) const {
-  const auto channels = layers_[layer].heads()[kv_head].channels.span();
-  return {channels.begin(), channels.end()};
-}
+const LayerCache& SequenceCache::layer(std::size_t i) const noexcept { return layers_[i]; }
 
 namespace {
 
@@ -66,25 +76,33 @@ CacheReport SequenceCache::report() const {
 
 CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens) {
   const std::size_t dim = shape.head_dim;
-  const auto kept = static_cast<std::size_t>(spec.eviction.budget_for(tokens));
-  const bool pruned = spec.channels.active();
-  const auto recent_limit = pruned ? static_cast<std::size_t>(spec.channels.recent) : 0;
-  const std::size_t recent = std::min(kept, recent_limit);
-  const auto channels =
-      pruned ? static_cast<std::size_t>(spec.channels.kept_keys(static_cast<std::int64_t>(dim))) : dim;
+  const auto signed_dim = static_cast<std::int64_t>(dim);
+  const auto keys = static_cast<std::size_t>(spec.channels.kept_keys(signed_dim));
+  const auto values = static_cast<std::size_t>(spec.channels.kept_values(signed_dim));
+  const bool pruned = spec.channels.keys > 0.0;
+  const bool rotated = pruned && spec.channels.rotate;
+  std::size_t tables = (rotated ? 2 * keys * dim * sizeof(f16_bits) : keys * sizeof(std::uint16_t)) +
+                       values * sizeof(std::uint16_t);
+  if (pruned && spec.channels.bias) tables += (rotated ? dim : dim - keys) * sizeof(f16_bits);
 
-  LayerCacheReport layer;
-  layer.tokens_kept = static_cast<double>(kept);
-  layer.channels_kept = static_cast<double>(channels);
-  layer.bytes = shape.kv_heads * (channels * sizeof(std::uint16_t) +
-                                  Segment::blocks_for(kept - recent) * BlockLayout(channels, dim).bytes +
-                                  Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
   CacheReport report;
   report.spec = spec.to_string();
   report.tokens_seen = tokens;
-  report.head_dim = static_cast<std::int64_t>(dim);
-  report.layers.assign(shape.layers, layer);
-  report.bytes = layer.bytes * shape.layers;
+  report.head_dim = signed_dim;
+  for (std::size_t l = 0; l < shape.layers; ++l) {
+    const std::size_t kept = layer_budget(spec.eviction, static_cast<std::size_t>(tokens), l, shape.layers);
+    const std::size_t recent = HeadCache::recent_share(kept, spec);
+    LayerCacheReport layer;
+    layer.tokens_kept = static_cast<double>(kept);
+    layer.channels_kept = static_cast<double>(keys);
+    layer.value_channels_kept = static_cast<double>(values);
+    layer.bytes =
+        shape.kv_heads *
+        (tables + Segment::blocks_for(kept - recent) * HeadCache::thin_layout(keys, values, spec).bytes +
+         Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
+    report.bytes += layer.bytes;
+    report.layers.push_back(layer);
+  }
   report.full_bytes = full_f16_bytes(shape, tokens);
   return report;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "cache/query_range.h"
 #include "thinkey/cache_report.h"
 #include "thinkey/cache_spec.h"
 
@@ -41,6 +42,7 @@ struct CompressionTrace {
       channel_scores;  // [Hkv][D] ThinK's key scores; empty when nothing is pruned
 };
 
+class ChannelBudget;
 class LayerCache;
 
 class SequenceCache {
@@ -54,7 +56,13 @@ class SequenceCache {
   [[nodiscard]] const CacheShape& shape() const noexcept { return shape_; }
   [[nodiscard]] const CacheSpec& spec() const noexcept { return spec_; }
 
-  // Evicts, prunes and stores layer `layer` of a prompt at positions 0 .. T-1. The layer must be empty.
+  // Whether the eviction policy looks at every prompt query (H2O): then observe() must be told of each
+  // of a layer's queries once, before compress_prompt(). queries.capacity is the prompt's length.
+  [[nodiscard]] bool observes_all_queries() const noexcept;
+  void observe(std::size_t layer, const QueryRange& queries);
+
+  // Evicts, prunes and stores layer `layer` of a prompt at positions 0 .. T-1. The layer must be empty;
+  // layers come in order.
   void compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace = nullptr);
 
   // Appends tokens at the next positions of a layer, whole, to the recent segment; what leaves the
@@ -72,13 +80,13 @@ class SequenceCache {
   [[nodiscard]] std::int64_t next_position(std::size_t layer) const noexcept;
 
   [[nodiscard]] CacheReport report() const;
-  // Kept key channels of a KV head's thin segment, ascending.
-  [[nodiscard]] std::vector<std::int32_t> kept_channels(std::size_t layer, std::size_t kv_head) const;
+  [[nodiscard]] const LayerCache& layer(std::size_t i) const noexcept;  // cache/layer_cache.h
 
  private:
   CacheShape shape_;
   CacheSpec spec_;
   std::vector<LayerCache> layers_;
+  std::unique_ptr<ChannelBudget> budget_;
 };
 
 // The report of a cache that has just compressed a prompt of `tokens` tokens, by arithmetic alone.

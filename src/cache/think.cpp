@@ -1,35 +1,133 @@
 #include "cache/think.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "ops/matmul.h"
+#include "ops/softmax.h"
 
 namespace thinkey {
+namespace {
 
-std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& prompt, std::size_t window,
-                                    std::size_t kv_head, std::span<const std::int32_t> kept_tokens) {
-  const std::size_t dim = shape.head_dim;
+const float* head_rows(const CacheShape& shape, const PromptView& prompt, const float* x,
+                       std::size_t kv_head) {
+  return x + kv_head * prompt.capacity * shape.head_dim;
+}
+
+// The group's last queries as rows [G * window, D], times `scale`.
+std::vector<float> window_rows(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+                               std::size_t kv_head, float scale) {
   const std::size_t group = shape.query_heads / shape.kv_heads;
-  window = std::min(window, prompt.queries);
-
-  std::vector<double> query_energy(dim, 0.0);
+  std::vector<float> rows;
+  rows.reserve(window * group * shape.head_dim);
   for (std::size_t s = prompt.queries - window; s < prompt.queries; ++s) {
     for (std::size_t g = 0; g < group; ++g) {
       const float* q = prompt.q + s * prompt.q_token_stride + (kv_head * group + g) * prompt.q_head_stride;
-      for (std::size_t j = 0; j < dim; ++j) query_energy[j] += static_cast<double>(q[j]) * q[j];
+      for (std::size_t j = 0; j < shape.head_dim; ++j) rows.push_back(q[j] * scale);
     }
   }
-  std::vector<double> key_energy(dim, 0.0);
-  const float* keys = prompt.k + kv_head * prompt.capacity * dim;
+  return rows;
+}
+
+}  // namespace
+
+std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+                                    std::size_t kv_head, std::span<const std::int32_t> kept_tokens,
+                                    bool centred) {
+  const std::size_t dim = shape.head_dim;
+  const std::vector<float> queries =
+      window_rows(shape, prompt, std::min(window, prompt.queries), kv_head, 1.0F);
+  std::vector<double> query_energy(dim, 0.0);
+  for (std::size_t i = 0; i < queries.size(); ++i)
+    query_energy[i % dim] += static_cast<double>(queries[i]) * queries[i];
+
+  std::vector<double> energy(dim, 0.0);
+  std::vector<double> sum(dim, 0.0);
+  const float* keys = head_rows(shape, prompt, prompt.k, kv_head);
   for (const std::int32_t t : kept_tokens) {
     const float* k = keys + static_cast<std::size_t>(t) * dim;
-    for (std::size_t j = 0; j < dim; ++j) key_energy[j] += static_cast<double>(k[j]) * k[j];
+    for (std::size_t j = 0; j < dim; ++j) {
+      energy[j] += static_cast<double>(k[j]) * k[j];
+      sum[j] += k[j];
+    }
+  }
+  const auto rows = static_cast<double>(std::max<std::size_t>(1, queries.size() / dim));
+  const auto tokens = static_cast<double>(std::max<std::size_t>(1, kept_tokens.size()));
+  std::vector<float> scores(dim);
+  for (std::size_t j = 0; j < dim; ++j) {
+    const double mean = centred ? sum[j] / tokens : 0.0;
+    scores[j] = static_cast<float>(query_energy[j] / rows * std::max(0.0, energy[j] / tokens - mean * mean));
+  }
+  return scores;
+}
+
+std::vector<float> think_value_scores(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+                                      std::size_t kv_head, std::span<const std::int32_t> kept_tokens) {
+  const std::size_t dim = shape.head_dim;
+  const std::size_t tokens = kept_tokens.size();
+  const std::vector<float> q = window_rows(shape, prompt, std::min(window, prompt.queries), kv_head,
+                                           1.0F / std::sqrt(static_cast<float>(dim)));
+  const std::size_t rows = q.size() / dim;
+  const std::size_t group = shape.query_heads / shape.kv_heads;
+
+  std::vector<float> keys(tokens * dim);
+  std::vector<float> values(tokens * dim);
+  for (std::size_t i = 0; i < tokens; ++i) {
+    const std::size_t at = static_cast<std::size_t>(kept_tokens[i]) * dim;
+    std::copy_n(head_rows(shape, prompt, prompt.k, kv_head) + at, dim, keys.data() + i * dim);
+    std::copy_n(head_rows(shape, prompt, prompt.v, kv_head) + at, dim, values.data() + i * dim);
   }
 
-  const double scale = 1.0 / (static_cast<double>(std::max<std::size_t>(1, window * group)) *
-                              static_cast<double>(std::max<std::size_t>(1, kept_tokens.size())));
+  MatmulShape product;
+  product.m = static_cast<std::int64_t>(rows);
+  product.n = product.ldc = static_cast<std::int64_t>(tokens);
+  product.k = product.lda = product.ldb = static_cast<std::int64_t>(dim);
+  std::vector<float> weights(rows * tokens);
+  matmul(product, q.data(), keys.data(), weights.data());
+  const std::size_t first = prompt.tokens - rows / group;  // position of the window's first query
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto position = static_cast<std::int32_t>(first + r / group);
+    const auto visible =
+        std::upper_bound(kept_tokens.begin(), kept_tokens.end(), position) - kept_tokens.begin();
+    const auto oldest =
+        shape.sliding_window > 0 ? position + 1 - static_cast<std::int32_t>(shape.sliding_window) : 0;
+    const auto begin = std::lower_bound(kept_tokens.begin(), kept_tokens.end(), oldest) - kept_tokens.begin();
+    float* row = weights.data() + r * tokens;
+    std::fill(row, row + std::min(begin, visible), 0.0F);
+    std::fill(row + visible, row + tokens, 0.0F);
+    if (begin < visible) softmax(row + begin, static_cast<std::size_t>(visible - begin));
+  }
+
+  std::vector<float> outputs(rows * dim);
+  product.n = product.ldb = product.ldc = static_cast<std::int64_t>(dim);
+  product.k = product.lda = static_cast<std::int64_t>(tokens);
+  product.b_transposed = false;
+  matmul(product, weights.data(), values.data(), outputs.data());
+
+  std::vector<double> energy(dim, 0.0);
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    energy[i % dim] += static_cast<double>(outputs[i]) * outputs[i];
   std::vector<float> scores(dim);
-  for (std::size_t j = 0; j < dim; ++j)
-    scores[j] = static_cast<float>(query_energy[j] * key_energy[j] * scale);
+  for (std::size_t j = 0; j < dim; ++j) {
+    scores[j] =
+        static_cast<float>(std::sqrt(energy[j] / static_cast<double>(std::max<std::size_t>(1, rows))));
+  }
   return scores;
+}
+
+std::vector<float> mean_key(const CacheShape& shape, const PromptView& prompt, std::size_t kv_head,
+                            std::span<const std::int32_t> tokens) {
+  std::vector<double> sum(shape.head_dim, 0.0);
+  for (const std::int32_t t : tokens) {
+    const float* k =
+        head_rows(shape, prompt, prompt.k, kv_head) + static_cast<std::size_t>(t) * shape.head_dim;
+    for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += k[j];
+  }
+  std::vector<float> mean(sum.size());
+  for (std::size_t j = 0; j < mean.size(); ++j) {
+    mean[j] = static_cast<float>(sum[j] / static_cast<double>(std::max<std::size_t>(1, tokens.size())));
+  }
+  return mean;
 }
 
 }  // namespace thinkey

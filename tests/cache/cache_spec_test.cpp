@@ -51,18 +51,22 @@ TEST(CacheSpec, ReadsEveryForm) {
 }
 
 TEST(CacheSpec, PrintsWhatItReads) {
-  for (const char* text : {"full", "snapkv:2048", "snapkv:25%", "snapkv:12.5%,window=8,kernel=7,pool=max",
-                           "think:0.5", "snapkv:100,window=16+think:0.4,recent=0,window=8"}) {
+  for (const char* text :
+       {"full", "snapkv:2048", "snapkv:25%", "snapkv:12.5%,window=8,kernel=7,pool=max", "think:0.5",
+        "snapkv:100,window=16+think:0.4,recent=0,window=8", "h2o:80,observe=window", "pyramidkv:10%,beta=7.5",
+        "streaming:64,sinks=8,every=512", "think:0.4,values=0.3,bias,adaptive,rotate",
+        "think:values=0.5+kivi:2,group=64,residual=32", "snapkv:2048,every=512+think:0.6+kivi:4", "kivi:8"}) {
     EXPECT_EQ(CacheSpec::parse(text).to_string(), text);
   }
   EXPECT_EQ(CacheSpec::parse("full+think:keys=0.5").to_string(), "think:0.5");
+  EXPECT_EQ(CacheSpec::parse("think:bias,keys=0.5").to_string(), "think:0.5,bias");
 }
 
 TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
   EXPECT_THAT(error_of("snapkv:2048+thinq:0.4"),
-              AllOf(HasSubstr("'thinq'"), HasSubstr("full, snapkv, think")));
+              AllOf(HasSubstr("'thinq'"), HasSubstr("full, snapkv, h2o, pyramidkv, streaming, think, kivi")));
   EXPECT_THAT(error_of("snapkv:2048,windw=3"),
-              AllOf(HasSubstr("'windw'"), HasSubstr("budget, window, kernel, pool")));
+              AllOf(HasSubstr("'windw'"), HasSubstr("budget, window, kernel, pool, every")));
   EXPECT_THAT(error_of("snapkv:2048,pool=mean"), AllOf(HasSubstr("'mean'"), HasSubstr("avg or max")));
   EXPECT_THAT(error_of("snapkv:many"), HasSubstr("'many'"));
   EXPECT_THAT(error_of("snapkv"), HasSubstr("needs its budget"));
@@ -72,6 +76,13 @@ TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
   EXPECT_THAT(error_of("full:3"), HasSubstr("takes no options"));
   EXPECT_THAT(error_of(""), HasSubstr("unknown stage ''"));
   EXPECT_THAT(error_of("snapkv:100,"), HasSubstr("no option ''"));
+  EXPECT_THAT(error_of("kivi:4+think:0.4"), HasSubstr("think comes before kivi"));
+  EXPECT_THAT(error_of("kivi:3"), HasSubstr("choose 8, 4 or 2"));
+  EXPECT_THAT(error_of("kivi:4,group=48"), HasSubstr("choose 32, 64 or 128"));
+  EXPECT_THAT(error_of("think:bias"), HasSubstr("needs its keys"));
+  EXPECT_THAT(error_of("think:0.4,bias=2"), HasSubstr("takes no value"));
+  EXPECT_THAT(error_of("streaming:4"), HasSubstr("no room beside 4 sinks"));
+  EXPECT_THAT(error_of("h2o:100,observe=none"), HasSubstr("all or window"));
   EXPECT_THAT(error_of("snapkv:budget="), HasSubstr("has no value"));
 }
 

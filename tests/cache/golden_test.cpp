@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/sequence_cache.h"
+#include "cache/block_codec.h"
+#include "cache/layer_cache.h"
 #include "formats/safetensors.h"
 
 namespace thinkey {
@@ -45,7 +46,8 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
   const std::vector<float> v = to_floats(file.at("v"));
 
   CacheSpec spec;
-  spec.eviction.policy = Eviction::SnapKV;
+  spec.eviction.policy = meta.at("eviction") == "h2o" ? Eviction::H2O : Eviction::SnapKV;
+  spec.eviction.observe_window = meta.at("eviction") == "h2o";  // what the public code does
   spec.eviction.budget = std::stoll(meta.at("capacity"));
   spec.eviction.window = std::stoll(meta.at("window"));
   spec.eviction.kernel = std::stoll(meta.at("kernel"));
@@ -76,7 +78,7 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
     for (std::size_t c = 0; c < dim; ++c) {
       if (kept_channels[h * dim + c] != 0) expected.insert(static_cast<std::int64_t>(c));
     }
-    const std::vector<std::int32_t> channels = cache.kept_channels(0, h);
+    const auto channels = cache.layer(0).heads()[h].basis().channels();
     expect_same_set({channels.begin(), channels.end()}, expected, trace.channel_scores[h]);
   }
   if (const auto* scores = file.find("channel_scores")) {
@@ -100,9 +102,89 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Authors, Golden,
-                         ::testing::Values("think_mha_snapkv", "think_mha_snapkv_maxpool", "think_gqa_snapkv",
-                                           "think_gqa_wide"),
-                         [](const auto& info) { return std::string(info.param); });
+                         ::testing::Values("think_mha_h2o", "think_mha_snapkv", "think_mha_snapkv_maxpool",
+                                           "think_gqa_snapkv", "think_gqa_wide"),
+                         [](const auto& p) { return std::string(p.param); });
+
+class GoldenKivi : public ::testing::TestWithParam<std::size_t> {};
+
+// KIVI's pack functions: codes are equal, and so is what a block reads back but for scales in f16.
+TEST_P(GoldenKivi, CodesScalesAndDequantization) {
+  const std::size_t bits = GetParam();
+  const SafetensorsFile file(std::string(THINKEY_FIXTURES) + "/golden/kivi_" + std::to_string(bits) +
+                             "bit.safetensors");
+  const std::size_t heads = 2;
+  const std::size_t tokens = 64;
+  const std::size_t dim = 64;
+  const std::vector<float> k = to_floats(file.at("k"));
+  const std::vector<float> v = to_floats(file.at("v"));
+  const auto k_codes = to_integers(file.at("k_codes"));
+  const auto v_codes = to_integers(file.at("v_codes"));
+  const std::vector<float> k_scale = to_floats(file.at("k_scale"));
+  const std::vector<float> k_min = to_floats(file.at("k_min"));
+  const std::vector<float> v_scale = to_floats(file.at("v_scale"));
+  const std::vector<float> v_min = to_floats(file.at("v_min"));
+  const std::vector<float> k_dequant = to_floats(file.at("k_dequant"));
+  const std::vector<float> v_dequant = to_floats(file.at("v_dequant"));
+
+  const BlockLayout layout(dim, dim, bits == 4 ? ElementFormat::Q4 : ElementFormat::Q2);
+  std::vector<std::byte> block(layout.bytes);
+  StagedBlock staged;
+  StagedBlock read;
+  for (std::size_t h = 0; h < heads; ++h) {
+    for (std::size_t b = 0; b < tokens / kBlockTokens; ++b) {
+      staged.reset(layout);
+      staged.tokens = kBlockTokens;
+      for (std::size_t t = 0; t < kBlockTokens; ++t) {
+        const std::size_t at = (h * tokens + b * kBlockTokens + t) * dim;
+        staged.positions[t] = static_cast<std::int32_t>(t);
+        for (std::size_t c = 0; c < dim; ++c) {
+          staged.keys[c * kBlockTokens + t] = k[at + c];
+          staged.values[t * dim + c] = v[at + c];
+        }
+      }
+      std::uint8_t codes[kBlockTokens];
+      for (std::size_t c = 0; c < dim; ++c) {
+        const QuantizedGroup group =
+            quantize_group({staged.keys.data() + c * kBlockTokens, kBlockTokens}, bits, codes);
+        EXPECT_EQ(group.scale, k_scale[(h * 2 + b) * dim + c]);
+        EXPECT_EQ(group.minimum, k_min[(h * 2 + b) * dim + c]);
+        for (std::size_t t = 0; t < kBlockTokens; ++t) {
+          EXPECT_EQ(codes[t], k_codes[(h * tokens + b * kBlockTokens + t) * dim + c]);
+        }
+      }
+      for (std::size_t t = 0; t < kBlockTokens; ++t) {
+        for (std::size_t g = 0; g < 2; ++g) {
+          const QuantizedGroup group =
+              quantize_group({staged.values.data() + t * dim + g * 32, 32}, bits, codes);
+          const std::size_t row = h * tokens + b * kBlockTokens + t;
+          EXPECT_EQ(group.scale, v_scale[row * 2 + g]);
+          EXPECT_EQ(group.minimum, v_min[row * 2 + g]);
+          for (std::size_t c = 0; c < 32; ++c) EXPECT_EQ(codes[c], v_codes[row * dim + g * 32 + c]);
+        }
+      }
+      encode_block(layout, staged, block.data());
+      decode_block(layout, block.data(), read);
+      for (std::size_t t = 0; t < kBlockTokens; ++t) {
+        for (std::size_t c = 0; c < dim; ++c) {
+          const std::size_t at = (h * tokens + b * kBlockTokens + t) * dim + c;
+          // Scale and minimum each lose up to 2^-11 of themselves, the scale times the code.
+          const auto rounding = [&](float scale, float minimum) {
+            return (std::abs(minimum) + scale * static_cast<float>((1U << bits) - 1U)) / 2048.0F + 1e-6F;
+          };
+          const std::size_t key_group = (h * 2 + b) * dim + c;
+          const std::size_t value_group = (h * tokens + b * kBlockTokens + t) * 2 + c / 32;
+          EXPECT_NEAR(read.keys[c * kBlockTokens + t], k_dequant[at],
+                      rounding(k_scale[key_group], k_min[key_group]));
+          EXPECT_NEAR(read.values[t * dim + c], v_dequant[at],
+                      rounding(v_scale[value_group], v_min[value_group]));
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Authors, GoldenKivi, ::testing::Values(4, 2));
 
 }  // namespace
 }  // namespace thinkey

@@ -1,16 +1,17 @@
-// A random layer and a double-precision model of what its compressed cache must answer.
+// A random layer, and a naive double-precision model of what its compressed cache must answer.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <random>
-#include <set>
+#include <span>
 #include <vector>
 
 #include "base/half.h"
-#include "cache/sequence_cache.h"
+#include "cache/layer_cache.h"
 
 namespace thinkey::test {
 
@@ -44,56 +45,133 @@ struct RandomPrompt {
   }
 };
 
-// What one KV head holds, as a plain list: keys in f16 with pruned channels zeroed.
-struct ReferenceHead {
-  struct Token {
-    std::int64_t position;
-    std::vector<double> key, value;
-  };
-  std::vector<Token> tokens;
+// What one KV head holds, as plain lists of numbers. It knows the head's decisions (which channels or
+// directions were kept) but does its own selecting, rounding, quantizing and attending.
+class ReferenceHead {
+ public:
+  ReferenceHead(const HeadCache& head, const CacheSpec& spec, std::size_t dim)
+      : head_(head), spec_(spec), dim_(dim) {}
 
-  static double rounded(float x) { return f32_from_f16(f16_from_f32(x)); }
-  void add(std::int64_t position, const float* key, const float* value, std::size_t dim) {
-    Token token{position, {}, {}};
-    for (std::size_t i = 0; i < dim; ++i) {
-      token.key.push_back(rounded(key[i]));
-      token.value.push_back(rounded(value[i]));
+  // The prompt's kept tokens; keys and values [T, D].
+  void fill(std::span<const std::int32_t> kept, const float* keys, const float* values) {
+    std::size_t whole =
+        spec_.compresses() ? std::min<std::size_t>(kept.size(), spec_.recent_tokens()) : kept.size();
+    if (spec_.quantization.active()) whole += (kept.size() - whole) % 32;
+    for (const std::int32_t t : kept) {
+      recent_.push_back(
+          {t, {keys + t * dim_, keys + (t + 1) * dim_}, {values + t * dim_, values + (t + 1) * dim_}});
     }
-    tokens.push_back(std::move(token));
+    while (recent_.size() > whole) retire(std::min<std::size_t>(32, recent_.size() - whole));
+    for (Token& token : recent_) round(token);
   }
-  // Prunes all but the last `whole` tokens.
-  void prune(const std::vector<std::int32_t>& kept_channels, std::size_t whole) {
-    const std::set<std::int32_t> kept(kept_channels.begin(), kept_channels.end());
-    for (std::size_t t = 0; t + whole < tokens.size(); ++t) {
-      for (std::size_t i = 0; i < tokens[t].key.size(); ++i) {
-        if (!kept.contains(static_cast<std::int32_t>(i))) tokens[t].key[i] = 0.0;
-      }
-    }
+  void append(std::int64_t position, const float* key, const float* value) {
+    recent_.push_back({position, {key, key + dim_}, {value, value + dim_}});
+    round(recent_.back());
+    if (spec_.compresses() && recent_.size() >= static_cast<std::size_t>(spec_.recent_tokens()) + 32)
+      retire(32);
   }
+
   // Attention of one query row at `position`; returns the log-sum-exp.
   double attend(const float* q, std::int64_t position, std::size_t window, std::vector<double>& out) const {
-    const std::size_t dim = out.size();
+    std::vector<float> reduced(head_.basis().size());
+    head_.basis().reduce_query(q, reduced.data());
+    const double bias = head_.basis().bias(q);
     std::vector<double> logits;
-    double peak = -std::numeric_limits<double>::infinity();
-    for (const Token& token : tokens) {
-      double dot = 0.0;
-      for (std::size_t i = 0; i < dim; ++i) dot += q[i] * token.key[i];
-      const bool seen = window == 0 || token.position > position - static_cast<std::int64_t>(window);
-      logits.push_back(seen ? dot / std::sqrt(static_cast<double>(dim))
-                            : -std::numeric_limits<double>::infinity());
-      peak = std::max(peak, logits.back());
-    }
+    std::vector<const Token*> seen;
+    const auto visit = [&](const Token& token, const auto& query, double constant) {
+      if (window > 0 && token.position <= position - static_cast<std::int64_t>(window)) return;
+      double dot = constant;
+      for (std::size_t i = 0; i < token.key.size(); ++i) dot += static_cast<double>(query[i]) * token.key[i];
+      logits.push_back(dot / std::sqrt(static_cast<double>(dim_)));
+      seen.push_back(&token);
+    };
+    for (const Token& token : thin_) visit(token, reduced, bias);
+    for (const Token& token : recent_) visit(token, std::span(q, dim_), 0.0);
+
     std::fill(out.begin(), out.end(), 0.0);
-    if (std::isinf(peak)) return peak;
+    if (seen.empty()) return -std::numeric_limits<double>::infinity();
+    const double peak = *std::max_element(logits.begin(), logits.end());
     double sum = 0.0;
-    for (std::size_t t = 0; t < tokens.size(); ++t) {
+    for (std::size_t t = 0; t < seen.size(); ++t) {
       const double weight = std::exp(logits[t] - peak);
       sum += weight;
-      for (std::size_t i = 0; i < dim; ++i) out[i] += weight * tokens[t].value[i];
+      for (std::size_t i = 0; i < dim_; ++i) out[i] += weight * seen[t]->value[i];
     }
     for (double& x : out) x /= sum;
     return peak + std::log(sum);
   }
+
+ private:
+  struct Token {
+    std::int64_t position;
+    std::vector<double> key;    // D' in the thin segment, D in the recent one
+    std::vector<double> value;  // D, zeros where pruned
+  };
+
+  static double rounded(double x) { return f32_from_f16(f16_from_f32(static_cast<float>(x))); }
+
+  static void round(Token& token) {
+    for (double& x : token.key) x = rounded(x);
+    for (double& x : token.value) x = rounded(x);
+  }
+
+  // Moves the oldest n tokens to the thin list as one block.
+  void retire(std::size_t n) {
+    std::vector<Token> block(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(n));
+    recent_.erase(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(n));
+    // The reduction itself is the cache's (float, in its order of additions), lest a last bit decide a code.
+    std::vector<float> whole(dim_ * 32, 0.0F);
+    for (std::size_t t = 0; t < n; ++t) {
+      for (std::size_t c = 0; c < dim_; ++c) whole[c * 32 + t] = static_cast<float>(block[t].key[c]);
+    }
+    const std::size_t reduced = head_.basis().size();
+    std::vector<float> keys(reduced * 32);
+    head_.basis().reduce_keys(whole.data(), keys.data());
+    for (std::size_t t = 0; t < n; ++t) block[t].key.assign(reduced, 0.0);
+    for (std::size_t c = 0; c < reduced; ++c) {
+      std::vector<double> row(keys.begin() + static_cast<std::ptrdiff_t>(c * 32),
+                              keys.begin() + static_cast<std::ptrdiff_t>(c * 32 + n));
+      store(row);
+      for (std::size_t t = 0; t < n; ++t) block[t].key[c] = row[t];
+    }
+    const auto kept = head_.value_channels();
+    for (Token& token : block) {
+      std::vector<double> value(dim_, 0.0);
+      const auto group = static_cast<std::size_t>(spec_.quantization.group);
+      for (std::size_t first = 0; first < kept.size(); first += group) {
+        const std::size_t last = std::min(kept.size(), first + group);
+        std::vector<double> row;
+        for (std::size_t c = first; c < last; ++c) row.push_back(token.value[kept[c]]);
+        store(row);
+        for (std::size_t c = first; c < last; ++c) value[kept[c]] = row[c - first];
+      }
+      token.value = value;
+      thin_.push_back(token);
+    }
+  }
+
+  // What storage makes of a group of numbers.
+  void store(std::vector<double>& x) const {
+    if (!spec_.quantization.active()) {
+      for (double& e : x) e = rounded(e);
+      return;
+    }
+    const auto [low, high] = std::minmax_element(x.begin(), x.end());
+    const auto most = static_cast<float>((1 << spec_.quantization.bits) - 1);
+    const auto minimum = static_cast<float>(*low);
+    const float scale = (static_cast<float>(*high) - minimum) / most;
+    for (double& e : x) {
+      const float code =
+          scale > 0.0F ? std::clamp(std::nearbyint((static_cast<float>(e) - minimum) / scale), 0.0F, most)
+                       : 0.0F;
+      e = code * rounded(scale) + rounded(minimum);
+    }
+  }
+
+  const HeadCache& head_;
+  CacheSpec spec_;
+  std::size_t dim_;
+  std::vector<Token> thin_, recent_;
 };
 
 }  // namespace thinkey::test

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "cache/block.h"
+#include "cache/layer_cache.h"
 #include "cache/random_prompt.h"
 #include "cache/sequence_cache.h"
 #include "cache/think.h"
@@ -14,7 +15,8 @@ using test::RandomPrompt;
 TEST(CacheStorage, ReportEqualsAllocatorAndEstimate) {
   const CacheShape shape{3, 6, 2, 64, 0};
   for (const char* text :
-       {"full", "snapkv:128", "snapkv:10%", "think:0.4", "snapkv:128+think:0.5", "think:0.5,recent=0"}) {
+       {"full", "snapkv:128", "snapkv:10%", "think:0.4", "snapkv:128+think:0.5", "think:0.5,recent=0",
+        "pyramidkv:128", "think:keys=0.4,values=0.3+kivi:4", "kivi:2,residual=32", "think:0.6,rotate,bias"}) {
     for (const std::size_t tokens : {1U, 20U, 32U, 33U, 500U, 1024U}) {
       const CacheSpec spec = CacheSpec::parse(text);
       RandomPrompt prompt(shape, tokens, tokens);
@@ -56,6 +58,62 @@ TEST(CacheStorage, PrunedChannelsAreNotThere) {
   EXPECT_LT(bytes("snapkv:1024+think:0.4") / snapkv, 0.82);
   EXPECT_LT(bytes("snapkv:1024+think:0.5") / snapkv, 0.77);
   EXPECT_LT(bytes("snapkv:1024+think:0.6") / snapkv, 0.725);
+}
+
+TEST(CacheStorage, TwoBitsAreTwoBits) {
+  const CacheShape shape{1, 2, 1, 128, 0};
+  RandomPrompt prompt(shape, 4096 + 128, 1);
+  const auto share = [&](const char* spec) {
+    SequenceCache cache(shape, CacheSpec::parse(spec));
+    cache.compress_prompt(0, prompt.view());
+    return cache.report().share_of_full();
+  };
+  // Bits, plus 32 bits of scale and minimum per 32 elements, plus 4 bytes of position per token.
+  EXPECT_NEAR(share("kivi:2,residual=0"), (2.0 + 1.0) / 16.0 + 4.0 / 512.0, 0.002);
+  EXPECT_NEAR(share("kivi:4,residual=0"), (4.0 + 1.0) / 16.0 + 4.0 / 512.0, 0.002);
+  EXPECT_NEAR(share("kivi:8,residual=0"), (8.0 + 1.0) / 16.0 + 4.0 / 512.0, 0.002);
+}
+
+TEST(CacheStorage, PyramidKeepsTheTotal) {
+  const CacheShape shape{6, 2, 1, 16, 0};
+  RandomPrompt prompt(shape, 1000, 1);
+  for (const char* spec : {"pyramidkv:128", "pyramidkv:600", "pyramidkv:50%,beta=5"}) {
+    SequenceCache cache(shape, CacheSpec::parse(spec));
+    for (std::size_t l = 0; l < shape.layers; ++l) cache.compress_prompt(l, prompt.view());
+    const CacheReport report = cache.report();
+    double total = 0.0;
+    for (std::size_t l = 0; l < shape.layers; ++l) {
+      total += report.layers[l].tokens_kept;
+      if (l > 0) {
+        EXPECT_LE(report.layers[l].tokens_kept, report.layers[l - 1].tokens_kept);
+      }
+    }
+    EXPECT_EQ(total, 6.0 * static_cast<double>(CacheSpec::parse(spec).eviction.budget_for(1000)));
+  }
+}
+
+TEST(CacheStorage, AdaptiveSpendsTheSameChannels) {
+  const CacheShape shape{5, 6, 3, 64, 0};
+  SequenceCache even(shape, CacheSpec::parse("think:0.6"));
+  SequenceCache adaptive(shape, CacheSpec::parse("think:0.6,adaptive"));
+  double even_total = 0.0;
+  double adaptive_total = 0.0;
+  bool differs = false;
+  for (std::size_t l = 0; l < shape.layers; ++l) {
+    RandomPrompt prompt(shape, 200, l);
+    for (std::size_t i = 0; i < prompt.k.size(); ++i)
+      prompt.k[i] *= static_cast<float>(1 + (i / 64 / 200 + l) % 3);
+    even.compress_prompt(l, prompt.view());
+    adaptive.compress_prompt(l, prompt.view());
+    for (std::size_t h = 0; h < 3; ++h) {
+      even_total += static_cast<double>(even.layer(l).heads()[h].basis().size());
+      adaptive_total += static_cast<double>(adaptive.layer(l).heads()[h].basis().size());
+      differs =
+          differs || adaptive.layer(l).heads()[h].basis().size() != even.layer(l).heads()[h].basis().size();
+    }
+  }
+  EXPECT_EQ(even_total, adaptive_total);
+  EXPECT_TRUE(differs);
 }
 
 TEST(CacheStorage, LongGenerationStaysThin) {

@@ -1,0 +1,37 @@
+// Blocks written from and read back to f32: the only code that packs and quantizes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cache/block.h"
+
+namespace thinkey {
+
+// Up to 32 tokens in f32, keys channel-major as a block has them. Unused slots are ignored.
+struct StagedBlock {
+  std::size_t tokens = 0;
+  std::vector<float> keys;    // [key_channels][32]
+  std::vector<float> values;  // [32][value_channels]
+  std::int32_t positions[kBlockTokens] = {};
+
+  void reset(const BlockLayout& layout);
+};
+
+// Overwrites `block` (any content) with the staged tokens.
+void encode_block(const BlockLayout& layout, const StagedBlock& staged, std::byte* block);
+
+// What the block holds, as attention sees it.
+void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock& staged);
+
+// KIVI's asymmetric quantization of one group (2402.02750, section 3.1): minimum m, scale
+// s = (maximum - m) / (2^bits - 1), code = round((x - m) / s).
+struct QuantizedGroup {
+  float scale = 0.0F;
+  float minimum = 0.0F;
+};
+[[nodiscard]] QuantizedGroup quantize_group(std::span<const float> x, std::size_t bits, std::uint8_t* codes);
+
+}  // namespace thinkey

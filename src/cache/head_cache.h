@@ -1,0 +1,67 @@
+// One KV head of one layer: a thin segment, and a recent segment of whole 16-bit tokens.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "cache/block_codec.h"
+#include "cache/key_basis.h"
+#include "cache/segment.h"
+#include "thinkey/cache_spec.h"
+
+namespace thinkey {
+
+// What pruning decided for a head.
+struct HeadPlan {
+  KeyBasis basis;
+  std::vector<std::int32_t> value_channels;  // kept, ascending
+};
+
+// Tokens enter `recent` whole and move to `thin` in blocks, reduced and quantized. When neither is
+// asked for there is no difference between the two and everything lives in `thin`.
+class HeadCache {
+ public:
+  // A head that has seen nothing and keeps every channel.
+  HeadCache(std::size_t head_dim, const CacheSpec& spec, AllocationCounter* counter);
+
+  // Replaces the (empty) head's plan.
+  void adopt(HeadPlan plan);
+
+  // Stores the prompt tokens at positions `kept` (ascending); keys and values are [T, D].
+  void fill(std::span<const std::int32_t> kept, const float* keys, const float* values);
+
+  // Appends one token; what leaves the recent segment is compressed.
+  void append(std::int32_t position, const float* key, const float* value);
+
+  [[nodiscard]] const KeyBasis& basis() const noexcept { return basis_; }
+  [[nodiscard]] std::span<const std::uint16_t> value_channels() const noexcept {
+    return value_channels_.span();
+  }
+  [[nodiscard]] const Segment& thin() const noexcept { return thin_; }
+  [[nodiscard]] const Segment& recent() const noexcept { return recent_; }
+  [[nodiscard]] std::size_t tokens() const noexcept { return thin_.tokens() + recent_.tokens(); }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return basis_.bytes() + value_channels_.bytes() + thin_.bytes() + recent_.bytes();
+  }
+
+  // Of `kept` prompt tokens, how many stay in the recent segment.
+  [[nodiscard]] static std::size_t recent_share(std::size_t kept, const CacheSpec& spec) noexcept;
+  [[nodiscard]] static BlockLayout thin_layout(std::size_t key_channels, std::size_t value_channels,
+                                               const CacheSpec& spec) noexcept;
+
+ private:
+  // Writes staged whole tokens to the thin segment.
+  void push_thin(const StagedBlock& whole);
+
+  std::size_t head_dim_;
+  CacheSpec spec_;
+  AllocationCounter* counter_;
+  KeyBasis basis_;
+  AlignedBuffer<std::uint16_t> value_channels_;
+  Segment thin_, recent_;
+};
+
+}  // namespace thinkey
