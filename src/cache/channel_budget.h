@@ -16,7 +16,7 @@ class ChannelBudget {
 
   // losses: [heads][D], any order within a head. Returns D' per head, between a quarter of the even
   // share and D. Call once per layer, in order.
-  [[nodiscard]] std::vector<std::size_t> split(const std::vector<std::vector<float>>& losses);
+  [[nodiscard]] std::vector<std::size_t> split(std::vector<std::vector<float>> losses);
 
  private:
   std::size_t layers_, heads_, per_head_, head_dim_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/parallel.h"
@@ -74,8 +75,12 @@ std::vector<std::int32_t> top_indices(std::span<const float> scores, std::size_t
   std::vector<std::int32_t> order(scores.size());
   std::iota(order.begin(), order.end(), 0);
   count = std::min(count, order.size());
+  // NaN (a broken model, a forged cache file) ranks last: a comparison must order all there is.
+  const auto rank = [&](std::int32_t i) {
+    return std::isnan(scores[i]) ? -std::numeric_limits<float>::infinity() : scores[i];
+  };
   const auto better = [&](std::int32_t a, std::int32_t b) {
-    return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
+    return rank(a) > rank(b) || (rank(a) == rank(b) && a < b);
   };
   std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), better);
   order.resize(count);

@@ -100,4 +100,111 @@ void HeadCache::append(std::int32_t position, const float* key, const float* val
   recent_.pop_front();
 }
 
+void HeadCache::keep_thin(std::span<const std::int32_t> indices) {
+  const BlockLayout& layout = thin_.layout();
+  Segment kept(layout, counter_);
+  kept.reserve(Segment::blocks_for(indices.size()));
+  StagedBlock from;
+  StagedBlock to;
+  to.reset(layout);
+  const auto flush = [&] {
+    if (to.tokens > 0) encode_block(layout, to, kept.push_block(to.tokens));
+    to.tokens = 0;
+  };
+  std::size_t first = 0;  // index of the block's first token
+  std::size_t next = 0;
+  for (std::size_t b = 0; b < thin_.blocks() && next < indices.size(); ++b) {
+    decode_block(layout, thin_.block(b), from);
+    for (; next < indices.size() && static_cast<std::size_t>(indices[next]) < first + from.tokens; ++next) {
+      const std::size_t t = static_cast<std::size_t>(indices[next]) - first;
+      for (std::size_t c = 0; c < layout.key_channels; ++c) {
+        to.keys[c * kBlockTokens + to.tokens] = from.keys[c * kBlockTokens + t];
+      }
+      std::copy_n(from.values.data() + t * layout.value_channels, layout.value_channels,
+                  to.values.data() + to.tokens * layout.value_channels);
+      to.positions[to.tokens++] = from.positions[t];
+      if (to.tokens == kBlockTokens) flush();
+    }
+    first += from.tokens;
+  }
+  flush();
+  thin_ = std::move(kept);
+}
+
+namespace {
+
+void save_segment(const Segment& segment, ByteWriter& out) {
+  out.value(static_cast<std::uint64_t>(segment.blocks()));
+  for (std::size_t b = 0; b < segment.blocks(); ++b) out.bytes({segment.block(b), segment.layout().bytes});
+}
+
+// Tokens must come in ascending position after `last`, and before `end`.
+void restore_segment(Segment& segment, ByteReader& in, std::int64_t& last, std::int64_t end) {
+  const auto blocks = in.value<std::uint64_t>();
+  const BlockLayout& layout = segment.layout();
+  if (blocks > in.left() / layout.bytes) in.damaged("it has fewer blocks than it says");
+  segment.reserve(blocks);
+  for (std::uint64_t b = 0; b < blocks; ++b) {
+    const std::span<const std::byte> stored = in.bytes(layout.bytes);
+    std::byte* block = segment.push_block(0);
+    std::copy(stored.begin(), stored.end(), block);
+    const std::size_t tokens = layout.count(block);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const std::int64_t position = layout.positions(block)[t];
+      if (position <= last || position >= end) in.damaged("its positions are out of order");
+      last = position;
+    }
+    for (std::size_t t = tokens; t < kBlockTokens; ++t) {
+      if (layout.positions(block)[t] != -1) in.damaged("a block has tokens after its end");
+    }
+    segment.note_tokens(tokens);
+  }
+}
+
+std::vector<std::uint16_t> read_channels(ByteReader& in, std::size_t head_dim) {
+  auto channels = in.array<std::uint16_t>(head_dim);
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    if (channels[i] >= head_dim || (i > 0 && channels[i] <= channels[i - 1]))
+      in.damaged("a channel list is out of order");
+  }
+  return channels;
+}
+
+}  // namespace
+
+void HeadCache::save(ByteWriter& out) const {
+  out.value(static_cast<std::uint8_t>(basis_.size() > 0));
+  if (basis_.size() == 0) return;
+  out.array(basis_.channels());
+  out.array(basis_.key_map());
+  out.array(basis_.query_map());
+  out.array(basis_.mean());
+  out.array(value_channels());
+  save_segment(thin_, out);
+  save_segment(recent_, out);
+}
+
+void HeadCache::restore(ByteReader& in, std::int64_t next_position) {
+  if (in.value<std::uint8_t>() == 0) return;
+  const std::vector<std::uint16_t> channels = read_channels(in, head_dim_);
+  const std::size_t table = head_dim_ * head_dim_;
+  const auto key_map = in.array<f16_bits>(table);
+  const auto query_map = in.array<f16_bits>(table);
+  const auto mean = in.array<f16_bits>(head_dim_);
+  const bool rotated = !key_map.empty();
+  const std::size_t size = rotated ? key_map.size() / head_dim_ : channels.size();
+  if (size == 0 || key_map.size() != query_map.size() ||
+      (rotated && (!channels.empty() || key_map.size() % head_dim_ != 0)) ||
+      (!mean.empty() && mean.size() != (rotated ? head_dim_ : head_dim_ - size))) {
+    in.damaged("a head's tables do not fit together");
+  }
+  HeadPlan plan;
+  plan.basis = KeyBasis::restored(channels, key_map, query_map, mean, head_dim_, counter_);
+  for (const std::uint16_t c : read_channels(in, head_dim_)) plan.value_channels.push_back(c);
+  adopt(std::move(plan));
+  std::int64_t last = -1;
+  restore_segment(thin_, in, last, next_position);
+  restore_segment(recent_, in, last, next_position);
+}
+
 }  // namespace thinkey

@@ -8,6 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "cache/block_codec.h"
+#include "cache/byte_stream.h"
 #include "cache/key_basis.h"
 #include "cache/segment.h"
 #include "thinkey/cache_spec.h"
@@ -46,6 +47,13 @@ class HeadCache {
   [[nodiscard]] std::size_t bytes() const noexcept {
     return basis_.bytes() + value_channels_.bytes() + thin_.bytes() + recent_.bytes();
   }
+
+  // Keeps only the thin tokens with these indices (ascending), in their order; re-encodes them.
+  void keep_thin(std::span<const std::int32_t> indices);
+
+  void save(ByteWriter& out) const;
+  // Into a head that has seen nothing; every token must stand before `next_position`.
+  void restore(ByteReader& in, std::int64_t next_position);
 
   // Of `kept` prompt tokens, how many stay in the recent segment.
   [[nodiscard]] static std::size_t recent_share(std::size_t kept, const CacheSpec& spec) noexcept;

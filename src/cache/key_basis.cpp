@@ -48,6 +48,24 @@ KeyBasis KeyBasis::of_maps(std::span<const float> key_map, std::span<const float
   return basis;
 }
 
+KeyBasis KeyBasis::restored(std::span<const std::uint16_t> channels, std::span<const f16_bits> key_map,
+                            std::span<const f16_bits> query_map, std::span<const f16_bits> mean,
+                            std::size_t head_dim, AllocationCounter* counter) {
+  const auto copied = [&](std::span<const std::uint16_t> x) {
+    AlignedBuffer<std::uint16_t> out(x.size(), counter);
+    std::copy(x.begin(), x.end(), out.data());
+    return out;
+  };
+  KeyBasis basis;
+  basis.head_dim_ = head_dim;
+  basis.size_ = key_map.empty() ? channels.size() : key_map.size() / head_dim;
+  basis.channels_ = copied(channels);
+  basis.key_map_ = copied(key_map);
+  basis.query_map_ = copied(query_map);
+  basis.mean_ = copied(mean);
+  return basis;
+}
+
 void KeyBasis::set_mean(std::span<const float> mean, AllocationCounter* counter) {
   if (rotated()) {
     mean_ = halves(mean, counter);

@@ -24,6 +24,10 @@ class KeyBasis {
   // Maps are [D', D], row-major.
   static KeyBasis of_maps(std::span<const float> key_map, std::span<const float> query_map,
                           std::size_t head_dim, AllocationCounter* counter);
+  // From the tables that the accessors below gave; sizes must fit together.
+  static KeyBasis restored(std::span<const std::uint16_t> channels, std::span<const f16_bits> key_map,
+                           std::span<const f16_bits> query_map, std::span<const f16_bits> mean,
+                           std::size_t head_dim, AllocationCounter* counter);
   // mean: [D]; on a channel list it must be zero on the kept channels.
   void set_mean(std::span<const float> mean, AllocationCounter* counter);
 

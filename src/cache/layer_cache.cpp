@@ -62,7 +62,7 @@ void LayerCache::compress_prompt(const PromptView& prompt, ChannelBudget& budget
     heads_[h].adopt(std::move(plans[h]));
     heads_[h].fill(kept[h], prompt.k + h * stride, prompt.v + h * stride);
   });
-  next_position_ = static_cast<std::int64_t>(prompt.tokens);
+  next_position_ = evicted_at_ = static_cast<std::int64_t>(prompt.tokens);
   if (trace != nullptr) trace->kept_tokens = kept;
 }
 
@@ -135,6 +135,38 @@ void LayerCache::append(std::size_t n, const float* k, const float* v, std::size
   next_position_ += static_cast<std::int64_t>(n);
 }
 
+void LayerCache::save(ByteWriter& out) const {
+  out.value(next_position_);
+  out.value(evicted_at_);
+  out.value(queries_end_);
+  out.value(queries_count_);
+  out.array(queries_.span());
+  for (const HeadCache& head : heads_) head.save(out);
+}
+
+void LayerCache::restore(ByteReader& in) {
+  next_position_ = in.value<std::int64_t>();
+  evicted_at_ = in.value<std::int64_t>();
+  queries_end_ = in.value<std::int64_t>();
+  queries_count_ = in.value<std::int64_t>();
+  const std::size_t ring =
+      static_cast<std::size_t>(spec_.eviction.window) * shape_.query_heads * shape_.head_dim;
+  const auto queries = in.array<float>(ring);
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;
+  if (next_position_ < 0 || next_position_ >= kMost || evicted_at_ < 0 || evicted_at_ > next_position_ ||
+      queries_end_ < 0 || queries_end_ > next_position_ || queries_count_ < 0 ||
+      queries_count_ > queries_end_ ||
+      (queries.empty() ? queries_count_ != 0
+                       : queries.size() != ring || queries_count_ > spec_.eviction.window)) {
+    in.damaged("a layer's counters do not fit together");
+  }
+  if (!queries.empty()) {
+    queries_ = AlignedBuffer<float>(ring, counter_);
+    std::copy(queries.begin(), queries.end(), queries_.data());
+  }
+  for (HeadCache& head : heads_) head.restore(in, next_position_);
+}
+
 LayerCacheReport LayerCache::report() const {
   LayerCacheReport report;
   for (const HeadCache& head : heads_) {
@@ -145,6 +177,7 @@ LayerCacheReport LayerCache::report() const {
         static_cast<double>(head.basis().size() == 0 ? shape_.head_dim : head.value_channels().size());
     report.bytes += head.bytes();
   }
+  report.bytes += queries_.bytes();
   const auto heads = static_cast<double>(heads_.size());
   report.tokens_kept /= heads;
   report.channels_kept /= heads;

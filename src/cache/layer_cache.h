@@ -21,6 +21,11 @@ class LayerCache {
   // `budget` is shared by the layers, which compress in order; only adaptive specs use it.
   void compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace);
   void append(std::size_t n, const float* k, const float* v, std::size_t stride);
+  // SequenceCache::renew().
+  void renew(std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
+
+  void save(ByteWriter& out) const;
+  void restore(ByteReader& in);
 
   [[nodiscard]] std::int64_t next_position() const noexcept { return next_position_; }
   [[nodiscard]] const std::vector<HeadCache>& heads() const noexcept { return heads_; }
@@ -32,6 +37,10 @@ class LayerCache {
                                            const std::vector<std::vector<std::int32_t>>& kept,
                                            ChannelBudget& budget, CompressionTrace* trace) const;
 
+  void remember(std::size_t n, std::int64_t first_position, const float* q);
+  void evict_again();  // reeviction.cpp
+  [[nodiscard]] std::vector<float> recent_votes(std::size_t kv_head) const;
+
   CacheShape shape_;
   CacheSpec spec_;
   std::size_t layer_;
@@ -39,6 +48,12 @@ class LayerCache {
   std::vector<HeadCache> heads_;
   std::int64_t next_position_ = 0;
   std::vector<float> received_;  // [H, T] during an H2O prefill
+
+  // The latest queries, for evicting again; a ring indexed by position modulo S.
+  AlignedBuffer<float> queries_;    // [S, H, D]
+  std::int64_t queries_end_ = 0;    // position after the latest one
+  std::int64_t queries_count_ = 0;  // how many of the ring are set
+  std::int64_t evicted_at_ = 0;     // next_position_ when tokens were last evicted
 };
 
 // Attention of queries over a layer (SequenceCache::attend).

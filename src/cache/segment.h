@@ -32,6 +32,8 @@ class Segment {
 
   // An uninitialised block at the end that the caller overwrites with `tokens` tokens.
   [[nodiscard]] std::byte* push_block(std::size_t tokens);
+  // Counts tokens put into a block that was pushed with 0.
+  void note_tokens(std::size_t n) noexcept { tokens_ += n; }
 
   // Appends one token with all of the layout's channels, f32 rows. For 16-bit layouts.
   void push_token(std::int32_t position, const float* key, const float* value);

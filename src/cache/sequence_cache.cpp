@@ -46,6 +46,18 @@ void SequenceCache::attend(std::size_t layer, std::size_t n, std::int64_t first_
   attend_layer(shape_, layers_[layer].heads(), n, first_position, q, out, lse);
 }
 
+void SequenceCache::renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
+                          bool turn_ended) {
+  if (spec_.eviction.every > 0) layers_[layer].renew(n, first_position, q, turn_ended);
+}
+
+void SequenceCache::restore(ByteReader& in) {
+  for (LayerCache& layer : layers_) layer.restore(in);
+  for (const LayerCache& layer : layers_) {
+    if (layer.next_position() != layers_[0].next_position()) in.damaged("its layers differ in length");
+  }
+}
+
 std::int64_t SequenceCache::next_position(std::size_t layer) const noexcept {
   return layers_[layer].next_position();
 }

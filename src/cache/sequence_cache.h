@@ -42,6 +42,7 @@ struct CompressionTrace {
       channel_scores;  // [Hkv][D] ThinK's key scores; empty when nothing is pruned
 };
 
+class ByteReader;
 class ChannelBudget;
 class LayerCache;
 
@@ -76,10 +77,18 @@ class SequenceCache {
   void attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, float* out,
               float* lse = nullptr) const;
 
+  // Tells the layer of queries that have just been attended with (after append() of their tokens), so
+  // that a spec with `every` evicts again: when so many tokens have come since, or a turn has ended. The
+  // budget and the policy are the prompt's, scored by the latest queries over what is still held
+  // (Streaming: by position). Without `every`, nothing.
+  void renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
+
   // Positions seen by a layer: where the next token goes.
   [[nodiscard]] std::int64_t next_position(std::size_t layer) const noexcept;
 
   [[nodiscard]] CacheReport report() const;
+  // For load_cache() (cache/cache_file.h), into an empty cache.
+  void restore(ByteReader& in);
   [[nodiscard]] const LayerCache& layer(std::size_t i) const noexcept;  // cache/layer_cache.h
 
  private:

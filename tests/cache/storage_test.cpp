@@ -131,6 +131,20 @@ TEST(CacheStorage, LongGenerationStaysThin) {
   EXPECT_LE(cache.report().bytes, 128 * thin + 2 * whole + 64);
 }
 
+TEST(CacheStorage, NotANumberDoesNoHarm) {
+  const CacheShape shape{2, 4, 2, 32, 0};
+  RandomPrompt prompt(shape, 400, 1);
+  for (std::size_t i = 0; i < prompt.k.size(); i += 3) prompt.k[i] = std::numeric_limits<float>::quiet_NaN();
+  for (std::size_t i = 0; i < prompt.q.size(); i += 5) prompt.q[i] = std::numeric_limits<float>::infinity();
+  for (const char* spec :
+       {"snapkv:100+think:0.4", "snapkv:100,pool=max+think:0.6,adaptive+kivi:4", "think:0.5,rotate,bias"}) {
+    SequenceCache cache(shape, CacheSpec::parse(spec));
+    for (std::size_t l = 0; l < shape.layers; ++l) cache.compress_prompt(l, prompt.view());
+    std::vector<float> out(4 * 32);
+    cache.attend(0, 1, 400, prompt.v.data(), out.data());
+  }
+}
+
 TEST(Think, ScoresFollowTheFormula) {
   const CacheShape shape{1, 4, 2, 16, 0};
   RandomPrompt prompt(shape, 50, 3);

@@ -1,0 +1,82 @@
+#include "cache/cache_file.h"
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "base/mapped_file.h"
+#include "cache/byte_stream.h"
+#include "cache/layer_cache.h"
+
+namespace thinkey {
+namespace {
+
+constexpr std::array<char, 8> kMagic = {'T', 'H', 'N', 'K', 'Y', 'K', 'V', '1'};
+
+}  // namespace
+
+void save_cache(const std::filesystem::path& path, const SequenceCache& cache, std::uint64_t fingerprint,
+                std::span<const std::byte> attachment) {
+  AtomicFile file(path);
+  ByteWriter out(file);
+  out.bytes(std::as_bytes(std::span(kMagic)));
+  out.value(kCacheFileVersion);
+  out.value(fingerprint);
+  out.array(attachment);
+  const std::string spec = cache.spec().to_string();
+  out.array(std::span<const char>(spec));
+  const CacheShape& shape = cache.shape();
+  for (const std::size_t n :
+       {shape.layers, shape.query_heads, shape.kv_heads, shape.head_dim, shape.sliding_window}) {
+    out.value(static_cast<std::uint64_t>(n));
+  }
+  for (std::size_t l = 0; l < shape.layers; ++l) cache.layer(l).save(out);
+  const std::uint64_t digest = out.digest();
+  file.write(std::as_bytes(std::span(&digest, 1)));
+  file.commit();
+}
+
+LoadedCache load_cache(const std::filesystem::path& path, const CacheShape& shape, std::uint64_t fingerprint,
+                       AllocationCounter* counter) {
+  const MappedFile file(path);
+  const auto all = file.bytes();
+  const std::string name = path.string();
+  constexpr std::size_t kDigest = sizeof(std::uint64_t);
+  if (all.size() < kMagic.size() || std::memcmp(all.data(), kMagic.data(), kMagic.size()) != 0) {
+    fail_data("{}: not a thinkey cache file", name);
+  }
+  if (all.size() < kMagic.size() + sizeof(kCacheFileVersion) + kDigest) {
+    fail_data("{}: damaged cache file: it ends too early; save it again", name);
+  }
+  const auto content = all.first(all.size() - kDigest);
+  ByteReader in(content, name);
+  (void)in.bytes(kMagic.size());
+  const auto version = in.value<std::uint32_t>();
+  if (version != kCacheFileVersion) {
+    fail_data("{}: cache file of version {}, this program reads version {}", name, version,
+              kCacheFileVersion);
+  }
+  std::uint64_t digest = 0;
+  std::memcpy(&digest, all.data() + content.size(), kDigest);
+  if (digest != XXH3_64bits(content.data(), content.size())) in.damaged("its checksum does not match");
+
+  if (in.value<std::uint64_t>() != fingerprint) fail_data("{}: the cache belongs to another model", name);
+  auto attachment = in.array<std::byte>(in.left());
+  const auto text = in.array<char>(4096);
+  for (const std::size_t n :
+       {shape.layers, shape.query_heads, shape.kv_heads, shape.head_dim, shape.sliding_window}) {
+    if (in.value<std::uint64_t>() != n) fail_data("{}: the cache belongs to a model of another shape", name);
+  }
+  CacheSpec spec;
+  try {
+    spec = CacheSpec::parse(std::string_view(text.data(), text.size()));
+  } catch (const Error&) {
+    in.damaged("its cache spec is none");
+  }
+  SequenceCache cache(shape, spec, counter);
+  cache.restore(in);
+  if (!in.at_end()) in.damaged("something follows its end");
+  return {std::move(cache), std::move(attachment)};
+}
+
+}  // namespace thinkey
