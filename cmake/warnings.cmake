@@ -1,13 +1,14 @@
 # Warnings and sanitizers, the same for every target of the project.
 function(thinkey_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
-    -Wno-sign-conversion -Wnon-virtual-dtor -Woverloaded-virtual)
+    -Wno-sign-conversion -Wno-missing-field-initializers -Wnon-virtual-dtor -Woverloaded-virtual)
   if(THINKEY_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
   if(THINKEY_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all
       -fno-omit-frame-pointer)
+    target_compile_definitions(${target} PRIVATE THINKEY_FEW_TARGETS)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
 endfunction()

@@ -15,9 +15,9 @@ namespace thinkey {
 
 struct GenerateOptions {
   std::int64_t max_tokens = -1;  // -1: until the end token or the context is full
-  SamplerOptions sampler;
-  Session::Progress progress;                       // during prefill
-  std::function<bool(std::string_view text)> sink;  // complete UTF-8 text as it comes; false stops
+  SamplerOptions sampler = {};
+  Session::Progress progress = {};                       // during prefill
+  std::function<bool(std::string_view text)> sink = {};  // complete UTF-8 text as it comes; false stops
 };
 
 enum class StopReason : std::uint8_t { EndToken, Length, ContextFull, Caller };

@@ -15,7 +15,7 @@
 namespace thinkey {
 
 struct SessionOptions {
-  CacheSpec cache;
+  CacheSpec cache = {};
   std::int64_t context = 0;  // most tokens the session may see; 0: the model's context length
   // Most bytes a prefill may take beside the weights; 0: what the machine has available at that moment.
   std::size_t memory_limit = 0;

@@ -1,0 +1,83 @@
+// One decode step's attention over one layer's cache, for the storage forms side by side: time, bytes
+// held, and bytes per second against a plain read of as much memory.
+#include <benchmark/benchmark.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/parallel.h"
+#include "cache/sequence_cache.h"
+
+namespace thinkey {
+namespace {
+
+constexpr std::size_t kTokens = 32768;
+const CacheShape kShape{1, 32, 8, 64, 0};  // a layer of Llama-3.2-1B
+
+std::vector<float> normal(std::size_t n) {
+  std::mt19937_64 random(1);
+  std::normal_distribution<float> gauss;
+  std::vector<float> x(n);
+  for (float& e : x) e = gauss(random);
+  return x;
+}
+
+void decode_attention(benchmark::State& state, const std::string& spec) {
+  static const std::vector<float> keys = normal(kShape.kv_heads * kTokens * kShape.head_dim);
+  static const std::vector<float> queries = normal(32 * kShape.query_heads * kShape.head_dim);
+  SequenceCache cache(kShape, CacheSpec::parse(spec));
+  PromptView prompt;
+  prompt.tokens = prompt.capacity = kTokens;
+  prompt.queries = 32;
+  prompt.q = queries.data();
+  prompt.q_token_stride = kShape.query_heads * kShape.head_dim;
+  prompt.q_head_stride = kShape.head_dim;
+  prompt.k = prompt.v = keys.data();
+  cache.compress_prompt(0, prompt);
+  std::vector<float> out(kShape.query_heads * kShape.head_dim);
+  for (auto _ : state) {
+    cache.attend(0, 1, kTokens, queries.data(), out.data());
+    benchmark::DoNotOptimize(out.data());
+  }
+  const auto bytes = static_cast<double>(cache.report().bytes);
+  state.counters["MiB"] = bytes / (1 << 20);
+  state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+// The machine's limit beside it: every thread sums its part of 256 MiB.
+void read_memory(benchmark::State& state) {
+  AlignedBuffer<std::uint64_t> memory(std::size_t{1} << 25U);
+  memory.fill(1);
+  const std::size_t parts = 64;
+  std::vector<std::uint64_t> sums(parts);
+  for (auto _ : state) {
+    parallel_for(parts, [&](std::size_t p) {
+      std::uint64_t sum = 0;
+      for (std::size_t i = memory.size() / parts * p; i < memory.size() / parts * (p + 1); ++i)
+        sum += memory[i];
+      sums[p] = sum;
+    });
+    benchmark::DoNotOptimize(sums.data());
+  }
+  state.counters["GB/s"] = benchmark::Counter(static_cast<double>(memory.bytes()) * 1e-9,
+                                              benchmark::Counter::kIsIterationInvariantRate);
+}
+
+BENCHMARK(read_memory)->Unit(benchmark::kMillisecond)->UseRealTime();
+#define SPEC(name, spec) \
+  BENCHMARK_CAPTURE(decode_attention, name, spec)->Unit(benchmark::kMillisecond)->UseRealTime()
+SPEC(full, "full");
+SPEC(think_0_4, "think:0.4");
+SPEC(think_0_6, "think:0.6");
+SPEC(think_0_6_rotate, "think:0.6,rotate");
+SPEC(think_keys_0_4_values_0_3, "think:keys=0.4,values=0.3");
+SPEC(kivi_8, "kivi:8");
+SPEC(kivi_4, "kivi:4");
+SPEC(kivi_2, "kivi:2");
+SPEC(think_0_4_kivi_4, "think:0.4+kivi:4");
+SPEC(snapkv_2048_think_0_4, "snapkv:2048+think:0.4");
+
+}  // namespace
+}  // namespace thinkey

@@ -1,0 +1,22 @@
+// The program's commands. Each adds its subcommand and options to the program and says what to execute.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace thinkey::cli {
+
+struct Command {
+  CLI::App* app = nullptr;       // the subcommand; owned by the program
+  std::function<int()> execute;  // the exit code; throws Error
+};
+
+[[nodiscard]] Command add_run_command(CLI::App& program);
+[[nodiscard]] Command add_chat_command(CLI::App& program);
+[[nodiscard]] Command add_inspect_command(CLI::App& program);
+[[nodiscard]] Command add_tokenize_command(CLI::App& program);
+[[nodiscard]] Command add_logits_command(CLI::App& program);
+[[nodiscard]] Command add_compress_command(CLI::App& program);
+[[nodiscard]] Command add_demo_command(CLI::App& program);
+
+}  // namespace thinkey::cli

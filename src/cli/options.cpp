@@ -1,0 +1,103 @@
+#include "cli/options.h"
+
+#include <cstdint>
+#include <limits>
+#include <random>
+
+#include "base/fail.h"
+
+namespace thinkey::cli {
+
+namespace {
+
+constexpr int kMostThreads = 1024;
+constexpr std::int64_t kMostTokens = std::numeric_limits<std::int32_t>::max();
+
+}  // namespace
+
+void ModelArguments::add_model(CLI::App& app) {
+  app.add_option("-m,--model", model, "A .gguf file or a Hugging Face directory")
+      ->required()
+      ->type_name("PATH");
+}
+
+void ModelArguments::add_compute(CLI::App& app) {
+  app.add_option("-t,--threads", threads, "Threads; 0: all cores")
+      ->check(CLI::Range(0, kMostThreads))
+      ->type_name("N");
+  app.add_option("--prefill-precision", precision,
+                 "Matrix products of the prompt: auto (bf16 where the CPU has it) or f32")
+      ->check(CLI::IsMember({"auto", "f32"}))
+      ->type_name("NAME");
+}
+
+std::shared_ptr<const Model> ModelArguments::load() const {
+  return Model::load(
+      model,
+      {.threads = threads, .precision = precision == "f32" ? PrefillPrecision::F32 : PrefillPrecision::Auto});
+}
+
+void CacheArgument::add(CLI::App& app) {
+  app.add_option("--cache", text,
+                 "What the KV cache keeps: full, snapkv:2048, think:0.4, snapkv:25%+think:0.4, ...")
+      ->type_name("SPEC");
+}
+
+void SamplerArguments::add(CLI::App& app) {
+  app.add_option("--temp", options.temperature, "Temperature; 0: greedy")
+      ->type_name("X")
+      ->group(kSamplingGroup);
+  app.add_option("--top-k", options.top_k, "Among the k likeliest tokens; 0: off")
+      ->type_name("N")
+      ->group(kSamplingGroup);
+  app.add_option("--top-p", options.top_p, "Among the likeliest tokens of joint probability p; 1: off")
+      ->type_name("X")
+      ->group(kSamplingGroup);
+  app.add_option("--min-p", options.min_p, "At least this share of the likeliest token's probability; 0: off")
+      ->type_name("X")
+      ->group(kSamplingGroup);
+  app.add_option("--repeat-penalty", options.repeat_penalty, "Penalty for repeated tokens; 1: off")
+      ->type_name("X")
+      ->group(kSamplingGroup);
+  app.add_option("--repeat-last-n", options.repeat_last_n, "Latest tokens the penalty looks at")
+      ->type_name("N")
+      ->group(kSamplingGroup);
+  app.add_option("-s,--seed", seed, "Seed of the random numbers; -1: a new one each time")
+      ->check(CLI::Range(std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()))
+      ->type_name("N")
+      ->group(kSamplingGroup);
+}
+
+SamplerOptions SamplerArguments::resolve() const {
+  SamplerOptions resolved = options;
+  resolved.seed = seed >= 0 ? static_cast<std::uint64_t>(seed) : std::random_device{}();
+  static_cast<void>(Sampler(resolved));  // its checks, before a model is loaded and a prompt computed
+  return resolved;
+}
+
+void GenerationArguments::add(CLI::App& app) {
+  app.add_option("-n,--n-predict", predict,
+                 "Most tokens of an answer; -1: until it ends or the context is full")
+      ->check(CLI::Range(std::int64_t{-1}, kMostTokens))
+      ->type_name("N");
+  app.add_option("-c,--ctx-size", context, "Most tokens of prompt and answer; 0: the model's context length")
+      ->check(CLI::Range(std::int64_t{0}, kMostTokens))
+      ->type_name("N");
+  app.add_flag("-q,--quiet", quiet, "No progress bar, rates or cache report on standard error");
+}
+
+void ChatArguments::add(CLI::App& app) {
+  app.add_option("--system", system, "System message at the start of the chat")->type_name("TEXT");
+  app.add_option("--chat-template", format,
+                 "Chat format instead of the one recognised from the model: llama-2, llama-3, mistral, "
+                 "chatml, zephyr")
+      ->type_name("NAME");
+}
+
+void add_examples(CLI::App& app, const std::vector<std::string>& lines) {
+  std::string text = "Examples:";
+  for (const std::string& line : lines) text += "\n  " + line;
+  app.footer(text);
+}
+
+}  // namespace thinkey::cli

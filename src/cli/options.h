@@ -1,0 +1,68 @@
+// Options that several commands share, each group declared once.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "thinkey/cache_spec.h"
+#include "thinkey/model.h"
+#include "thinkey/sampler.h"
+
+namespace thinkey::cli {
+
+// -m, -t, --prefill-precision
+struct ModelArguments {
+  std::string model;
+  int threads = 0;
+  std::string precision = "auto";
+
+  void add_model(CLI::App& app);
+  void add_compute(CLI::App& app);  // threads and precision
+  [[nodiscard]] std::shared_ptr<const Model> load() const;
+};
+
+// --cache SPEC
+struct CacheArgument {
+  std::string text = "full";
+
+  void add(CLI::App& app);
+  [[nodiscard]] CacheSpec parse() const { return CacheSpec::parse(text); }
+};
+
+// --temp, --top-k, --top-p, --min-p, --repeat-penalty, --repeat-last-n, -s
+struct SamplerArguments {
+  SamplerOptions options;
+  std::int64_t seed = -1;  // -1: a new one each time
+
+  void add(CLI::App& app);
+  // With the seed resolved; throws Error(Usage) when an option is out of range.
+  [[nodiscard]] SamplerOptions resolve() const;
+};
+
+// -n, -c, -q
+struct GenerationArguments {
+  std::int64_t predict = -1;
+  std::int64_t context = 0;
+  bool quiet = false;
+
+  void add(CLI::App& app);
+};
+
+// --system, --chat-template
+struct ChatArguments {
+  std::string system;
+  std::string format;
+
+  void add(CLI::App& app);
+};
+
+// Where examples of one command go: at the end of its help.
+void add_examples(CLI::App& app, const std::vector<std::string>& lines);
+
+// The heading under which --help lists generation options.
+inline constexpr const char* kSamplingGroup = "Sampling";
+
+}  // namespace thinkey::cli

@@ -1,0 +1,156 @@
+// thinkey run: one prompt, one answer.
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fail.h"
+#include "base/system_memory.h"
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "thinkey/generate.h"
+
+namespace thinkey::cli {
+
+namespace {
+
+struct Arguments {
+  ModelArguments model;
+  CacheArgument cache;
+  SamplerArguments sampler;
+  GenerationArguments generation;
+  ChatArguments chat;
+  std::string prompt;
+  std::string file;
+  bool as_chat = false;
+  bool no_bos = false;
+  bool special = false;
+  bool json = false;
+};
+
+// Text that people keep in files ends with a newline they do not mean.
+std::string read_prompt(const std::string& path) {
+  std::string text = read_file(path);
+  require_utf8(text, path == "-" ? "standard input" : path);
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  return text;
+}
+
+// The file, the text of -p, or both with a newline between; else what is piped in.
+std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_file) {
+  std::string text;
+  if (has_file) {
+    text = read_prompt(arguments.file);
+  } else if (!has_prompt) {
+    if (::isatty(STDIN_FILENO) == 1)
+      fail_usage("run: give the prompt with -p TEXT, -f FILE or on standard input");
+    text = read_prompt("-");
+  }
+  if (has_prompt) {
+    require_utf8(arguments.prompt, "the prompt of -p");
+    if (has_file) text += '\n';
+    text += arguments.prompt;
+  }
+  if (text.empty()) fail_usage("the prompt is empty");
+  return text;
+}
+
+std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model, const std::string& prompt) {
+  if (!arguments.as_chat) return model.tokenize(prompt, !arguments.no_bos, arguments.special);
+  std::vector<ChatMessage> messages;
+  if (!arguments.chat.system.empty()) messages.push_back({"system", arguments.chat.system});
+  messages.push_back({"user", prompt});
+  return model.tokenize(model.render_chat(messages, 0, true, arguments.chat.format), !arguments.no_bos, true);
+}
+
+void report(const Generation& generation, const CacheReport& cache) {
+  print_message("\nprompt   {}\nanswer   {}, ended by: {}\n{}",
+                format_rate(generation.prompt_tokens, generation.prefill_seconds),
+                format_rate(static_cast<std::int64_t>(generation.tokens.size()), generation.decode_seconds),
+                stop_reason_name(generation.reason), format_cache_report(cache));
+}
+
+OrderedJson to_json(const Generation& generation, const Session& session, const SamplerOptions& sampler) {
+  OrderedJson json;
+  json["text"] = generation.text;
+  json["tokens"] = generation.tokens;
+  json["stop"] = stop_reason_name(generation.reason);
+  json["seed"] = sampler.seed;
+  json["prompt"] = rate_json(generation.prompt_tokens, generation.prefill_seconds);
+  json["decode"] = rate_json(static_cast<std::int64_t>(generation.tokens.size()), generation.decode_seconds);
+  json["cache"] = cli::to_json(session.cache_report());
+  json["peak_resident_bytes"] = peak_resident_memory();
+  return json;
+}
+
+int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
+  const CacheSpec spec = arguments.cache.parse();
+  GenerateOptions options;
+  options.sampler = arguments.sampler.resolve();
+  options.max_tokens = arguments.generation.predict;
+  const std::string prompt = gather_prompt(arguments, has_prompt, has_file);
+  const auto model = arguments.model.load();
+  const std::vector<std::int32_t> ids = encode(arguments, *model, prompt);
+  Session session(model, {.cache = spec, .context = arguments.generation.context});
+
+  catch_interrupts();
+  const bool quiet = arguments.generation.quiet || arguments.json;
+  PrefillProgress progress(static_cast<std::int64_t>(ids.size()),
+                           !arguments.generation.quiet && standard_error_is_terminal());
+  options.progress = progress.callback();
+  options.sink = [&arguments](std::string_view text) {
+    if (!arguments.json) {
+      write_output(text);
+      flush_output();
+    }
+    return !interrupted();
+  };
+  const Generation generation = generate(session, ids, options);
+  if (arguments.json) {
+    write_output(dump(to_json(generation, session, options.sampler)));
+  } else {
+    write_output("\n");
+  }
+  flush_output();
+  if (!quiet) report(generation, session.cache_report());
+  return interrupted() ? kInterruptedExit : 0;
+}
+
+}  // namespace
+
+Command add_run_command(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* app = program.add_subcommand("run", "Answer one prompt");
+  arguments->model.add_model(*app);
+  CLI::Option* prompt =
+      app->add_option("-p,--prompt", arguments->prompt, "The prompt; after -f FILE, its last lines")
+          ->type_name("TEXT");
+  CLI::Option* file =
+      app->add_option("-f,--file", arguments->file,
+                      "File with the prompt, UTF-8, its last newline dropped; -: standard input")
+          ->type_name("FILE");
+  arguments->cache.add(*app);
+  arguments->generation.add(*app);
+  arguments->model.add_compute(*app);
+  app->add_flag("--chat", arguments->as_chat,
+                "Wrap the prompt as a user's message in the model's chat template");
+  arguments->chat.add(*app);
+  app->add_flag("--special", arguments->special, "Recognise control tokens such as <|eot_id|> in the prompt");
+  app->add_flag("--no-bos", arguments->no_bos, "Do not put the BOS token in front of the prompt");
+  app->add_flag("--json", arguments->json, "One JSON object on standard output at the end, instead of text");
+  arguments->sampler.add(*app);
+  add_examples(*app, {"thinkey run -m model.gguf -p \"Once upon a time\" -n 64",
+                      "thinkey run -m model.gguf -f report.txt -p \"What was decided?\" --chat --cache "
+                      "snapkv:2048+think:0.4",
+                      "cat notes.txt | thinkey run -m model.gguf --temp 0 --json"});
+  return {app, [arguments, prompt, file] { return execute(*arguments, !prompt->empty(), !file->empty()); }};
+}
+
+}  // namespace thinkey::cli

@@ -1,0 +1,106 @@
+#include "thinkey/generate.h"
+
+#include <chrono>
+#include <optional>
+
+#include "base/fail.h"
+#include "engine/model_impl.h"
+
+namespace thinkey {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Collects the text and hands it on as it becomes complete.
+class TextOutput {
+ public:
+  TextOutput(const Tokenizer* tokenizer, const GenerateOptions& options, std::string& text)
+      : sink_(options.sink), text_(text) {
+    if (tokenizer != nullptr) decoder_.emplace(*tokenizer);
+  }
+
+  // False when the caller wants no more.
+  bool push(std::int32_t token) { return decoder_ ? emit(decoder_->push(token)) : true; }
+  void finish() {
+    if (decoder_) emit(decoder_->finish());
+  }
+
+ private:
+  bool emit(const std::string& piece) {
+    if (piece.empty()) return true;
+    text_ += piece;
+    return !sink_ || sink_(piece);
+  }
+
+  const std::function<bool(std::string_view)>& sink_;
+  std::string& text_;
+  std::optional<StreamDecoder> decoder_;
+};
+
+}  // namespace
+
+std::string_view stop_reason_name(StopReason reason) noexcept {
+  switch (reason) {
+    case StopReason::EndToken:
+      return "eos";
+    case StopReason::Length:
+      return "length";
+    case StopReason::ContextFull:
+      return "context";
+    case StopReason::Caller:
+      return "stopped";
+  }
+  return "unknown";
+}
+
+Generation generate(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options) {
+  if (options.max_tokens < -1) {
+    fail_usage("max-tokens {}: it must be -1 (no limit), 0 or more", options.max_tokens);
+  }
+  const Model& model = session.model();
+  Sampler sampler(options.sampler);
+  Generation out;
+  out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
+
+  auto start = Clock::now();
+  session.prefill(prompt, options.progress);
+  for (const std::int32_t token : prompt) sampler.accept(token);
+  out.prefill_seconds = seconds_since(start);
+
+  start = Clock::now();
+  TextOutput text(model.impl().tokenizer.get(), options, out.text);
+  for (;;) {
+    if (options.max_tokens >= 0 && static_cast<std::int64_t>(out.tokens.size()) >= options.max_tokens) {
+      out.reason = StopReason::Length;
+      break;
+    }
+    if (session.tokens_seen() >= session.context()) {
+      out.reason = StopReason::ContextFull;
+      break;
+    }
+    const std::int32_t token = sampler.sample(session.logits());
+    sampler.accept(token);
+    if (model.ends_generation(token)) {
+      session.decode(token);
+      out.ended = true;
+      out.reason = StopReason::EndToken;
+      break;
+    }
+    out.tokens.push_back(token);
+    const bool wants_more = text.push(token);  // shown before the next step is computed
+    session.decode(token);
+    if (!wants_more) {
+      out.reason = StopReason::Caller;
+      break;
+    }
+  }
+  if (out.reason != StopReason::Caller) text.finish();
+  out.decode_seconds = seconds_since(start);
+  return out;
+}
+
+}  // namespace thinkey

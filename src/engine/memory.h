@@ -1,0 +1,27 @@
+// What a call will allocate, reckoned before it starts, and the refusal when that is too much.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "model/decoder.h"
+#include "thinkey/cache_spec.h"
+#include "thinkey/model.h"
+
+namespace thinkey {
+
+// Prefill of `prompt` tokens into an empty cache and `generate` tokens after it. The first three
+// items are exactly the forward pass's own buffers; the cache is an estimate.
+[[nodiscard]] MemoryEstimate estimate_memory(const Decoder& decoder, const CacheSpec& spec,
+                                             std::int64_t prompt, std::int64_t generate,
+                                             bool all_logits = false);
+
+// A later turn of `tokens` tokens: they are appended whole.
+[[nodiscard]] MemoryEstimate estimate_turn_memory(const Decoder& decoder, std::int64_t tokens,
+                                                  bool all_logits);
+
+// Error(Data) naming both numbers and the remedy when `needed` exceeds `available` bytes; 0 available
+// means unknown and passes.
+void check_memory(const MemoryEstimate& needed, std::size_t available, std::int64_t tokens);
+
+}  // namespace thinkey

@@ -1,0 +1,114 @@
+#include "thinkey/session.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "base/fail.h"
+#include "base/system_memory.h"
+#include "engine/memory.h"
+#include "engine/model_impl.h"
+
+namespace thinkey {
+namespace {
+
+constexpr std::int64_t kMostPositions = (std::int64_t{1} << 31U) - 1;  // the cache keeps positions in 32 bits
+
+std::int64_t context_length(const Model& model, std::int64_t asked) {
+  if (asked < 0 || asked > kMostPositions) {
+    fail_usage("a context of {} tokens: it must be 0 (the model's) to {}", asked, kMostPositions);
+  }
+  return asked > 0 ? asked : std::min(model.info().context_length, kMostPositions);
+}
+
+}  // namespace
+
+struct Session::Impl {
+  Impl(std::shared_ptr<const Model> of, const SessionOptions& options)
+      : model(std::move(of)),
+        decoder(model->impl().decoder()),
+        context(context_length(*model, options.context)),
+        memory_limit(options.memory_limit),
+        cache(cache_shape(decoder.config), options.cache, &cache_bytes),
+        decode_state(decoder.config, 1) {
+    decode_state.logits.fill(0.0F);
+  }
+
+  // Error when `tokens` cannot follow what the session holds.
+  void check_tokens(std::span<const std::int32_t> tokens) const {
+    if (interrupted) fail_usage("an earlier prefill of this session was interrupted; start a new session");
+    if (tokens.empty()) fail_usage("there are no tokens to run; give at least one");
+    for (const std::int32_t token : tokens) {
+      if (token < 0 || token >= decoder.config.vocabulary) {
+        fail_usage("token {} is outside the model's vocabulary of {}", token, decoder.config.vocabulary);
+      }
+    }
+    const std::int64_t seen = cache.next_position(0);
+    if (static_cast<std::int64_t>(tokens.size()) > context - seen) {
+      fail_data("{} tokens after {} do not fit the context of {}; shorten the prompt or raise the context",
+                tokens.size(), seen, context);
+    }
+  }
+
+  [[nodiscard]] MemoryEstimate estimate(std::int64_t tokens, bool all_logits) const {
+    return cache.next_position(0) == 0 ? estimate_memory(decoder, cache.spec(), tokens, 0, all_logits)
+                                       : estimate_turn_memory(decoder, tokens, all_logits);
+  }
+
+  std::shared_ptr<const Model> model;
+  Decoder decoder;
+  std::int64_t context;
+  std::size_t memory_limit;
+  AllocationCounter cache_bytes;
+  SequenceCache cache;
+  DecodeState decode_state;  // its logits are the session's
+  bool interrupted = false;  // the layers' caches differ in length
+};
+
+Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
+  if (!model) fail_usage("a session needs a model");
+  options.cache.validate();
+  impl_ = std::make_unique<Impl>(std::move(model), options);
+}
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+void Session::prefill(std::span<const std::int32_t> tokens, const Progress& progress,
+                      const LogitsSink& sink) {
+  Impl& s = *impl_;
+  s.check_tokens(tokens);
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  check_memory(s.estimate(count, static_cast<bool>(sink)),
+               s.memory_limit > 0 ? s.memory_limit : available_memory(), count);
+  const bool first = s.cache.next_position(0) == 0;
+  try {
+    thinkey::prefill(s.decoder, tokens, s.cache,
+                     {.last_logits = s.decode_state.logits.span(), .progress = progress, .logits = sink});
+  } catch (...) {
+    if (first) {
+      s.cache = SequenceCache(cache_shape(s.decoder.config), s.cache.spec(), &s.cache_bytes);
+    } else {
+      s.interrupted = true;
+    }
+    throw;
+  }
+}
+
+void Session::decode(std::int32_t token) {
+  Impl& s = *impl_;
+  s.check_tokens({&token, 1});
+  const DecodeInput input{.token = token, .cache = &s.cache};
+  thinkey::decode(s.decoder, {&input, 1}, s.decode_state);
+}
+
+std::span<const float> Session::logits() const noexcept {
+  return std::as_const(impl_->decode_state.logits).span();
+}
+std::int64_t Session::tokens_seen() const noexcept { return impl_->cache.next_position(0); }
+std::int64_t Session::context() const noexcept { return impl_->context; }
+CacheReport Session::cache_report() const { return impl_->cache.report(); }
+std::size_t Session::cache_bytes_allocated() const noexcept { return impl_->cache_bytes.live(); }
+const Model& Session::model() const noexcept { return *impl_->model; }
+
+}  // namespace thinkey

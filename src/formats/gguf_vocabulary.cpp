@@ -1,0 +1,133 @@
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/fail.h"
+#include "formats/gguf.h"
+#include "formats/printable.h"
+#include "formats/tokenizer_tables.h"
+
+namespace thinkey {
+namespace {
+
+// An id by key, or `otherwise` when the key is absent. 0xFFFFFFFF is how some writers say "none".
+std::int32_t token_id(const GgufFile& file, const std::string& key, std::int32_t otherwise = -1) {
+  const auto id = file.integer(key);
+  if (!id) return otherwise;
+  if (*id == -1 || *id == 0xFFFFFFFFLL) return -1;
+  if (*id < 0 || *id >= static_cast<std::int64_t>(kMaxVocabulary)) {
+    fail_data("{}: metadata {} is {}, which is not a token id", file.path().string(), key, *id);
+  }
+  return static_cast<std::int32_t>(*id);
+}
+
+std::vector<TokenType> token_types(const GgufFile& file, const TokenizerData& data) {
+  const auto numbers = file.integers("tokenizer.ggml.token_type");
+  std::vector<TokenType> types;
+  if (numbers) {
+    for (const std::int64_t number : *numbers) {
+      // 0 is "undefined"; llama.cpp treats such tokens as normal ones too.
+      if (number < 0 || number > static_cast<std::int64_t>(TokenType::Byte)) {
+        fail_data("{}: tokenizer.ggml.token_type holds {}, which is no token type", file.path().string(),
+                  number);
+      }
+      types.push_back(number == 0 ? TokenType::Normal : static_cast<TokenType>(number));
+    }
+    return types;
+  }
+  types.assign(data.tokens.size(), TokenType::Normal);
+  if (data.kind == TokenizerKind::BytePairs) return types;
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    const auto id = static_cast<std::int32_t>(i);
+    if (byte_piece(data.tokens[i])) types[i] = TokenType::Byte;
+    if (id == data.bos || id == data.eos) types[i] = TokenType::Control;
+    if (id == data.unknown) types[i] = TokenType::Unknown;
+  }
+  return types;
+}
+
+std::vector<std::pair<std::string, std::string>> merges(const GgufFile& file) {
+  std::vector<std::pair<std::string, std::string>> out;
+  const auto lines = file.texts("tokenizer.ggml.merges");
+  if (!lines) fail_data("{}: a byte-pair tokenizer without tokenizer.ggml.merges", file.path().string());
+  out.reserve(lines->size());
+  for (const std::string& line : *lines) {
+    const std::size_t space =
+        line.find(' ', 1);  // the first piece is never empty, and may begin with a space
+    if (space == std::string::npos || space + 1 == line.size()) {
+      fail_data("{}: tokenizer.ggml.merges holds \"{}\", which is not a pair", file.path().string(),
+                printable(line));
+    }
+    out.emplace_back(line.substr(0, space), line.substr(space + 1));
+  }
+  return out;
+}
+
+// Files made by other versions of the converter name LLaMA 3's pre-tokenizer differently.
+std::string pre_tokenizer(const GgufFile& file) {
+  std::string pre = file.text("tokenizer.ggml.pre").value_or("default");
+  if (pre == "llama3" || pre == "llama-v3") return "llama-bpe";
+  return pre;
+}
+
+std::vector<float> scores(const GgufFile& file) {
+  const auto numbers = file.numbers("tokenizer.ggml.scores");
+  if (!numbers)
+    fail_data("{}: a SentencePiece tokenizer without tokenizer.ggml.scores", file.path().string());
+  std::vector<float> out;
+  out.reserve(numbers->size());
+  for (const double number : *numbers) out.push_back(static_cast<float>(number));
+  return out;
+}
+
+}  // namespace
+
+TokenizerData read_vocabulary(const GgufFile& file) {
+  TokenizerData data;
+  data.kind = TokenizerKind::BytePairs;
+  const std::string model = file.text("tokenizer.ggml.model").value_or("none");
+  if (model == "none" || model == "no_vocab") return data;
+  if (model != "llama" && model != "gpt2") {
+    fail_data("{}: tokenizer model \"{}\" is not supported (llama and gpt2 are)", file.path().string(),
+              printable(model));
+  }
+  auto tokens = file.texts("tokenizer.ggml.tokens");
+  if (!tokens || tokens->empty())
+    fail_data("{}: tokenizer.ggml.tokens is missing or empty", file.path().string());
+  data.tokens = *std::move(tokens);
+
+  const bool sentence_piece = model == "llama";
+  data.kind = sentence_piece ? TokenizerKind::SentencePiece : TokenizerKind::BytePairs;
+  const auto fits = [&](std::size_t id) { return id < data.tokens.size(); };
+  // SentencePiece models have always had <unk> <s> </s> in front, and the oldest files do not say so.
+  data.unknown = token_id(file, "tokenizer.ggml.unknown_token_id", sentence_piece ? 0 : -1);
+  data.bos = token_id(file, "tokenizer.ggml.bos_token_id", sentence_piece && fits(1) ? 1 : -1);
+  data.eos = token_id(file, "tokenizer.ggml.eos_token_id", sentence_piece && fits(2) ? 2 : -1);
+  data.types = token_types(file, data);
+  if (sentence_piece) {
+    data.scores = scores(file);
+    data.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
+    data.add_bos = true;
+  } else {
+    data.pre = pre_tokenizer(file);
+    data.merges = merges(file);
+    data.add_bos = data.ignore_merges = is_llama3_like(data.pre);
+    data.add_space_prefix = false;
+  }
+  data.add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(data.add_bos) && data.bos >= 0;
+  data.add_eos = file.boolean("tokenizer.ggml.add_eos_token").value_or(false) && data.eos >= 0;
+  data.chat_template = file.text("tokenizer.chat_template").value_or("");
+  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+    if (const std::int32_t id = token_id(file, key); id >= 0) data.end_of_generation.push_back(id);
+  }
+  finish_tokenizer(data, file.path());
+  return data;
+}
+
+TokenizerData read_gguf_vocabulary(const std::filesystem::path& path) {
+  TokenizerData data = read_vocabulary(GgufFile(path));
+  if (data.tokens.empty()) fail_data("{}: holds no tokenizer", path.string());
+  return data;
+}
+
+}  // namespace thinkey

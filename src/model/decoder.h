@@ -1,0 +1,62 @@
+// The forward pass of a Llama-family decoder: pre-norm attention with rotary positions and grouped
+// KV heads, then SwiGLU. Prefill runs layer by layer over a whole prompt (prefill.cpp), decode token
+// by token over all layers (decode.cpp). Both read and write the caches of src/cache.
+//
+// Errors are not checked here: ids must be inside the vocabulary, and the caller has made sure that
+// the context and the memory suffice (src/engine/session.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "base/aligned_buffer.h"
+#include "cache/sequence_cache.h"
+#include "model/run_state.h"
+#include "model/weights.h"
+#include "ops/matmul.h"
+
+namespace thinkey {
+
+// A model as the forward pass sees it; refers to what its owner keeps alive.
+struct Decoder {
+  const Config& config;
+  const Weights& weights;
+  Precision precision = Precision::F32;  // of prefill's matrix products
+  std::size_t chunk = 512;               // prompt tokens per product
+};
+
+[[nodiscard]] CacheShape cache_shape(const Config& config) noexcept;
+
+struct PrefillOutputs {
+  std::span<float> last_logits = {};                             // [V], of the last token
+  std::function<void(double done, double total)> progress = {};  // may be empty; unit: multiply-adds
+  std::function<void(std::int64_t, std::span<const float>)>
+      logits;                            // may be empty; [V] for every token in order
+  AllocationCounter* counter = nullptr;  // counts the run state
+};
+
+// Runs `tokens` through the model, layer by layer, at the positions that follow those in the cache.
+//
+// Empty cache: every layer's keys and values are computed whole, attended to, and compressed by
+// cache.compress_prompt() before the next layer starts, so one layer's are whole at a time.
+// Otherwise (a later chat turn): queries attend to the cached past and to the turn's own keys, the
+// two merged by their log-sum-exp, and the turn is appended to the cache layer by layer.
+//
+// The last layer computes queries and the FFN only for tokens whose results are asked for.
+// An exception (from a callback, or of memory) leaves the cache with layers of unequal length.
+void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
+             const PrefillOutputs& outputs);
+
+// The next token of one sequence.
+struct DecodeInput {
+  std::int32_t token = 0;
+  SequenceCache* cache = nullptr;
+};
+
+// Appends one token to each of B sequences, reading every weight once for all of them.
+// state: made for at least B sequences; its logits [B, V] are the result.
+void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeState& state);
+
+}  // namespace thinkey

@@ -1,0 +1,323 @@
+// Layer-major prefill: the whole prompt through one layer before the next one starts.
+#include <algorithm>
+#include <cstring>
+
+#include "base/parallel.h"
+#include "model/chunk_products.h"
+#include "model/decoder.h"
+#include "ops/activation.h"
+#include "ops/dequantize.h"
+#include "ops/matvec.h"
+#include "ops/norm.h"
+#include "ops/prefill_attention.h"
+#include "ops/rope.h"
+
+namespace thinkey {
+namespace {
+
+// Tokens [begin, end) of the prompt, the index-th chunk.
+struct Chunk {
+  std::size_t index, begin, end;
+  [[nodiscard]] std::size_t tokens() const noexcept { return end - begin; }
+};
+
+class Prefill {
+ public:
+  Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
+          const PrefillOutputs& outputs)
+      : config_(decoder.config),
+        weights_(decoder.weights),
+        cache_(cache),
+        outputs_(outputs),
+        tokens_(tokens),
+        past_(static_cast<std::size_t>(cache.next_position(0))),
+        request_{.tokens = tokens.size(),
+                 .chunk = decoder.chunk,
+                 .observation = static_cast<std::size_t>(cache.spec().observation_window()),
+                 .has_past = past_ > 0,
+                 .observes_all = past_ == 0 && cache.observes_all_queries(),
+                 .all_logits = static_cast<bool>(outputs.logits),
+                 .precision = decoder.precision},
+        sizes_(prefill_sizes(config_, weights_, request_)),
+        state_(config_, request_, sizes_, past_, outputs.counter),
+        products_(decoder.precision, state_) {}
+
+  void run() {
+    total_work_ = total_work();
+    embed();
+    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+      const LayerExtent extent = layer_extent(config_, request_, layer);
+      attention(layer, extent);
+      store(layer);
+      feed_forward(layer, extent);
+    }
+    if (request_.all_logits) {
+      all_logits();
+    } else {
+      last_logits();
+    }
+  }
+
+ private:
+  void embed() {
+    const MatrixView& table = weights_.token_embedding;
+    parallel_for(tokens_.size(), [&](std::size_t t) {
+      widen_row(table.type, table.row(tokens_[t]), width_, state_.hidden.data() + t * width_);
+    });
+  }
+
+  // hidden += attention of every chunk; leaves the layer's keys and values in state_.key and .value.
+  void attention(std::size_t layer, const LayerExtent& extent) {
+    const LayerWeights& w = weights_.layers[layer];
+    const std::size_t tokens = tokens_.size();
+    products_.start_phase();
+    const ReadyMatrix query = products_.ready(w.query, tokens - extent.first_query);
+    const ReadyMatrix key = products_.ready(w.key, tokens);
+    const ReadyMatrix value = products_.ready(w.value, tokens);
+    const ReadyMatrix output = products_.ready(w.attention_output, tokens - extent.first_output);
+
+    for_each_chunk([&](const Chunk& chunk) {
+      rms_norm(state_.hidden.data() + chunk.begin * width_, w.attention_norm.data(), config_.rms_epsilon,
+               chunk.tokens(), width_, state_.normed.data());
+      products_.set_input(state_.normed.data(), chunk.tokens(), width_);
+      products_.multiply(key, state_.key_rows.data(), kv_width_);
+      products_.multiply(value, state_.value_rows.data(), kv_width_);
+      rope(pairs_, state_.angles[chunk.index], chunk.tokens(), kv_heads_, kv_width_, state_.key_rows.data());
+      scatter(chunk, state_.key_rows.data(), state_.key.data());
+      scatter(chunk, state_.value_rows.data(), state_.value.data());
+
+      if (chunk.end > extent.first_query) {
+        // Rotated from the chunk's first token on, so that its angles fit.
+        const std::size_t skipped = std::max(chunk.begin, extent.first_query) - chunk.begin;
+        products_.set_input(state_.normed.data() + skipped * width_, chunk.tokens() - skipped, width_);
+        products_.multiply(query, state_.query.data() + skipped * query_width_, query_width_);
+        if (skipped > 0) std::fill_n(state_.query.data(), skipped * query_width_, 0.0F);
+        rope(pairs_, state_.angles[chunk.index], chunk.tokens(), heads_, query_width_, state_.query.data());
+        keep_observed(chunk);
+      }
+      if (chunk.end > extent.first_output) {
+        const std::size_t first = std::max(chunk.begin, extent.first_output);
+        const std::size_t n = chunk.end - first;
+        attend(layer, first, n, state_.query.data() + (first - chunk.begin) * query_width_);
+        products_.set_input(state_.attended.data(), n, query_width_);
+        products_.multiply_add(output, state_.hidden.data() + first * width_);
+      }
+      if (request_.observes_all) observe(layer, chunk, extent);
+      report(attention_work(chunk, extent));
+    });
+  }
+
+  // state_.attended [n, H, D] for queries q of the tokens first .. first + n - 1.
+  void attend(std::size_t layer, std::size_t first, std::size_t n, const float* q) {
+    const PrefillAttention shape{.query_heads = heads_,
+                                 .kv_heads = kv_heads_,
+                                 .head_dim = head_dim_,
+                                 .queries = n,
+                                 .keys = first + n,
+                                 .key_capacity = tokens_.size(),
+                                 .sliding_window = static_cast<std::size_t>(config_.sliding_window),
+                                 .precision = request_.precision};
+    float* lse = state_.lse.data();  // null when nobody needs it
+    prefill_attention(shape, q, state_.key.data(), state_.value.data(), state_.attended.data(), lse);
+    if (!request_.has_past) return;
+    cache_.attend(layer, n, static_cast<std::int64_t>(past_ + first), q, state_.past.data(),
+                  state_.past_lse.data());
+    merge_attention(n * heads_, head_dim_, state_.attended.data(), lse, state_.past.data(),
+                    state_.past_lse.data());
+  }
+
+  // Shows the cache every query of the chunk, with what its attention already found out.
+  void observe(std::size_t layer, const Chunk& chunk, const LayerExtent& extent) {
+    cache_.observe(layer, {.q = state_.query.data(),
+                           .token_stride = query_width_,
+                           .head_stride = head_dim_,
+                           .first = chunk.begin,
+                           .n = chunk.tokens(),
+                           .lse = extent.first_output <= chunk.begin ? state_.lse.data() : nullptr,
+                           .k = state_.key.data(),
+                           .capacity = tokens_.size()});
+  }
+
+  // The layer's keys and values into the cache: compressed as a prompt, or appended after the past.
+  void store(std::size_t layer) {
+    if (!request_.has_past) {
+      const std::size_t observed = std::min(tokens_.size(), request_.observation);
+      cache_.compress_prompt(layer, {.tokens = tokens_.size(),
+                                     .q = state_.observed.data(),
+                                     .queries = observed,
+                                     .q_token_stride = query_width_,
+                                     .q_head_stride = head_dim_,
+                                     .k = state_.key.data(),
+                                     .v = state_.value.data(),
+                                     .capacity = tokens_.size()});
+      return;
+    }
+    for_each_chunk([&](const Chunk& chunk) {
+      gather(chunk, state_.key.data(), state_.key_rows.data());
+      gather(chunk, state_.value.data(), state_.value_rows.data());
+      cache_.append(layer, chunk.tokens(), state_.key_rows.data(), state_.value_rows.data(), kv_width_);
+    });
+  }
+
+  void feed_forward(std::size_t layer, const LayerExtent& extent) {
+    const LayerWeights& w = weights_.layers[layer];
+    const std::size_t outputs = tokens_.size() - extent.first_output;
+    products_.start_phase();
+    const ReadyMatrix gate = products_.ready(w.gate, outputs);
+    const ReadyMatrix up = products_.ready(w.up, outputs);
+    const ReadyMatrix down = products_.ready(w.down, outputs);
+
+    for_each_chunk([&](const Chunk& chunk) {
+      if (chunk.end <= extent.first_output) return;
+      const std::size_t first = std::max(chunk.begin, extent.first_output);
+      const std::size_t n = chunk.end - first;
+      float* hidden = state_.hidden.data() + first * width_;
+      rms_norm(hidden, w.ffn_norm.data(), config_.rms_epsilon, n, width_, state_.normed.data());
+      products_.set_input(state_.normed.data(), n, width_);
+      products_.multiply(gate, state_.gate.data(), ffn_width_);
+      products_.multiply(up, state_.up.data(), ffn_width_);
+      swiglu(state_.gate.data(), state_.up.data(), n * ffn_width_, state_.gate.data());
+      products_.set_input(state_.gate.data(), n, ffn_width_);
+      products_.multiply_add(down, hidden);
+      report(feed_forward_work(n));
+    });
+  }
+
+  void last_logits() {
+    const float* hidden = state_.hidden.data() + (tokens_.size() - 1) * width_;
+    rms_norm(hidden, weights_.output_norm.data(), config_.rms_epsilon, 1, width_, state_.normed.data());
+    matvec(weights_.output, state_.normed.data(), 1, outputs_.last_logits.data());
+  }
+
+  // [output_rows, V] at a time; where the output matrix has to be widened, a block of it at a time.
+  void all_logits() {
+    const std::size_t vocabulary = outputs_.last_logits.size();
+    const std::size_t total = tokens_.size();
+    for (std::size_t first = 0; first < total; first += sizes_.output_rows) {
+      const std::size_t n = std::min(sizes_.output_rows, total - first);
+      rms_norm(state_.hidden.data() + first * width_, weights_.output_norm.data(), config_.rms_epsilon, n,
+               width_, state_.normed.data());
+      products_.set_input(state_.normed.data(), n, width_);
+      for (std::size_t row = 0; row < vocabulary; row += sizes_.output_block) {
+        MatrixView block = weights_.output;
+        block.data = weights_.output.row(static_cast<std::int64_t>(row));
+        block.rows = static_cast<std::int64_t>(std::min(sizes_.output_block, vocabulary - row));
+        products_.start_phase();
+        products_.multiply(products_.ready(block, total), state_.logits.data() + row, vocabulary);
+      }
+      for (std::size_t i = 0; i < n; ++i) {
+        outputs_.logits(static_cast<std::int64_t>(first + i),
+                        {state_.logits.data() + i * vocabulary, vocabulary});
+      }
+      if (first + n == total) {
+        std::copy_n(state_.logits.data() + (n - 1) * vocabulary, vocabulary, outputs_.last_logits.data());
+      }
+      report(static_cast<double>(n) * static_cast<double>(vocabulary * width_));
+    }
+  }
+
+  template <typename Body>
+  void for_each_chunk(const Body& body) const {
+    std::size_t index = 0;
+    for (std::size_t begin = 0; begin < tokens_.size(); begin += request_.chunk) {
+      body(Chunk{.index = index++, .begin = begin, .end = std::min(begin + request_.chunk, tokens_.size())});
+    }
+  }
+
+  // Rows [n, Hkv, D] of a chunk into the layer's [Hkv, T, D], and back.
+  void scatter(const Chunk& chunk, const float* rows, float* layer) const {
+    for_each_head_row(chunk, [&](std::size_t row, std::size_t place) {
+      std::memcpy(layer + place, rows + row, head_dim_ * sizeof(float));
+    });
+  }
+  void gather(const Chunk& chunk, const float* layer, float* rows) const {
+    for_each_head_row(chunk, [&](std::size_t row, std::size_t place) {
+      std::memcpy(rows + row, layer + place, head_dim_ * sizeof(float));
+    });
+  }
+  template <typename Body>
+  void for_each_head_row(const Chunk& chunk, const Body& body) const {
+    parallel_for(kv_heads_, [&](std::size_t head) {
+      for (std::size_t t = 0; t < chunk.tokens(); ++t) {
+        body((t * kv_heads_ + head) * head_dim_, (head * tokens_.size() + chunk.begin + t) * head_dim_);
+      }
+    });
+  }
+
+  // Keeps those of the chunk's queries that belong to the observation window.
+  void keep_observed(const Chunk& chunk) {
+    if (state_.observed.size() == 0) return;
+    const std::size_t window = tokens_.size() - std::min(tokens_.size(), request_.observation);
+    if (chunk.end <= window) return;
+    const std::size_t first = std::max(chunk.begin, window);
+    std::copy_n(state_.query.data() + (first - chunk.begin) * query_width_,
+                (chunk.end - first) * query_width_, state_.observed.data() + (first - window) * query_width_);
+  }
+
+  // Multiply-adds of a chunk; keys in the cache count as if none had been evicted.
+  [[nodiscard]] double attention_work(const Chunk& chunk, const LayerExtent& extent) const noexcept {
+    const auto from = [&](std::size_t first) {
+      return static_cast<double>(chunk.end - std::min(chunk.end, std::max(chunk.begin, first)));
+    };
+    const double keys = static_cast<double>(past_) + static_cast<double>(chunk.begin + chunk.end) / 2;
+    return static_cast<double>(width_) * (static_cast<double>(2 * kv_width_ * chunk.tokens()) +
+                                          static_cast<double>(query_width_) * from(extent.first_query)) +
+           static_cast<double>(query_width_) * (static_cast<double>(width_) + 2 * keys) *
+               from(extent.first_output);
+  }
+  [[nodiscard]] double feed_forward_work(std::size_t n) const noexcept {
+    return static_cast<double>(n) * 3 * static_cast<double>(width_ * ffn_width_);
+  }
+  [[nodiscard]] double total_work() const {
+    if (!outputs_.progress) return 0;
+    double total = 0;
+    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+      const LayerExtent extent = layer_extent(config_, request_, layer);
+      for_each_chunk([&](const Chunk& chunk) { total += attention_work(chunk, extent); });
+      total += feed_forward_work(tokens_.size() - extent.first_output);
+    }
+    if (request_.all_logits) {
+      total +=
+          static_cast<double>(tokens_.size()) * static_cast<double>(outputs_.last_logits.size() * width_);
+    }
+    return total;
+  }
+  void report(double work) {
+    if (!outputs_.progress) return;
+    done_ += work;
+    outputs_.progress(std::min(done_, total_work_), total_work_);
+  }
+
+  const Config& config_;
+  const Weights& weights_;
+  SequenceCache& cache_;
+  const PrefillOutputs& outputs_;
+  std::span<const std::int32_t> tokens_;
+  std::size_t past_;  // positions before this call's first token
+  PrefillRequest request_;
+  PrefillSizes sizes_;
+  PrefillState state_;
+  ChunkProducts products_;
+
+  std::size_t width_ = static_cast<std::size_t>(config_.width);
+  std::size_t heads_ = static_cast<std::size_t>(config_.query_heads);
+  std::size_t kv_heads_ = static_cast<std::size_t>(config_.kv_heads);
+  std::size_t head_dim_ = static_cast<std::size_t>(config_.head_dim);
+  std::size_t query_width_ = heads_ * head_dim_;
+  std::size_t kv_width_ = kv_heads_ * head_dim_;
+  std::size_t ffn_width_ = static_cast<std::size_t>(config_.ffn_width);
+  RopePairs pairs_ =
+      config_.rope_layout == RopeLayout::Interleaved ? RopePairs::Interleaved : RopePairs::HalfSplit;
+
+  double done_ = 0;
+  double total_work_ = 0;
+};
+
+}  // namespace
+
+void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
+             const PrefillOutputs& outputs) {
+  Prefill(decoder, tokens, cache, outputs).run();
+}
+
+}  // namespace thinkey

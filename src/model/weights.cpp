@@ -1,0 +1,57 @@
+#include "model/weights.h"
+
+#include <string>
+#include <string_view>
+
+#include "base/fail.h"
+#include "ops/dequantize.h"
+
+namespace thinkey {
+namespace {
+
+// check_model() has seen to it that every tensor is there with its shape.
+const Tensor& tensor(const ModelFile& file, const std::string& name) {
+  const Tensor* found = file.find(name);
+  if (found == nullptr) fail_data("tensor {} is missing; convert the model again", name);
+  return *found;
+}
+
+MatrixView matrix(const ModelFile& file, const std::string& name) {
+  const Tensor& t = tensor(file, name);
+  return {.type = t.type, .rows = t.rows, .cols = t.cols, .data = t.data};
+}
+
+AlignedBuffer<float> vector(const ModelFile& file, const std::string& name) {
+  const Tensor& t = tensor(file, name);
+  AlignedBuffer<float> out(static_cast<std::size_t>(t.cols));
+  widen_row(t.type, t.data, out.size(), out.data());
+  return out;
+}
+
+LayerWeights layer(const ModelFile& file, std::int64_t index) {
+  const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}.weight", index, part); };
+  LayerWeights w;
+  w.attention_norm = vector(file, name("attn_norm"));
+  w.query = matrix(file, name("attn_q"));
+  w.key = matrix(file, name("attn_k"));
+  w.value = matrix(file, name("attn_v"));
+  w.attention_output = matrix(file, name("attn_output"));
+  w.ffn_norm = vector(file, name("ffn_norm"));
+  w.gate = matrix(file, name("ffn_gate"));
+  w.up = matrix(file, name("ffn_up"));
+  w.down = matrix(file, name("ffn_down"));
+  return w;
+}
+
+}  // namespace
+
+Weights::Weights(const ModelFile& file)
+    : token_embedding(matrix(file, "token_embd.weight")),
+      output_norm(vector(file, "output_norm.weight")),
+      output(file.hyperparameters().tied_output ? token_embedding : matrix(file, "output.weight")) {
+  const std::int64_t count = file.hyperparameters().layers;
+  layers.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) layers.push_back(layer(file, i));
+}
+
+}  // namespace thinkey

@@ -1,0 +1,40 @@
+// The weights of a Llama-family decoder, bound to a mapped model file.
+//
+// In the shapes below: d width, H query heads, Hkv KV heads, D head dimension, F FFN width,
+// V vocabulary. Linear layers are [out, in].
+#pragma once
+
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "formats/model_file.h"
+#include "ops/matrix_view.h"
+
+namespace thinkey {
+
+using Config = Hyperparameters;
+
+struct LayerWeights {
+  AlignedBuffer<float> attention_norm;  // [d]
+  MatrixView query;                     // [H*D, d]
+  MatrixView key;                       // [Hkv*D, d]
+  MatrixView value;                     // [Hkv*D, d]
+  MatrixView attention_output;          // [d, H*D]
+  AlignedBuffer<float> ffn_norm;        // [d]
+  MatrixView gate;                      // [F, d]
+  MatrixView up;                        // [F, d]
+  MatrixView down;                      // [d, F]
+};
+
+// Matrices stay where the file is mapped (the ModelFile must outlive them); norms are copied to f32.
+struct Weights {
+  MatrixView token_embedding;        // [V, d]
+  std::vector<LayerWeights> layers;  // [L]
+  AlignedBuffer<float> output_norm;  // [d]
+  MatrixView output;                 // [V, d]; the token embedding when tied
+
+  Weights() = default;
+  explicit Weights(const ModelFile& file);
+};
+
+}  // namespace thinkey

@@ -1,0 +1,217 @@
+// Decoders (block_decoders-inl.h) of the K-quants: super-blocks of 256 whose sub-blocks have 6- or 8-bit
+// scales.
+
+#if defined(THINKEY_OPS_K_QUANT_DECODERS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef THINKEY_OPS_K_QUANT_DECODERS_INL_H_
+#undef THINKEY_OPS_K_QUANT_DECODERS_INL_H_
+#else
+#define THINKEY_OPS_K_QUANT_DECODERS_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "ops/block_decoders-inl.h"
+#include "ops/convert-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thinkey::HWY_NAMESPACE {
+
+// Scales (and codes of more than four bits) of kGroup super-blocks are unpacked first: the long chain
+// from a packed scale to a finished weight would otherwise stall every super-block.
+
+constexpr std::size_t kGroup = 8;
+
+// Byte vectors for bit work on codes before they are widened.
+using ByteTag = hn::CappedTag<std::uint8_t, 32>;
+
+// Asks for the cache lines of a later block. Packed rows follow one another, so this also opens the next
+// row; an address past the matrix does no harm. (5 to 10 % on Q4_K and Q5_K; small blocks need no help.)
+template <std::size_t kBytes>
+HWY_INLINE void prefetch_ahead(const std::uint8_t* block) {
+  constexpr std::uintptr_t kDistance = 2048;
+  for (std::size_t line = 0; line < kBytes; line += 64) {
+    hwy::Prefetch(
+        reinterpret_cast<const std::uint8_t*>(reinterpret_cast<std::uintptr_t>(block) + kDistance + line));
+  }
+}
+
+// The header of Q4_K and Q5_K: f16 d, f16 dmin, then 12 bytes with 8 scales and 8 minima of 6 bits: bytes
+// 0-3 are scales 0-3, 4-7 minima 0-3, 8-11 the low nibbles of scales (low) and minima (high) 4-7, whose
+// upper two bits sit on top of bytes 0-3 and 4-7. Writes d * scale[0..7], then -dmin * minimum[0..7].
+HWY_INLINE void unpack_scales(const std::uint8_t* header, float* scales) {
+  std::uint32_t packed[3];
+  std::memcpy(packed, header + 4, sizeof(packed));
+  const std::uint32_t codes[4] = {
+      packed[0] & 0x3F3F3F3FU, (packed[2] & 0x0F0F0F0FU) | ((packed[0] >> 2U) & 0x30303030U),
+      packed[1] & 0x3F3F3F3FU, ((packed[2] >> 4U) & 0x0F0F0F0FU) | ((packed[1] >> 2U) & 0x30303030U)};
+  alignas(16) std::uint8_t bytes[16];
+  std::memcpy(bytes, codes, sizeof(bytes));
+
+  const hn::CappedTag<float, 8> d8;
+  const auto d = broadcast_f16(d8, header);
+  const auto minus_dmin = hn::Neg(broadcast_f16(d8, header + 2));
+  for (std::size_t j = 0; j < 8; j += hn::Lanes(d8)) {
+    hn::Store(hn::Mul(d, f32_from_codes(d8, bytes + j)), d8, scales + j);
+    hn::Store(hn::Mul(minus_dmin, f32_from_codes(d8, bytes + 8 + j)), d8, scales + 8 + j);
+  }
+}
+
+struct DecodeQ4_K {  // header of 16 bytes, 128 bytes: 4 x (32 low nibbles, then the 32 high ones)
+  static constexpr std::size_t kElements = 256, kBytes = 144;
+  static constexpr bool kPlain = false;
+  template <class D, class Sink>
+  static HWY_INLINE void decode(D d, const std::uint8_t* block, std::size_t count, Sink& sink) {
+    const std::size_t lanes = hn::Lanes(d);
+    HWY_ALIGN float scales[16 * kGroup];
+    std::size_t e = 0;
+    for (std::size_t done = 0; done < count; done += kGroup) {
+      const std::size_t n = std::min(kGroup, count - done);
+      for (std::size_t k = 0; k < n; ++k) unpack_scales(block + k * kBytes, scales + 16 * k);
+      for (std::size_t k = 0; k < n; ++k, block += kBytes) {
+        const std::uint8_t* codes = block + 16;
+        prefetch_ahead<kBytes>(block);
+        for (const float* scale = scales + 16 * k; scale < scales + 16 * k + 8;
+             scale += 2, codes += 32, e += 64) {
+          const auto even = Nibbles<D>::affine(d, hn::Set(d, scale[0]), hn::Set(d, scale[8]));
+          const auto odd = Nibbles<D>::affine(d, hn::Set(d, scale[1]), hn::Set(d, scale[9]));
+          for (std::size_t i = 0; i < 32; i += 2 * lanes) {
+            const auto first = widen_bytes(d, codes + i);
+            const auto second = widen_bytes(d, codes + i + lanes);
+            sink.template emit<0>(e + i, even.low(first));
+            sink.template emit<1>(e + i + lanes, even.low(second));
+            sink.template emit<2>(e + 32 + i, odd.high(first));
+            sink.template emit<3>(e + 32 + i + lanes, odd.high(second));
+          }
+        }
+      }
+    }
+  }
+};
+
+struct DecodeQ5_K {  // header of 16 bytes, 32 bytes whose bit j is the fifth of sub-block j, 128 bytes as
+                     // Q4_K
+  static constexpr std::size_t kElements = 256, kBytes = 176;
+  static constexpr bool kPlain = false;
+  template <class D, class Sink>
+  static HWY_INLINE void decode(D d, const std::uint8_t* block, std::size_t count, Sink& sink) {
+    const std::size_t lanes = hn::Lanes(d);
+    HWY_ALIGN float scales[16 * kGroup];
+    HWY_ALIGN std::uint8_t codes[256 * kGroup];
+    std::size_t base = 0;
+    for (std::size_t done = 0; done < count; done += kGroup, base += 256 * kGroup) {
+      const std::size_t n = std::min(kGroup, count - done);
+      for (std::size_t k = 0; k < n; ++k, block += kBytes) {
+        prefetch_ahead<kBytes>(block);
+        unpack_scales(block, scales + 16 * k);
+        unpack(block + 16, block + 48, codes + 256 * k);
+      }
+      std::size_t e = 0;
+      for (const float* scale = scales; scale < scales + 16 * n; scale += 16) {
+        for (std::size_t j = 0; j < 8; j += 2, e += 64) {
+          const ScaleAndMinimum<D> even{hn::Set(d, scale[j]), hn::Set(d, scale[j + 8])};
+          const ScaleAndMinimum<D> odd{hn::Set(d, scale[j + 1]), hn::Set(d, scale[j + 9])};
+          for (std::size_t i = e; i < e + 32; i += 2 * lanes) {
+            sink.template emit<0>(base + i, even(f32_from_codes(d, codes + i)));
+            sink.template emit<1>(base + i + lanes, even(f32_from_codes(d, codes + i + lanes)));
+            sink.template emit<2>(base + i + 32, odd(f32_from_codes(d, codes + i + 32)));
+            sink.template emit<3>(base + i + 32 + lanes, odd(f32_from_codes(d, codes + i + 32 + lanes)));
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  static HWY_INLINE void unpack(const std::uint8_t* fifth, const std::uint8_t* nibbles, std::uint8_t* codes) {
+    const ByteTag d;
+    const auto sixteen = hn::Set(d, 16);
+    for (std::size_t j = 0; j < 8; j += 2, nibbles += 32) {
+      const auto even_bit = hn::Set(d, static_cast<std::uint8_t>(1U << j));
+      const auto odd_bit = hn::Set(d, static_cast<std::uint8_t>(2U << j));
+      for (std::size_t i = 0; i < 32; i += hn::Lanes(d)) {
+        const auto bytes = hn::LoadU(d, nibbles + i);
+        const auto bits = hn::LoadU(d, fifth + i);
+        const auto low = hn::And(bytes, hn::Set(d, 15));
+        const auto high = hn::ShiftRight<4>(bytes);
+        hn::Store(hn::Or(low, hn::IfThenElseZero(hn::TestBit(bits, even_bit), sixteen)), d,
+                  codes + 32 * j + i);
+        hn::Store(hn::Or(high, hn::IfThenElseZero(hn::TestBit(bits, odd_bit), sixteen)), d,
+                  codes + 32 * j + 32 + i);
+      }
+    }
+  }
+};
+
+struct DecodeQ6_K {  // 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, f16 d
+  static constexpr std::size_t kElements = 256, kBytes = 210;
+  static constexpr bool kPlain = false;
+  template <class D, class Sink>
+  static HWY_INLINE void decode(D d, const std::uint8_t* block, std::size_t count, Sink& sink) {
+    const std::size_t lanes = hn::Lanes(d);
+    HWY_ALIGN float scales[16 * kGroup];
+    HWY_ALIGN std::int8_t codes[256 * kGroup];
+    std::size_t base = 0;
+    for (std::size_t done = 0; done < count; done += kGroup, base += 256 * kGroup) {
+      const std::size_t n = std::min(kGroup, count - done);
+      for (std::size_t k = 0; k < n; ++k, block += kBytes) {
+        prefetch_ahead<kBytes>(block);
+        const auto super_scale = broadcast_f16(d, block + 208);
+        const auto* scale_codes = reinterpret_cast<const std::int8_t*>(block + 192);
+        for (std::size_t g = 0; g < 16; g += lanes) {
+          hn::Store(hn::Mul(super_scale, f32_from_codes(d, scale_codes + g)), d, scales + 16 * k + g);
+        }
+        unpack(block, codes + 256 * k);
+      }
+      const std::int8_t* code = codes;
+      for (const float* scale = scales; scale < scales + 16 * n; scale += 4) {  // one for every 16 elements
+        for (std::size_t j = 0; j < 16; j += lanes, code += lanes) {
+          const std::size_t i = base + static_cast<std::size_t>(code - codes);
+          sink.template emit<0>(i, hn::Mul(hn::Set(d, scale[0]), f32_from_codes(d, code)));
+          sink.template emit<1>(i + 16, hn::Mul(hn::Set(d, scale[1]), f32_from_codes(d, code + 16)));
+          sink.template emit<2>(i + 32, hn::Mul(hn::Set(d, scale[2]), f32_from_codes(d, code + 32)));
+          sink.template emit<3>(i + 48, hn::Mul(hn::Set(d, scale[3]), f32_from_codes(d, code + 48)));
+        }
+        code += 48;
+      }
+    }
+  }
+
+ private:
+  // In each half of 128 elements, bytes l and l + 32 of the nibbles hold elements l, l + 32 (low) and
+  // l + 64, l + 96 (high); byte l of the pairs holds the upper bits of all four, lowest first.
+  static HWY_INLINE void unpack(const std::uint8_t* block, std::int8_t* codes) {
+    const ByteTag d;
+    auto* out = reinterpret_cast<std::uint8_t*>(codes);
+    const auto low_bits = hn::Set(d, 0x0F);
+    const auto pair_bits = hn::Set(d, 0x30);
+    const auto center = hn::Set(d, 32);
+    for (std::size_t half = 0; half < 2; ++half, out += 128) {
+      const std::uint8_t* nibbles = block + 64 * half;
+      const std::uint8_t* pairs = block + 128 + 32 * half;
+      for (std::size_t i = 0; i < 32; i += hn::Lanes(d)) {
+        const auto a = hn::LoadU(d, nibbles + i);
+        const auto b = hn::LoadU(d, nibbles + 32 + i);
+        const auto p = hn::LoadU(d, pairs + i);
+        const auto code0 = hn::Or(hn::And(a, low_bits), hn::And(hn::ShiftLeft<4>(p), pair_bits));
+        const auto code1 = hn::Or(hn::And(b, low_bits), hn::And(hn::ShiftLeft<2>(p), pair_bits));
+        const auto code2 = hn::Or(hn::ShiftRight<4>(a), hn::And(p, pair_bits));
+        const auto code3 = hn::Or(hn::ShiftRight<4>(b), hn::And(hn::ShiftRight<2>(p), pair_bits));
+        hn::Store(hn::Sub(code0, center), d, out + i);
+        hn::Store(hn::Sub(code1, center), d, out + 32 + i);
+        hn::Store(hn::Sub(code2, center), d, out + 64 + i);
+        hn::Store(hn::Sub(code3, center), d, out + 96 + i);
+      }
+    }
+  }
+};
+
+}  // namespace thinkey::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // THINKEY_OPS_K_QUANT_DECODERS_INL_H_

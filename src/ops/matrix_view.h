@@ -1,0 +1,25 @@
+// A weight matrix as it lies in memory or in a mapped model file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/tensor_type.h"
+
+namespace thinkey {
+
+// [rows, cols], row-major, rows contiguous; quantized rows are whole blocks. Linear layers are
+// [out, in].
+struct MatrixView {
+  TensorType type = TensorType::F32;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  const std::byte* data = nullptr;
+
+  [[nodiscard]] std::size_t row_stride() const noexcept { return row_bytes(type, static_cast<std::size_t>(cols)); }
+  [[nodiscard]] const std::byte* row(std::int64_t i) const noexcept {
+    return data + static_cast<std::size_t>(i) * row_stride();
+  }
+};
+
+}  // namespace thinkey

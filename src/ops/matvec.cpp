@@ -1,0 +1,99 @@
+#include "ops/matvec.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "base/parallel.h"
+#include "ops/highway_targets.h"
+#include "ops/matvec_rows.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/matvec.cpp"  // this file, once per target
+#include <hwy/foreach_target.h>              // before highway.h
+#include <hwy/highway.h>
+
+#include "ops/matvec-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thinkey::HWY_NAMESPACE {
+
+void multiply_rows(const MatvecRows& job) { visit_decoder(job.type, MultiplyRows{job}); }
+
+}  // namespace thinkey::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace thinkey {
+namespace {
+
+HWY_EXPORT(multiply_rows);
+
+// Below this many multiply-adds waking the other threads costs more than they save.
+constexpr std::size_t kSerialWork = 64 * 1024;
+// Enough tasks per thread to even out what the threads are given.
+constexpr std::size_t kTasksPerThread = 12;
+constexpr std::size_t kRowGroup = 4;  // rows the kernels treat together
+
+void multiply(const MatvecJob& job, std::size_t begin, std::size_t end, const float* x, std::size_t batch) {
+  const MatrixView& w = job.weights;
+  const auto rows = static_cast<std::size_t>(w.rows);
+  const std::size_t stride = w.row_stride();
+  HWY_DYNAMIC_DISPATCH(multiply_rows)
+  (MatvecRows{.type = w.type,
+              .weights = reinterpret_cast<const std::uint8_t*>(w.data) + begin * stride,
+              .row_bytes = stride,
+              .rows = end - begin,
+              .cols = static_cast<std::size_t>(w.cols),
+              .x = x,
+              .batch = batch,
+              .y = job.y + begin,
+              .y_stride = rows});
+}
+
+}  // namespace
+
+void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_t batch) {
+  std::size_t rows = 0;
+  std::size_t work = 0;
+  for (std::size_t j = 0; j < count; ++j) {
+    assert(static_cast<std::size_t>(jobs[j].weights.cols) % traits(jobs[j].weights.type).block_elements == 0);
+    assert(jobs[j].weights.cols == jobs[0].weights.cols);
+    rows += static_cast<std::size_t>(jobs[j].weights.rows);
+    work += static_cast<std::size_t>(jobs[j].weights.rows * jobs[j].weights.cols) * batch;
+  }
+  if (rows == 0 || batch == 0) return;
+  std::size_t rows_per_task = rows;
+  if (work >= kSerialWork) {
+    const std::size_t wanted = static_cast<std::size_t>(threads()) * kTasksPerThread;
+    rows_per_task = ((rows + wanted - 1) / wanted + kRowGroup - 1) / kRowGroup * kRowGroup;
+  }
+  // Task t of a job is rows [t, t + 1) * rows_per_task; tasks are numbered through all jobs.
+  std::size_t tasks = 0;
+  for (std::size_t j = 0; j < count; ++j) {
+    tasks += (static_cast<std::size_t>(jobs[j].weights.rows) + rows_per_task - 1) / rows_per_task;
+  }
+  auto run = [&](std::size_t task) {
+    for (std::size_t j = 0; j < count; ++j) {
+      const auto job_rows = static_cast<std::size_t>(jobs[j].weights.rows);
+      const std::size_t job_tasks = (job_rows + rows_per_task - 1) / rows_per_task;
+      if (task < job_tasks) {
+        const std::size_t begin = task * rows_per_task;
+        return multiply(jobs[j], begin, std::min(job_rows, begin + rows_per_task), x, batch);
+      }
+      task -= job_tasks;
+    }
+  };
+  if (work < kSerialWork) {
+    for (std::size_t task = 0; task < tasks; ++task) run(task);
+  } else {
+    parallel_for(tasks, run);
+  }
+}
+
+void matvec(const MatrixView& weights, const float* x, std::size_t batch, float* y) {
+  const MatvecJob job{weights, y};
+  matvec(&job, 1, x, batch);
+}
+
+}  // namespace thinkey
+#endif  // HWY_ONCE

@@ -1,0 +1,313 @@
+#include "ops/prefill_attention.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numbers>
+#include <type_traits>
+
+#include "base/aligned_buffer.h"
+#include "base/fail.h"
+#include "base/parallel.h"
+#include "ops/convert.h"
+#include "ops/highway_targets.h"
+#include "ops/score_tile.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/prefill_attention-inl.h"
+#include <hwy/foreach_target.h>
+
+#include "ops/prefill_attention-inl.h"
+
+namespace thinkey {
+namespace {
+
+HWY_EXPORT(online_softmax_f32);
+HWY_EXPORT(online_softmax_bf16);
+
+// A tile's scores and weights (256 x 512 x 6 bytes) stay in a 1 MiB second-level cache; measured.
+constexpr std::size_t kRows = 256;        // queries times the heads of a group
+constexpr std::size_t kMaxQueries = 128;  // more would waste too much on the diagonal
+constexpr std::size_t kKeys = 512;
+constexpr std::size_t kMinKeys = 64;
+constexpr std::size_t kStride = kKeys + 32;  // not a power of two: rows spread over the cache's sets
+
+constexpr std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+constexpr std::size_t round_down(std::size_t n, std::size_t to) { return n / to * to; }
+
+struct Arrays {
+  const float* q;
+  const float* k;
+  const float* v;
+  float* out;
+  float* lse;
+};
+
+// The tokens of one KV head that can be read: token t's key lies at keys + (t - first) * D.
+template <typename T>
+struct HeadTokens {
+  const T* keys;
+  const T* values;
+  std::size_t first, end;
+};
+
+// Buffers of one thread, kept between calls. About 1 MiB at D = 128.
+template <typename T>
+class Scratch {
+ public:
+  void prepare(std::size_t rows, std::size_t head_dim) {
+    if (queries.size() >= rows * head_dim && max.size() >= rows) return;
+    queries = AlignedBuffer<T>(rows * head_dim);
+    output = AlignedBuffer<float>(rows * head_dim);
+    scores = AlignedBuffer<float>(rows * kStride);
+    if constexpr (!std::is_same_v<T, float>) {
+      scaled = AlignedBuffer<float>(rows * head_dim);
+      weights = AlignedBuffer<T>(rows * kStride);
+    }
+    max = AlignedBuffer<float>(rows);
+    sum = AlignedBuffer<float>(rows);
+    // Rows that pad a short tile are multiplied, never read: any numbers will do, but no NaNs.
+    scores.fill(0);
+    weights.fill(0);
+  }
+  void prepare_edge(std::size_t head_dim) {
+    if (edge_keys.size() >= kKeys * head_dim) return;
+    edge_keys = AlignedBuffer<T>(kKeys * head_dim);
+    edge_values = AlignedBuffer<T>(kKeys * head_dim);
+  }
+
+  AlignedBuffer<float> scaled;  // queries before rounding; f32 needs none
+  AlignedBuffer<T> queries, weights;
+  AlignedBuffer<float> output, scores, max, sum;
+  AlignedBuffer<T> edge_keys, edge_values;
+  VisibleKeys visible[kMaxQueries];
+};
+
+// The last tile may reach past the last token; what lies there must not be multiplied (0 * NaN).
+template <typename T>
+HeadTokens<T> padded_edge(const HeadTokens<T>& tokens, std::size_t begin, std::size_t width,
+                          std::size_t head_dim, Scratch<T>& scratch) {
+  scratch.prepare_edge(head_dim);
+  const std::size_t present = (tokens.end - begin) * head_dim;
+  const std::size_t offset = (begin - tokens.first) * head_dim;
+  const auto copy = [&](const T* from, AlignedBuffer<T>& to) {
+    std::copy_n(from + offset, present, to.data());
+    std::fill_n(to.data() + present, width * head_dim - present, T{0});
+  };
+  copy(tokens.keys, scratch.edge_keys);
+  copy(tokens.values, scratch.edge_values);
+  return {scratch.edge_keys.data(), scratch.edge_values.data(), begin, begin + width};
+}
+
+class Chunk {
+ public:
+  Chunk(const PrefillAttention& shape, const Arrays& arrays) : shape_(shape), arrays_(arrays) {
+    if (shape.kv_heads == 0 || shape.query_heads % shape.kv_heads != 0 || shape.head_dim == 0) {
+      fail_usage("attention: {} query heads of size {} cannot share {} KV heads", shape.query_heads,
+                 shape.head_dim, shape.kv_heads);
+    }
+    if (shape.queries > shape.keys || shape.keys > shape.key_capacity) {
+      fail_usage("attention: {} queries, {} keys and room for {} do not fit together", shape.queries,
+                 shape.keys, shape.key_capacity);
+    }
+    group_ = shape.query_heads / shape.kv_heads;
+    tile_queries_ = std::clamp<std::size_t>(kRows / std::max<std::size_t>(1, group_), 1, kMaxQueries);
+    tiles_ = (shape.queries + tile_queries_ - 1) / tile_queries_;
+  }
+
+  void run_f32() const {
+    const std::size_t head_stride = shape_.key_capacity * shape_.head_dim;
+    for_tasks(0, shape_.kv_heads, [&](std::size_t head, std::size_t tile) {
+      const HeadTokens<float> tokens{arrays_.k + head * head_stride, arrays_.v + head * head_stride, 0,
+                                     shape_.keys};
+      attend(head, tile, tokens);
+    });
+  }
+
+  // Keys and values are rounded once per call, for as few heads at a time as keep all threads busy.
+  void run_bf16() const {
+    const std::size_t first = round_down(first_visible(0), kMinKeys);
+    const std::size_t kept = round_up(shape_.keys - first, kMinKeys);
+    const std::size_t head_size = kept * shape_.head_dim;
+    const std::size_t wanted_tasks = 4 * static_cast<std::size_t>(threads());
+    const std::size_t heads_at_once = std::min(shape_.kv_heads, (wanted_tasks + tiles_ - 1) / tiles_);
+    AlignedBuffer<bf16_bits> keys(heads_at_once * head_size);
+    AlignedBuffer<bf16_bits> values(heads_at_once * head_size);
+    for (std::size_t head0 = 0; head0 < shape_.kv_heads; head0 += heads_at_once) {
+      const std::size_t heads = std::min(heads_at_once, shape_.kv_heads - head0);
+      round_heads(arrays_.k, head0, heads, first, kept, keys.data());
+      round_heads(arrays_.v, head0, heads, first, kept, values.data());
+      for_tasks(head0, heads, [&](std::size_t head, std::size_t tile) {
+        const std::size_t offset = (head - head0) * head_size;
+        const HeadTokens<bf16_bits> tokens{keys.data() + offset, values.data() + offset, first, first + kept};
+        attend(head, tile, tokens);
+      });
+    }
+  }
+
+ private:
+  [[nodiscard]] std::size_t position(std::size_t query) const { return shape_.keys - shape_.queries + query; }
+  [[nodiscard]] std::size_t first_visible(std::size_t query) const {
+    const std::size_t end = position(query) + 1;
+    return shape_.sliding_window == 0 || shape_.sliding_window >= end ? 0 : end - shape_.sliding_window;
+  }
+
+  // body(head, query tile) for every pair; the last queries see the most keys and go first.
+  template <typename Body>
+  void for_tasks(std::size_t head0, std::size_t heads, const Body& body) const {
+    parallel_for(heads * tiles_,
+                 [&](std::size_t task) { body(head0 + task % heads, tiles_ - 1 - task / heads); });
+  }
+
+  // Tokens first .. keys-1 of some heads to bf16, zeros up to `kept` tokens.
+  void round_heads(const float* from, std::size_t head0, std::size_t heads, std::size_t first,
+                   std::size_t kept, bf16_bits* to) const {
+    const std::size_t dim = shape_.head_dim;
+    const std::size_t blocks = (kept + kKeys - 1) / kKeys;
+    parallel_for(heads * blocks, [&](std::size_t task) {
+      const std::size_t head = task / blocks;
+      const std::size_t begin = task % blocks * kKeys;
+      const std::size_t end = std::min(begin + kKeys, kept);
+      const std::size_t present = std::min(end, shape_.keys - first);
+      const float* source = from + ((head0 + head) * shape_.key_capacity + first + begin) * dim;
+      bf16_bits* target = to + (head * kept + begin) * dim;
+      f32_to_bf16(source, (present - begin) * dim, target);
+      std::fill_n(target + (present - begin) * dim, (end - present) * dim, bf16_bits{0});
+    });
+  }
+
+  template <typename T>
+  void attend(std::size_t head, std::size_t tile, const HeadTokens<T>& tokens) const {
+    thread_local Scratch<T> scratch;
+    const std::size_t dim = shape_.head_dim;
+    const std::size_t query0 = tile * tile_queries_;
+    const std::size_t queries = std::min(tile_queries_, shape_.queries - query0);
+    const std::size_t rows = queries * group_;
+    // Few different heights, so that a prompt's last tile seldom asks for new primitives.
+    const std::size_t full_rows = tile_queries_ * group_;
+    const std::size_t padded_rows = std::min(full_rows, std::bit_ceil(std::max<std::size_t>(rows, 8)));
+    scratch.prepare(full_rows, dim);
+    load_queries(head, query0, queries, padded_rows, scratch);
+    std::fill_n(scratch.max.data(), rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(scratch.sum.data(), rows, 0.0F);
+    std::fill_n(scratch.output.data(), padded_rows * dim, 0.0F);
+
+    ScoreTile scores{.rows = rows,
+                     .width = 0,
+                     .group = group_,
+                     .head_dim = dim,
+                     .stride = kStride,
+                     .visible = scratch.visible,
+                     .scores = scratch.scores.data(),
+                     .weights = nullptr,
+                     .max = scratch.max.data(),
+                     .sum = scratch.sum.data(),
+                     .output = scratch.output.data()};
+    const std::size_t end = position(query0 + queries - 1) + 1;
+    for (std::size_t key0 = round_down(first_visible(query0), kMinKeys); key0 < end; key0 += scores.width) {
+      // Widths 512, 256, 128 and 64: few primitives, little beyond the diagonal.
+      scores.width = std::min(kKeys, std::bit_floor(round_up(end - key0, kMinKeys)));
+      for (std::size_t i = 0; i < queries; ++i) {
+        const std::size_t visible_end = std::clamp(position(query0 + i) + 1, key0, key0 + scores.width);
+        const std::size_t visible_begin = std::clamp(first_visible(query0 + i), key0, visible_end);
+        scratch.visible[i] = {visible_begin - key0, visible_end - key0};
+      }
+      HeadTokens<T> readable = tokens;
+      if (key0 + scores.width > tokens.end) readable = padded_edge(tokens, key0, scores.width, dim, scratch);
+      const std::size_t offset = (key0 - readable.first) * dim;
+      multiply_tile(scores, padded_rows, readable.keys + offset, readable.values + offset, scratch);
+    }
+    store_output(head, query0, rows, std::is_same_v<T, bf16_bits>, scores);
+  }
+
+  // Scores, softmax, weighted values of one tile.
+  template <typename T>
+  void multiply_tile(ScoreTile& scores, std::size_t padded_rows, const T* keys, const T* values,
+                     Scratch<T>& scratch) const {
+    const auto rows = static_cast<std::int64_t>(padded_rows);
+    const auto width = static_cast<std::int64_t>(scores.width);
+    const auto dim = static_cast<std::int64_t>(scores.head_dim);
+    const auto stride = static_cast<std::int64_t>(kStride);
+    matmul({.m = rows, .n = width, .k = dim, .lda = dim, .ldb = dim, .ldc = stride}, scratch.queries.data(),
+           keys, scores.scores);
+    const T* weights;
+    if constexpr (std::is_same_v<T, float>) {
+      HWY_DYNAMIC_DISPATCH(online_softmax_f32)(scores);
+      weights = scores.scores;
+    } else {
+      scores.weights = scratch.weights.data();
+      HWY_DYNAMIC_DISPATCH(online_softmax_bf16)(scores);
+      weights = scores.weights;
+    }
+    matmul({.m = rows,
+            .n = dim,
+            .k = width,
+            .lda = stride,
+            .ldb = dim,
+            .ldc = dim,
+            .b_transposed = false,
+            .accumulate = true},
+           weights, values, scores.output);
+  }
+
+  // The group's heads of each query become consecutive rows, which is how q stores them.
+  template <typename T>
+  void load_queries(std::size_t head, std::size_t query0, std::size_t queries, std::size_t padded_rows,
+                    Scratch<T>& scratch) const {
+    const std::size_t row_size = group_ * shape_.head_dim;
+    float scale = 1.0F / std::sqrt(static_cast<float>(shape_.head_dim));
+    if constexpr (!std::is_same_v<T, float>) scale *= std::numbers::log2e_v<float>;  // its softmax uses 2^x
+    float* scaled;
+    if constexpr (std::is_same_v<T, float>) {
+      scaled = scratch.queries.data();
+    } else {
+      scaled = scratch.scaled.data();
+    }
+    for (std::size_t i = 0; i < queries; ++i) {
+      const float* from = arrays_.q + ((query0 + i) * shape_.kv_heads + head) * row_size;
+      for (std::size_t j = 0; j < row_size; ++j) scaled[i * row_size + j] = from[j] * scale;
+    }
+    const std::size_t used = queries * row_size;
+    std::fill_n(scaled + used, padded_rows * shape_.head_dim - used, 0.0F);
+    if constexpr (!std::is_same_v<T, float>) {
+      f32_to_bf16(scaled, padded_rows * shape_.head_dim, scratch.queries.data());
+    }
+  }
+
+  void store_output(std::size_t head, std::size_t query0, std::size_t rows, bool log2_units,
+                    const ScoreTile& scores) const {
+    const std::size_t dim = shape_.head_dim;
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t to = (query0 + r / group_) * shape_.query_heads + head * group_ + r % group_;
+      const float inverse = 1.0F / scores.sum[r];
+      for (std::size_t j = 0; j < dim; ++j) arrays_.out[to * dim + j] = scores.output[r * dim + j] * inverse;
+      if (arrays_.lse == nullptr) continue;
+      const float max = log2_units ? scores.max[r] * std::numbers::ln2_v<float> : scores.max[r];
+      arrays_.lse[to] = max + std::log(scores.sum[r]);
+    }
+  }
+
+  const PrefillAttention& shape_;
+  const Arrays& arrays_;
+  std::size_t group_ = 0;
+  std::size_t tile_queries_ = 0;
+  std::size_t tiles_ = 0;
+};
+
+}  // namespace
+
+void prefill_attention(const PrefillAttention& shape, const float* q, const float* k, const float* v,
+                       float* out, float* lse) {
+  const Arrays arrays{q, k, v, out, lse};
+  const Chunk chunk(shape, arrays);
+  if (shape.queries == 0 || shape.query_heads == 0) return;
+  if (shape.precision == Precision::BF16) {
+    chunk.run_bf16();
+  } else {
+    chunk.run_f32();
+  }
+}
+
+}  // namespace thinkey

@@ -1,0 +1,34 @@
+// Causal attention of a chunk of prompt queries over one layer's whole keys and values:
+// tiles with online softmax (FlashAttention, 2205.14135), products through matmul.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ops/matmul.h"
+
+namespace thinkey {
+
+struct PrefillAttention {
+  std::size_t query_heads = 0;     // H
+  std::size_t kv_heads = 0;        // Hkv
+  std::size_t head_dim = 0;        // D
+  std::size_t queries = 0;         // n, the chunk's tokens
+  std::size_t keys = 0;            // T so far, the chunk included: query i sees keys 0 .. T - n + i
+  std::size_t key_capacity = 0;    // tokens between two heads in k and v
+  std::size_t sliding_window = 0;  // a query sees this many latest keys, itself included; 0 = all
+  Precision precision = Precision::F32;
+};
+
+// q [n, H, D], k and v [Hkv, key_capacity, D] (first `keys` tokens read), out [n, H, D]; all f32,
+// scaled by 1/sqrt(D) inside. lse, if not null, receives [n, H]: log of the sum of
+// exp(scaled logits), for merging with attention over other keys (flash-decoding's merge).
+// Parallel over KV heads and query tiles; tiles entirely in the future or outside the window are
+// skipped. The result is the same from run to run at a given number of threads.
+// Memory: some 1.3 MiB per thread, kept (D = 128); BF16 also rounds K and V of as few KV heads at a
+// time as keep the threads busy: 4 * keys * D bytes each, freed on return.
+// Error(Usage) when the sizes do not fit together.
+void prefill_attention(const PrefillAttention& shape, const float* q, const float* k, const float* v,
+                       float* out, float* lse = nullptr);
+
+}  // namespace thinkey

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+
+namespace thinkey {
+
+// x[i] = exp(x[i] - max) / sum over the row, in place, f32. A row of only -inf becomes zeros.
+void softmax(float* x, std::size_t n);
+
+// x[i] = exp(x[i] - shift); returns the sum. The vectorised exp of every attention path: relative
+// error below 2e-7 of exp at the f32 difference x[i] - shift, which may be up to 88; results
+// below 1.2e-38 (e^-87.3) become 0, exp(-inf) = 0.
+float exp_shifted(float* x, std::size_t n, float shift);
+
+}  // namespace thinkey

@@ -1,0 +1,164 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/process.h"
+#include "thinkey/generate.h"
+
+namespace thinkey::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+// The first tokens of the greedy continuation, by the library alone.
+std::string library_answer(const std::string& prompt, std::int64_t count, const std::string& spec = "full") {
+  Session session(Model::load(tiny_model(), {.threads = 1, .precision = PrefillPrecision::F32}),
+                  {.cache = CacheSpec::parse(spec)});
+  GenerateOptions options;
+  options.sampler.temperature = 0.0F;
+  options.max_tokens = count;
+  return generate(session, session.model().tokenize(prompt), options).text;
+}
+
+Outcome run_greedy(const std::vector<std::string>& more, const Surroundings& surroundings = {}) {
+  std::vector<std::string> arguments = {"run", "-m", tiny_model(),          "--temp", "0", "-n", "12",
+                                        "-t",  "1",  "--prefill-precision", "f32"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return run_thinkey(arguments, surroundings);
+}
+
+TEST(Run, AnswersAndReports) {
+  const Outcome outcome = run_greedy({"-p", "Hello there"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, library_answer("Hello there", 12) + "\n");
+  EXPECT_THAT(outcome.err, HasSubstr("prompt   "));
+  EXPECT_THAT(outcome.err, HasSubstr("ended by: "));
+  EXPECT_THAT(outcome.err, HasSubstr("cache    full: "));
+  EXPECT_THAT(outcome.err, HasSubstr("0-1 "));
+}
+
+TEST(Run, QuietSaysNothingElse) { EXPECT_EQ(run_greedy({"-p", "Hello", "-q"}).err, ""); }
+
+TEST(Run, PromptFromFileAndPipe) {
+  const TemporaryDirectory directory;
+  const std::string wanted = library_answer("Hello there", 12) + "\n";
+  EXPECT_EQ(run_greedy({"-f", directory.write("unix", "Hello there\n")}).out, wanted);
+  EXPECT_EQ(run_greedy({"-f", directory.write("dos", "Hello there\r\n")}).out, wanted);
+  EXPECT_EQ(run_greedy({}, {.input = "Hello there"}).out, wanted);
+  EXPECT_EQ(run_greedy({"-f", "-"}, {.input = "Hello there\n"}).out, wanted);
+  // A file and a question: the question comes last.
+  EXPECT_EQ(run_greedy({"-f", directory.write("text", "Hello\n"), "-p", "you"}).out,
+            library_answer("Hello\nyou", 12) + "\n");
+}
+
+TEST(Run, Json) {
+  const Outcome outcome = run_greedy({"-p", "Hello there", "--json", "--seed", "7"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["text"], library_answer("Hello there", 12));
+  EXPECT_EQ(json["stop"], json["tokens"].size() == 12 ? "length" : "eos");
+  EXPECT_EQ(json["seed"], 7);
+  EXPECT_EQ(json["prompt"]["tokens"], 13);  // BOS, the leading space and eleven characters
+  EXPECT_EQ(json["decode"]["tokens"], json["tokens"].size());
+  EXPECT_EQ(json["cache"]["spec"], "full");
+  EXPECT_EQ(json["cache"]["layers"].size(), 2);
+  EXPECT_GT(json["cache"]["bytes"].get<std::size_t>(), 0);
+}
+
+TEST(Run, NoBos) {
+  const auto json = nlohmann::json::parse(run_greedy({"-p", "Hello there", "--json", "--no-bos"}).out);
+  EXPECT_EQ(json["prompt"]["tokens"], 12);
+}
+
+TEST(Run, SpecialTokens) {
+  const auto tokens = [](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"-p", "</s>", "--json", "--no-bos"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return nlohmann::json::parse(run_greedy(arguments).out)["prompt"]["tokens"].get<int>();
+  };
+  EXPECT_EQ(tokens({}), 5);
+  EXPECT_EQ(tokens({"--special"}), 1);
+}
+
+TEST(Run, ThinCache) {
+  const std::string prompt(200, 'x');
+  const Outcome outcome =
+      run_greedy({"-p", prompt, "--json", "--cache", "snapkv:budget=64,window=16+think:0.5"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["text"], library_answer(prompt, 12, "snapkv:budget=64,window=16+think:0.5"));
+  EXPECT_EQ(json["cache"]["spec"].get<std::string>().substr(0, 7), "snapkv:");
+  EXPECT_LT(json["cache"]["share_of_full"].get<double>(), 0.7);
+}
+
+TEST(Run, SeedsDecide) {
+  const auto sample = [](const std::string& seed) {
+    return run_thinkey(
+               {"run", "-m", tiny_model(), "-p", "Hello", "-n", "24", "--temp", "1.5", "-q", "-s", seed})
+        .out;
+  };
+  EXPECT_EQ(sample("3"), sample("3"));
+  EXPECT_NE(sample("3"), sample("4"));
+}
+
+TEST(Run, ChatTemplate) {
+  const auto tokens = [](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"-p", "Hi", "--json", "--chat", "--chat-template", "chatml"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = run_greedy(arguments);
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out)["prompt"]["tokens"].get<int>();
+  };
+  EXPECT_GT(tokens({}), 20);
+  EXPECT_GT(tokens({"--system", "Be brief."}), tokens({}) + 9);
+  expect_failure(run_greedy({"-p", "Hi", "--chat", "--chat-template", "chatlm"}), 2, {"chatlm", "chatml"});
+}
+
+TEST(Run, ContextEndsTheAnswer) {
+  const auto json = nlohmann::json::parse(
+      run_thinkey({"run", "-m", tiny_model(), "-p", "Hello", "-c", "16", "--json", "--temp", "0"}).out);
+  EXPECT_EQ(json["stop"], "context");
+  EXPECT_EQ(json["cache"]["tokens_seen"], 16);
+}
+
+TEST(Run, PromptLongerThanTheContext) {
+  const TemporaryDirectory directory;
+  expect_failure(run_greedy({"-f", directory.write("long", std::string(300, 'a'))}), 1,
+                 {"context", "302", "256"});
+  expect_failure(run_greedy({"-p", "Hello", "-c", "4"}), 1, {"context", "7", "4"});
+}
+
+TEST(Run, BadPrompt) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.write("prompt.txt", "good \xff\xfe bad");
+  expect_failure(run_greedy({"-f", path}), 1, {path, "UTF-8", "byte 5"});
+  expect_failure(run_greedy({"-p", "\x80"}), 1, {"-p", "UTF-8", "byte 0"});
+  expect_failure(run_greedy({}, {.input = "\xc3("}), 1, {"standard input", "UTF-8"});
+  expect_failure(run_greedy({}), 2, {"prompt", "empty"});
+  expect_failure(run_greedy({"-f", directory.write("blank", "\n")}), 2, {"prompt", "empty"});
+  expect_failure(run_greedy({"-f", "/nowhere/prompt"}), 1, {"/nowhere/prompt"});
+  expect_failure(run_greedy({"-f", directory / ""}), 1, {"Is a directory"});
+}
+
+TEST(Run, MoreMemoryThanThereIs) {
+  const TemporaryDirectory directory;
+  // A billion positions of any model do not fit; said before starting.
+  expect_failure(run_thinkey({"inspect", tiny_model(), "-c", "3000000000"}), 2, {"-c"});
+}
+
+TEST(Run, InterruptEndsTheAnswerCleanly) {
+  const TemporaryDirectory directory;
+  const Outcome outcome =
+      run_thinkey({"run", "-m", tiny_model(), "-p", "Hello", "-c", "50000000", "--temp", "0", "-t", "1"},
+                  {.interrupt_after = "aaaa"});
+  EXPECT_EQ(outcome.status, 130) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("ended by: stopped"));
+  EXPECT_THAT(outcome.err, HasSubstr("cache    full: "));
+}
+
+}  // namespace
+}  // namespace thinkey::test

@@ -1,0 +1,101 @@
+#include "thinkey/model.h"
+
+#include <gmock/gmock.h>
+
+#include "model/fixture.h"
+#include "thinkey/error.h"
+
+namespace thinkey {
+namespace {
+
+using testing::fixture_path;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+TEST(Model, SaysWhatItIs) {
+  const auto model = Model::load(fixture_path("mistral_v01.gguf"), {.threads = 1});
+  const ModelInfo& info = model->info();
+  EXPECT_EQ(info.architecture, "llama");
+  EXPECT_EQ(info.name, "mistral_v01");
+  EXPECT_EQ(info.vocabulary, 96);
+  EXPECT_EQ(info.layers, 2);
+  EXPECT_EQ(info.width, 32);
+  EXPECT_EQ(info.query_heads, 4);
+  EXPECT_EQ(info.kv_heads, 2);
+  EXPECT_EQ(info.head_dim, 8);
+  EXPECT_EQ(info.ffn_width, 48);
+  EXPECT_EQ(info.context_length, 256);
+  EXPECT_EQ(info.sliding_window, 24);
+  EXPECT_FALSE(info.tied_output);
+  EXPECT_FALSE(info.has_tokenizer);
+  // 2 * 96 * 32 + 32, and per layer 2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32 + 2 * 32.
+  const std::int64_t norms = 5 * 32;
+  const std::int64_t matrices = 2 * 96 * 32 + 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32);
+  EXPECT_EQ(info.parameters, matrices + norms);
+  EXPECT_THAT(info.bytes_by_tensor_type,
+              UnorderedElementsAre(Pair("F16", matrices * 2), Pair("F32", norms * 4)));
+}
+
+TEST(Model, CountsTheBytesOfEveryTensorType) {
+  const auto model = Model::load(fixture_path("quantized.gguf"));
+  std::vector<std::string> types;
+  for (const auto& [type, bytes] : model->info().bytes_by_tensor_type) {
+    types.push_back(type);
+    EXPECT_GT(bytes, 0U);
+  }
+  EXPECT_THAT(types,
+              ::testing::UnorderedElementsAre("Q8_0", "F16", "Q4_0", "Q5_0", "Q5_1", "Q4_1", "BF16", "F32"));
+}
+
+TEST(Model, TokenizesAndBack) {
+  const auto model = Model::load(fixture_path("llama2.gguf"));
+  ASSERT_TRUE(model->info().has_tokenizer);
+  const auto ids = model->tokenize("Hello, world");
+  EXPECT_EQ(ids.front(), model->bos());
+  EXPECT_EQ(model->detokenize(ids), "Hello, world");
+  EXPECT_EQ(model->tokenize("Hello, world", false).size(), ids.size() - 1);
+  EXPECT_TRUE(model->ends_generation(2));
+  EXPECT_FALSE(model->ends_generation(1));
+  EXPECT_FALSE(model->ends_generation(-1));
+}
+
+TEST(Model, RendersChatInANamedFormat) {
+  const auto model = Model::load(fixture_path("llama2.gguf"));
+  const std::vector<ChatMessage> messages = {{"user", "Hi"}};
+  EXPECT_THAT(model->render_chat(messages, 0, true, "chatml"), HasSubstr("<|im_start|>user\nHi<|im_end|>"));
+  EXPECT_THROW((void)model->render_chat(messages, 0, true, "no-such-format"), Error);
+}
+
+TEST(Model, WithoutTokenizerSaysSo) {
+  const auto model = Model::load(fixture_path("llama31"));
+  try {
+    (void)model->tokenize("text");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::Data);
+    EXPECT_THAT(error.what(), HasSubstr("no tokenizer"));
+  }
+}
+
+TEST(Model, RefusesBadArguments) {
+  const auto kind = [](auto&& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return static_cast<int>(error.kind());
+    }
+    return 0;
+  };
+  EXPECT_EQ(kind([] { (void)Model::load(fixture_path("nowhere.gguf")); }), 1);
+  EXPECT_EQ(kind([] { (void)Model::load(fixture_path("llama2.gguf"), {.threads = -1}); }), 2);
+  const auto model = Model::load(fixture_path("llama2.gguf"));
+  EXPECT_EQ(kind([&] { (void)model->estimate({}, 0, 0); }), 2);
+  EXPECT_EQ(kind([&] { (void)model->estimate({}, 10, -1); }), 2);
+  EXPECT_EQ(kind([&] { (void)model->estimate_cache({}, std::int64_t{1} << 40U); }), 2);
+  const std::vector<std::int32_t> outside = {96};
+  EXPECT_EQ(kind([&] { (void)model->detokenize(outside); }), 2);
+}
+
+}  // namespace
+}  // namespace thinkey

@@ -1,0 +1,294 @@
+#include "ops/prefill_attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/parallel.h"
+#include "ops/each_highway_target.h"
+#include "ops/random_rows.h"
+#include "thinkey/error.h"
+
+namespace thinkey {
+namespace {
+
+struct Result {
+  std::vector<float> out, lse;
+};
+
+struct Case {
+  PrefillAttention shape;
+  std::vector<float> q, k, v;
+
+  // Slots past the last key hold NaNs: whoever multiplies them shows it.
+  explicit Case(const PrefillAttention& s, unsigned seed = 1)
+      : shape(s),
+        q(normal_numbers(s.queries * s.query_heads * s.head_dim, seed)),
+        k(normal_numbers(s.kv_heads * s.key_capacity * s.head_dim, seed + 1)),
+        v(normal_numbers(s.kv_heads * s.key_capacity * s.head_dim, seed + 2)) {
+    for (std::size_t head = 0; head < s.kv_heads; ++head) {
+      const std::size_t begin = (head * s.key_capacity + s.keys) * s.head_dim;
+      const std::size_t end = (head + 1) * s.key_capacity * s.head_dim;
+      std::fill(k.begin() + begin, k.begin() + end, NAN);
+      std::fill(v.begin() + begin, v.begin() + end, NAN);
+    }
+  }
+
+  [[nodiscard]] Result run() const {
+    Result r{std::vector<float>(q.size(), NAN), std::vector<float>(shape.queries * shape.query_heads, NAN)};
+    prefill_attention(shape, q.data(), k.data(), v.data(), r.out.data(), r.lse.data());
+    return r;
+  }
+};
+
+// By definition, in double precision; keys before `first_key` are left out.
+Result reference(const Case& c, std::size_t first_key = 0) {
+  const PrefillAttention& s = c.shape;
+  const std::size_t dim = s.head_dim;
+  Result r{std::vector<float>(c.q.size()), std::vector<float>(s.queries * s.query_heads)};
+  std::vector<double> weights(s.keys);
+  for (std::size_t i = 0; i < s.queries; ++i) {
+    const std::size_t end = s.keys - s.queries + i + 1;
+    std::size_t begin = first_key;
+    if (s.sliding_window > 0 && end > s.sliding_window) begin = std::max(begin, end - s.sliding_window);
+    for (std::size_t h = 0; h < s.query_heads; ++h) {
+      const std::size_t row = i * s.query_heads + h;
+      const std::size_t head = h / (s.query_heads / s.kv_heads) * s.key_capacity;
+      double max = -HUGE_VAL;
+      for (std::size_t t = begin; t < end; ++t) {
+        double dot = 0;
+        for (std::size_t j = 0; j < dim; ++j) dot += double{c.q[row * dim + j]} * c.k[(head + t) * dim + j];
+        weights[t] = dot / std::sqrt(static_cast<double>(dim));
+        max = std::max(max, weights[t]);
+      }
+      double sum = 0;
+      for (std::size_t t = begin; t < end; ++t) sum += weights[t] = std::exp(weights[t] - max);
+      for (std::size_t j = 0; j < dim; ++j) {
+        double value = 0;
+        for (std::size_t t = begin; t < end; ++t) value += weights[t] * c.v[(head + t) * dim + j];
+        r.out[row * dim + j] = static_cast<float>(value / sum);
+      }
+      r.lse[row] = static_cast<float>(max + std::log(sum));
+    }
+  }
+  return r;
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return HUGE_VAL;
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double difference = std::abs(double{a[i]} - b[i]);
+    worst = std::isnan(difference) ? HUGE_VAL : std::max(worst, difference);
+  }
+  return worst;
+}
+
+std::string name_of(const PrefillAttention& s) {
+  return "H " + std::to_string(s.query_heads) + "/" + std::to_string(s.kv_heads) + " D " +
+         std::to_string(s.head_dim) + " n " + std::to_string(s.queries) + " T " + std::to_string(s.keys) +
+         " capacity " + std::to_string(s.key_capacity) + " window " + std::to_string(s.sliding_window) +
+         (s.precision == Precision::F32 ? " f32" : " bf16");
+}
+
+double tolerance(Precision precision) { return precision == Precision::F32 ? 2e-5 : 2e-2; }
+
+void check(PrefillAttention shape, unsigned seed = 1) {
+  Case c(shape, seed);
+  const Result want = reference(c);
+  for (const Precision precision : {Precision::F32, Precision::BF16}) {
+    c.shape.precision = precision;
+    const Result got = c.run();
+    EXPECT_LT(largest_difference(got.out, want.out), tolerance(precision)) << name_of(c.shape);
+    EXPECT_LT(largest_difference(got.lse, want.lse), tolerance(precision)) << name_of(c.shape);
+  }
+}
+
+PrefillAttention shape_of(std::size_t kv_heads, std::size_t group, std::size_t dim, std::size_t queries,
+                          std::size_t keys, std::size_t spare = 0, std::size_t window = 0) {
+  return {.query_heads = kv_heads * group,
+          .kv_heads = kv_heads,
+          .head_dim = dim,
+          .queries = queries,
+          .keys = keys,
+          .key_capacity = keys + spare,
+          .sliding_window = window};
+}
+
+// One thread, so that the many small calls need not wait for each other on a busy machine.
+class PrefillAttentionTest : public ::testing::Test {
+ protected:
+  void SetUp() override { set_threads(1); }
+  void TearDown() override { set_threads(before_); }
+
+ private:
+  int before_ = threads();
+};
+
+TEST_F(PrefillAttentionTest, EveryHeadSizeAndGroup) {
+  for (const std::size_t dim : {8, 16, 48, 64, 80, 128}) {
+    for (const std::size_t group : {1, 2, 3, 4, 5, 8}) check(shape_of(2, group, dim, 40, 70, 3));
+  }
+}
+
+TEST_F(PrefillAttentionTest, SizesAroundTheTiles) {
+  for (const std::size_t keys : {1, 2, 63, 64, 65, 127, 129, 200, 511, 512, 513, 577}) {
+    check(shape_of(1, 2, 16, std::min<std::size_t>(keys, 3), keys));
+  }
+  for (const std::size_t queries : {1, 2, 63, 64, 65, 127, 128, 129, 300}) {
+    check(shape_of(1, 3, 16, queries, queries + 1));
+  }
+  check(shape_of(1, 1, 16, 700, 700, 100));
+  check(shape_of(1, 300, 8, 3, 5));  // a group larger than a tile's rows
+}
+
+TEST_F(PrefillAttentionTest, SlidingWindows) {
+  for (const std::size_t window : {1, 2, 50, 64, 65, 200, 512, 699, 700, 5000}) {
+    check(shape_of(1, 4, 16, 150, 700, 4, window));
+    check(shape_of(1, 2, 16, 400, 400, 0, window));
+  }
+}
+
+TEST_F(PrefillAttentionTest, RandomShapes) {
+  std::mt19937 generator(42);
+  const auto below = [&](std::size_t n) { return generator() % n; };
+  for (unsigned i = 0; i < 40; ++i) {
+    const std::size_t dims[] = {8, 16, 48, 64, 80, 128};
+    const std::size_t keys = 1 + below(i % 4 == 0 ? 900 : 150);
+    const std::size_t queries = 1 + below(std::min<std::size_t>(keys, 200));
+    check(shape_of(1 + below(3), 1 + below(8), dims[below(6)], queries, keys, below(70),
+                   below(2) == 0 ? 0 : 1 + below(keys + 20)),
+          i);
+  }
+}
+
+TEST_F(PrefillAttentionTest, EveryInstructionSet) {
+  for_each_highway_target([] {
+    check(shape_of(2, 3, 48, 70, 600, 1));
+    check(shape_of(1, 4, 64, 33, 90, 0, 37));
+  });
+}
+
+TEST_F(PrefillAttentionTest, LargeScoresStayFinite) {
+  Case c(shape_of(1, 2, 16, 80, 200));
+  for (float& x : c.q) x *= 300.0F;
+  const Result want = reference(c);
+  const Result got = c.run();
+  // Scores of some 1000: their f32 roundings, 1e-4, show in the weights.
+  EXPECT_LT(largest_difference(got.out, want.out), 2e-3);
+  c.shape.precision = Precision::BF16;
+  for (const float x : c.run().out) ASSERT_TRUE(std::isfinite(x));
+}
+
+TEST_F(PrefillAttentionTest, ChunksEqualTheWholePrompt) {
+  for (const Precision precision : {Precision::F32, Precision::BF16}) {
+    for (const std::size_t window : {0, 90}) {
+      PrefillAttention shape = shape_of(2, 2, 16, 333, 333, 7, window);
+      shape.precision = precision;
+      const Case whole(shape);
+      const Result want = whole.run();
+      for (const std::size_t chunk : {1, 50, 128, 200}) {
+        Result got{std::vector<float>(want.out.size(), NAN), std::vector<float>(want.lse.size(), NAN)};
+        for (std::size_t begin = 0; begin < 333; begin += chunk) {
+          shape.queries = std::min(chunk, 333 - begin);
+          shape.keys = begin + shape.queries;
+          prefill_attention(shape, whole.q.data() + begin * 64, whole.k.data(), whole.v.data(),
+                            got.out.data() + begin * 64, got.lse.data() + begin * 4);
+        }
+        EXPECT_LT(largest_difference(got.out, want.out), tolerance(precision)) << chunk;
+        EXPECT_LT(largest_difference(got.lse, want.lse), tolerance(precision)) << chunk;
+      }
+    }
+  }
+}
+
+// flash-decoding's merge: each half weighs exp(its lse).
+TEST_F(PrefillAttentionTest, HalvesMergeByLse) {
+  constexpr std::size_t kSplit = 130;
+  constexpr std::size_t kQueries = 20;
+  constexpr std::size_t kDim = 16;
+  for (const Precision precision : {Precision::F32, Precision::BF16}) {
+    PrefillAttention shape = shape_of(1, 2, kDim, kQueries, 300);
+    shape.precision = precision;
+    const Case whole(shape);
+    Case late = whole;  // sees the keys from kSplit on
+    late.shape.keys -= kSplit;
+    late.k.erase(late.k.begin(), late.k.begin() + kSplit * kDim);
+    late.v.erase(late.v.begin(), late.v.begin() + kSplit * kDim);
+    late.shape.key_capacity = late.shape.keys;
+    const Result b = late.run();
+    const Result want = reference(whole);
+    for (std::size_t i = 0; i < kQueries; ++i) {
+      Case early = whole;  // query i alone, before the last of the early keys
+      early.shape.queries = 1;
+      early.shape.keys = kSplit;
+      early.q.assign(whole.q.begin() + i * 2 * kDim, whole.q.begin() + (i + 1) * 2 * kDim);
+      const Result a = early.run();
+      for (std::size_t h = 0; h < 2; ++h) {
+        const std::size_t row = i * 2 + h;
+        const double weight = 1.0 / (1.0 + std::exp(double{b.lse[row]} - a.lse[h]));
+        for (std::size_t j = 0; j < kDim; ++j) {
+          const double merged = weight * a.out[h * kDim + j] + (1 - weight) * b.out[row * kDim + j];
+          ASSERT_NEAR(merged, want.out[row * kDim + j], tolerance(precision));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(PrefillAttentionTest, LseIsOptionalAndNoQueriesAreNoWork) {
+  Case c(shape_of(1, 2, 16, 9, 20));
+  const Result want = c.run();
+  std::vector<float> out(want.out.size(), NAN);
+  prefill_attention(c.shape, c.q.data(), c.k.data(), c.v.data(), out.data());
+  EXPECT_EQ(out, want.out);
+  c.shape.queries = 0;
+  prefill_attention(c.shape, nullptr, c.k.data(), c.v.data(), nullptr);
+  c.shape.keys = 0;
+  prefill_attention(c.shape, nullptr, nullptr, nullptr, nullptr);
+}
+
+TEST_F(PrefillAttentionTest, ThreadsDoNotChangeTheResult) {
+  for (const Precision precision : {Precision::F32, Precision::BF16}) {
+    PrefillAttention shape = shape_of(3, 2, 32, 500, 600);
+    shape.precision = precision;
+    const Case c(shape);
+    set_threads(4);
+    const Result first = c.run();
+    for (int i = 0; i < 3; ++i) {
+      const Result again = c.run();
+      EXPECT_EQ(again.out, first.out);
+      EXPECT_EQ(again.lse, first.lse);
+    }
+    set_threads(1);
+    EXPECT_LT(largest_difference(c.run().out, first.out), tolerance(precision));
+  }
+}
+
+TEST_F(PrefillAttentionTest, RefusesShapesThatDoNotFit) {
+  const float x = 0;
+  float out = 0;
+  const auto attend = [&](const PrefillAttention& s) { prefill_attention(s, &x, &x, &x, &out); };
+  EXPECT_THROW(
+      attend({.query_heads = 3, .kv_heads = 2, .head_dim = 1, .queries = 1, .keys = 1, .key_capacity = 1}),
+      Error);
+  EXPECT_THROW(
+      attend({.query_heads = 1, .kv_heads = 0, .head_dim = 1, .queries = 1, .keys = 1, .key_capacity = 1}),
+      Error);
+  EXPECT_THROW(
+      attend({.query_heads = 1, .kv_heads = 1, .head_dim = 0, .queries = 1, .keys = 1, .key_capacity = 1}),
+      Error);
+  EXPECT_THROW(
+      attend({.query_heads = 1, .kv_heads = 1, .head_dim = 1, .queries = 2, .keys = 1, .key_capacity = 1}),
+      Error);
+  EXPECT_THROW(
+      attend({.query_heads = 1, .kv_heads = 1, .head_dim = 1, .queries = 1, .keys = 2, .key_capacity = 1}),
+      Error);
+}
+
+}  // namespace
+}  // namespace thinkey
