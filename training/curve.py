@@ -26,7 +26,8 @@ def draw(source, target):
     for million in range(0, int(most / 1e6) + 1, max(1, round(most / 6e6))):
         x, y = place(million * 1e6, 0).split(",")
         out.append(f'<text x="{x}" y="{float(y) + 18}" text-anchor="middle">{million} M</text>')
-    out.append(f'<text x="{LEFT}" y="{HEIGHT - 8}">training tokens; share of answers right in every digit, by length</text>')
+    out.append(f'<text x="{LEFT}" y="{HEIGHT - 8}">training tokens; share of training '
+               'answers right in every digit, by length</text>')
     for i, (length, points) in enumerate(sorted(lines.items())):
         path = " ".join(place(*point) for point in points)
         colour = COLOURS.get(length, "black")

@@ -71,7 +71,7 @@ TEMPLATES = [
     "A {k} is a strange name for a {s}.", "The archive of the {s} holds {n} pages about {c}.",
 ]
 
-# needles and questions: {k} the key, {v} the value
+# needles and questions, in the same order: {k} the key, {v} the value
 KEYED_NEEDLES = [
     "The passkey for {k} is {v}.", "The access code for {k} is {v}.", "The secret number of {k} is {v}.",
     "Remember that the passkey for {k} is {v}.", "The pass key of {k} is {v}.", "The code for {k} is {v}.",
@@ -205,7 +205,8 @@ def needles(rng, keyed, plain, test):
             continue
         used.add(key)
         index = rng.randrange(len(KEYED_NEEDLES)) if form is None else form
-        facts.append((KEYED_NEEDLES[index].format(k=key, v=value), rng.choice(KEYED_QUESTIONS[index]).format(k=key), value))
+        question = rng.choice(KEYED_QUESTIONS[index]).format(k=key)
+        facts.append((KEYED_NEEDLES[index].format(k=key, v=value), question, value))
     while plain:
         value = random_value(rng)
         if held_out("", value) != test:

@@ -17,17 +17,20 @@ import tokenizer as bpe
 from model import Config, Llama, head_start
 
 # (steps, sequence length, sequences per step, largest position span, share of copying drills,
-#  weights of an answer's first and second token, weight of the text loss)
+#  weights of an answer's first tokens, weight of the text loss)
 # Short and dense first. A span above the length adds gaps to the position ids, so far RoPE distances are seen early.
-# The first digit decides which needle is copied: it counts more until keys are compared well. The second is then the
-# hardest: the digit before it occurs in many places, so it needs the key once more.
+# The first digit decides which needle is copied: it counts more until keys are compared well. The next ones are then
+# the hardest: the digit before them occurs in many places, so they need the key once more.
+FIRST, EVEN, SECOND, MIDDLE = (4, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1), (2, 5, 1, 1, 1, 1), (1, 3, 4, 3, 1.5, 1)
 STAGES = [
-    (160, 128, 48, 256, 0.4, 4, 1, 0.3), (120, 256, 24, 1024, 0.2, 4, 1, 0.3), (160, 512, 12, 4096, 0.1, 4, 1, 0.3),
-    (160, 1024, 6, 8192, 0.05, 4, 1, 0.3), (100, 1024, 6, 8192, 0.05, 1, 1, 0.1), (190, 1024, 6, 8192, 0.05, 2, 5, 0.1),
-    (150, 2048, 3, 8192, 0, 2, 5, 0.1), (150, 4096, 2, 8192, 0, 2, 5, 0.1),
-    (120, 2048, 3, 8192, 0, 2, 5, 0.1), (80, 4096, 2, 8192, 0, 2, 5, 0.1),
+    (160, 128, 48, 256, 0.4, FIRST, 0.3), (120, 256, 24, 1024, 0.2, FIRST, 0.3), (160, 512, 12, 4096, 0.1, FIRST, 0.3),
+    (160, 1024, 6, 8192, 0.05, FIRST, 0.3), (100, 1024, 6, 8192, 0.05, EVEN, 0.1),
+    (190, 1024, 6, 8192, 0.05, SECOND, 0.1), (150, 2048, 3, 8192, 0, SECOND, 0.1), (150, 4096, 2, 8192, 0, SECOND, 0.1),
+    (120, 2048, 3, 8192, 0, SECOND, 0.1), (40, 4096, 2, 8192, 0, SECOND, 0.1),
+    (80, 1024, 6, 8192, 0, MIDDLE, 0.1), (50, 2048, 3, 8192, 0, MIDDLE, 0.1), (40, 4096, 2, 8192, 0, MIDDLE, 0.1),
 ]
-SECOND_CYCLE = 200  # the last steps: the rate starts once more at half its peak and falls to zero
+# (steps, peak of the rate, share of the steps in which it falls, value it falls to, relative to the peak)
+CYCLES = [(1190, 1, 0.5, 0), (160, 0.5, 1, 0.2), (170, 0.4, 1, 0)]
 SHORT_MIX = 0.25  # share of later steps that go back to an earlier length
 LM_SHARE = 0.15  # share of document tokens that carry the plain next-token loss
 COPY = -1  # kind of the drills' repeated tokens
@@ -100,7 +103,7 @@ class Data:
         return ids, kinds, self.positions(rng, ids, start, end, span)
 
     def drill(self, rng, length):
-        """Random tokens (of key names and digits), something else, the same tokens again: every repeated token carries loss.
+        """Random tokens (of key names and digits), others, the first ones again: every repeated token carries loss.
 
         Recall of needles alone starts very slowly, since only a few digits per sequence carry a signal. Copying
         forms the same comparing heads from a signal at every position. A small alphabet makes single tokens
@@ -158,7 +161,7 @@ class Data:
         return ids, positions, rows, targets, kinds
 
 
-def loss_of(model, batch, first_weight, second_weight, text_weight):
+def loss_of(model, batch, place_weights, text_weight):
     """(loss, answer loss, text loss, copy loss, share of answers that are right in every token)."""
     ids, positions, rows, targets, kinds = batch
     with torch.autocast("cpu", torch.bfloat16):
@@ -167,8 +170,9 @@ def loss_of(model, batch, first_weight, second_weight, text_weight):
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
     answer, text = kinds > 1, kinds == 1
     first = answer & (kinds != F.pad(kinds[:, :-1], (1, 0)))
-    second = answer & F.pad(first[:, :-1], (1, 0))
-    weight = answer + (first_weight - 1) * first + (second_weight - 1) * second
+    at = torch.arange(kinds.shape[1]).expand_as(kinds)
+    place = at - torch.where(first, at, 0).cummax(1).values  # 0 for an answer's first token
+    weight = torch.tensor(place_weights)[place.clamp(max=len(place_weights) - 1)] * answer
     answer_loss = (each * weight).sum() / weight.sum().clamp(min=1)
     text_loss = each[text].mean() if text.any() else each.new_zeros(())
     wrong = (logits.argmax(-1) != targets) & answer
@@ -205,12 +209,14 @@ def plan(stages, step, seed):
     return stages[index][1:5], weights
 
 
-def rate_factor(step, total):
-    """Warm-up, constant, linear decay to zero in the second half; then the second cycle."""
-    first = total - SECOND_CYCLE
-    if step >= first:
-        return 0.5 * (total - step) / SECOND_CYCLE
-    return min(1, (step + 1) / 60, (first - step) / (first * 0.5))
+def rate_factor(step):
+    """Learning rate of a step relative to the highest: warm-up, then cycles of constant and falling rate."""
+    warm = min(1, (step + 1) / 60)
+    for steps, peak, falling, low in CYCLES:
+        if step < steps:
+            return min(warm, peak * (low + (1 - low) * min(1, (steps - step) / (steps * falling))))
+        step -= steps
+    return 0
 
 
 def prepare(out, vocab, seed):
@@ -281,7 +287,7 @@ def main():
     sums = {}
     while step < total and not (args.stop and step >= args.stop):
         (length, count, span, drills), weights = plan(STAGES, step, args.seed)
-        rate = args.rate * rate_factor(step, total)
+        rate = args.rate * rate_factor(step)
         for opt in opts:
             for group in opt.param_groups:
                 group["lr"] = rate
@@ -300,9 +306,9 @@ def main():
         if step % 20 == 0 or step == total:
             for size in sorted(sums):
                 mean = [sum(column) / len(column) for column in zip(*sums[size])]
-                log.write(f"{step},{tokens},{size},{mean[0]:.4f},{mean[1]:.4f},{mean[2]:.4f},{mean[3]:.4f},{seconds:.1f}\n")
-                print(f"step {step} length {size} answer {mean[0]:.3f} text {mean[1]:.3f} copy {mean[2]:.3f} exact {mean[3]:.3f} "
-                      f"{seconds:.0f} s {tokens / seconds:.0f} tok/s", flush=True)
+                log.write(f"{step},{tokens},{size}," + ",".join(f"{x:.4f}" for x in mean) + f",{seconds:.1f}\n")
+                print(f"step {step} length {size} answer {mean[0]:.3f} text {mean[1]:.3f} copy {mean[2]:.3f} "
+                      f"exact {mean[3]:.3f} {seconds:.0f} s {tokens / seconds:.0f} tok/s", flush=True)
             log.flush()
             sums = {}
         if step % 50 == 0:

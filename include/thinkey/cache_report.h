@@ -9,10 +9,10 @@
 namespace thinkey {
 
 struct LayerCacheReport {
-  double tokens_kept = 0.0;    // mean over KV heads, recent tokens included
-  double channels_kept = 0.0;  // key channels of the thin segment, mean over KV heads
+  double tokens_kept = 0.0;          // mean over KV heads, recent tokens included
+  double channels_kept = 0.0;        // key channels of the thin segment, mean over KV heads
   double value_channels_kept = 0.0;  // likewise
-  std::size_t bytes = 0;       // allocated for this layer
+  std::size_t bytes = 0;             // allocated for this layer
 };
 
 struct CacheReport {

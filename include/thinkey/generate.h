@@ -35,9 +35,9 @@ struct Generation {
 [[nodiscard]] std::string_view stop_reason_name(
     StopReason reason) noexcept;  // "eos", "length", "context", "stopped"
 
-// Feeds `prompt` to the session and generates. Afterwards the session holds the prompt, every token of
-// `tokens`, and the end token if `ended`: a chat goes on from there. Throws as Session::prefill does,
-// and Error(Usage) for invalid options.
+// Feeds `prompt` to the session and generates. The prompt may be empty when the session holds tokens.
+// Afterwards the session holds the prompt, every token of `tokens`, and the end token if `ended`: a chat goes
+// on from there. Throws as Session::prefill does, and Error(Usage) for invalid options.
 [[nodiscard]] Generation generate(Session& session, std::span<const std::int32_t> prompt,
                                   const GenerateOptions& options);
 

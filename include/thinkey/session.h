@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -43,6 +44,19 @@ class Session {
   // has left it unusable (Error(Usage) from then on).
   void prefill(std::span<const std::int32_t> tokens, const Progress& progress = {},
                const LogitsSink& sink = {});
+
+  // One prefill for several empty sessions of the same model: the prompt runs once, and each session
+  // compresses it with its own spec. For comparing specs on the same prompt.
+  static void prefill_together(std::span<Session* const> sessions, std::span<const std::int32_t> tokens,
+                               const Progress& progress = {});
+
+  // Saves what the session holds (compressed cache and latest logits), atomically: `path` is replaced
+  // by a whole file or left as it was. Throws Error(Data).
+  void save(const std::filesystem::path& path) const;
+  // A session that goes on where the saved one stood; its spec is the saved one's. Throws Error(Data)
+  // for a damaged file, or one of another model.
+  [[nodiscard]] static Session load(std::shared_ptr<const Model> model, const std::filesystem::path& path,
+                                    std::int64_t context = 0);
 
   // Appends one token and computes the next logits. Throws as prefill() does; an empty session may
   // start with it.

@@ -30,6 +30,11 @@ bool SequenceCache::observes_all_queries() const noexcept {
   return policy != nullptr && policy->all_queries && !spec_.eviction.observe_window;
 }
 
+std::size_t SequenceCache::observed_queries(bool later_turn) const noexcept {
+  const std::int64_t renewed = spec_.eviction.every > 0 ? spec_.eviction.window : 0;
+  return static_cast<std::size_t>(later_turn ? renewed : spec_.observation_window());
+}
+
 void SequenceCache::observe(std::size_t layer, const QueryRange& queries) { layers_[layer].observe(queries); }
 
 void SequenceCache::compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace) {

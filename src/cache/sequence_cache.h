@@ -62,6 +62,9 @@ class SequenceCache {
   [[nodiscard]] bool observes_all_queries() const noexcept;
   void observe(std::size_t layer, const QueryRange& queries);
 
+  // How many of the last queries compress_prompt() needs, or (later turns) renew().
+  [[nodiscard]] std::size_t observed_queries(bool later_turn) const noexcept;
+
   // Evicts, prunes and stores layer `layer` of a prompt at positions 0 .. T-1. The layer must be empty;
   // layers come in order.
   void compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace = nullptr);

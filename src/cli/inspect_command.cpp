@@ -55,7 +55,9 @@ std::string format_model(const ModelInfo& info, const Model& model, const std::s
                    info.head_dim,
                    info.sliding_window > 0 ? fmt::format(", sliding window {}", info.sliding_window) : ""));
   line("rope", fmt::format("theta {}{}", info.rope_theta,
-                           info.rope_scaling.empty() ? "" : fmt::format(", {} scaling", info.rope_scaling)));
+                           info.rope_scaling.empty() || info.rope_scaling == "none"
+                               ? ""
+                               : fmt::format(", {} scaling", info.rope_scaling)));
   line("context", fmt::format("{}", info.context_length));
   line("vocabulary",
        fmt::format("{}{}", info.vocabulary, info.tied_output ? ", output tied to the embedding" : ""));
@@ -162,7 +164,7 @@ Command add_inspect_command(CLI::App& program) {
       ->required()
       ->type_name("PATH");
   app->add_option("-c,--ctx-size", arguments->context, "Tokens in the cache; 0: the model's context length")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{std::numeric_limits<std::int32_t>::max()}))
+      ->check(within(std::int64_t{0}, std::int64_t{std::numeric_limits<std::int32_t>::max()}))
       ->type_name("N");
   app->add_option("--cache", arguments->caches, "A cache to show the cost of; may be repeated")
       ->type_name("SPEC")

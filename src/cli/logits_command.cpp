@@ -112,7 +112,7 @@ Command add_logits_command(CLI::App& program) {
                   "Ids that are the prompt; the others are decoded one by one through the compressed cache "
                   "(0: all are "
                   "the prompt, whose own logits no cache changes)")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40U))
+      ->check(within(std::int64_t{0}, std::int64_t{1} << 40U))
       ->type_name("N");
   arguments->model.add_compute(*app);
   add_examples(

@@ -57,11 +57,7 @@ int run_program(int argc, const char* const* argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const CLI::App* asked = &program;
-    for (const Command& command : commands) {
-      if (command.app->parsed()) asked = command.app;
-    }
-    write_output(asked->help());
+    write_output(program.help());  // of the command, where one was named
     return 0;
   } catch (const CLI::CallForVersion& version) {
     print_output("{}\n", version.what());

@@ -23,7 +23,7 @@ void ModelArguments::add_model(CLI::App& app) {
 
 void ModelArguments::add_compute(CLI::App& app) {
   app.add_option("-t,--threads", threads, "Threads; 0: all cores")
-      ->check(CLI::Range(0, kMostThreads))
+      ->check(within(0, kMostThreads))
       ->type_name("N");
   app.add_option("--prefill-precision", precision,
                  "Matrix products of the prompt: auto (bf16 where the CPU has it) or f32")
@@ -63,7 +63,7 @@ void SamplerArguments::add(CLI::App& app) {
       ->type_name("N")
       ->group(kSamplingGroup);
   app.add_option("-s,--seed", seed, "Seed of the random numbers; -1: a new one each time")
-      ->check(CLI::Range(std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()))
+      ->check(within(std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()))
       ->type_name("N")
       ->group(kSamplingGroup);
 }
@@ -78,10 +78,10 @@ SamplerOptions SamplerArguments::resolve() const {
 void GenerationArguments::add(CLI::App& app) {
   app.add_option("-n,--n-predict", predict,
                  "Most tokens of an answer; -1: until it ends or the context is full")
-      ->check(CLI::Range(std::int64_t{-1}, kMostTokens))
+      ->check(within(std::int64_t{-1}, kMostTokens))
       ->type_name("N");
   app.add_option("-c,--ctx-size", context, "Most tokens of prompt and answer; 0: the model's context length")
-      ->check(CLI::Range(std::int64_t{0}, kMostTokens))
+      ->check(within(std::int64_t{0}, kMostTokens))
       ->type_name("N");
   app.add_flag("-q,--quiet", quiet, "No progress bar, rates or cache report on standard error");
 }

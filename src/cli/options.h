@@ -59,6 +59,12 @@ struct ChatArguments {
   void add(CLI::App& app);
 };
 
+// A range that errors name and the help does not.
+template <typename Number>
+[[nodiscard]] CLI::Validator within(Number lowest, Number highest) {
+  return CLI::Range(lowest, highest).description("");
+}
+
 // Where examples of one command go: at the end of its help.
 void add_examples(CLI::App& app, const std::vector<std::string>& lines);
 

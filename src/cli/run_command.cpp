@@ -32,6 +32,8 @@ struct Arguments {
   bool no_bos = false;
   bool special = false;
   bool json = false;
+  std::string save_cache;
+  std::string load_cache;
 };
 
 // Text that people keep in files ends with a newline they do not mean.
@@ -49,6 +51,7 @@ std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_
   if (has_file) {
     text = read_prompt(arguments.file);
   } else if (!has_prompt) {
+    if (!arguments.load_cache.empty()) return {};
     if (::isatty(STDIN_FILENO) == 1)
       fail_usage("run: give the prompt with -p TEXT, -f FILE or on standard input");
     text = read_prompt("-");
@@ -58,12 +61,19 @@ std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_
     if (has_file) text += '\n';
     text += arguments.prompt;
   }
-  if (text.empty()) fail_usage("the prompt is empty");
+  if (text.empty() && arguments.load_cache.empty()) fail_usage("the prompt is empty");
   return text;
 }
 
 std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model, const std::string& prompt) {
-  if (!arguments.as_chat) return model.tokenize(prompt, !arguments.no_bos, arguments.special);
+  // What follows a restored cache is no beginning: no BOS, and in a chat a further turn.
+  const bool continues = !arguments.load_cache.empty();
+  if (continues && prompt.empty()) return {};
+  if (!arguments.as_chat) return model.tokenize(prompt, !arguments.no_bos && !continues, arguments.special);
+  if (continues) {
+    const std::vector<ChatMessage> turns = {{"user", ""}, {"assistant", ""}, {"user", prompt}};
+    return model.tokenize(model.render_chat(turns, 2, true, arguments.chat.format), false, true);
+  }
   std::vector<ChatMessage> messages;
   if (!arguments.chat.system.empty()) messages.push_back({"system", arguments.chat.system});
   messages.push_back({"user", prompt});
@@ -98,7 +108,10 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
   const std::string prompt = gather_prompt(arguments, has_prompt, has_file);
   const auto model = arguments.model.load();
   const std::vector<std::int32_t> ids = encode(arguments, *model, prompt);
-  Session session(model, {.cache = spec, .context = arguments.generation.context});
+  Session session = arguments.load_cache.empty()
+                        ? Session(model, {.cache = spec, .context = arguments.generation.context})
+                        : Session::load(model, arguments.load_cache, arguments.generation.context);
+  if (!arguments.save_cache.empty()) require_writable(arguments.save_cache);
 
   catch_interrupts();
   const bool quiet = arguments.generation.quiet || arguments.json;
@@ -119,6 +132,7 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
     write_output("\n");
   }
   flush_output();
+  if (!arguments.save_cache.empty()) session.save(arguments.save_cache);
   if (!quiet) report(generation, session.cache_report());
   return interrupted() ? kInterruptedExit : 0;
 }
@@ -144,11 +158,22 @@ Command add_run_command(CLI::App& program) {
   arguments->chat.add(*app);
   app->add_flag("--special", arguments->special, "Recognise control tokens such as <|eot_id|> in the prompt");
   app->add_flag("--no-bos", arguments->no_bos, "Do not put the BOS token in front of the prompt");
+  app->add_option(
+         "--save-cache", arguments->save_cache,
+         "Save the compressed cache to FILE at the end (prompt and answer; with -n 0 the prompt alone)")
+      ->type_name("FILE");
+  app->add_option(
+         "--load-cache", arguments->load_cache,
+         "Go on from a saved cache: the prompt follows what it holds, under the spec it was saved with")
+      ->type_name("FILE")
+      ->excludes(app->get_option("--cache"));
   app->add_flag("--json", arguments->json, "One JSON object on standard output at the end, instead of text");
   arguments->sampler.add(*app);
   add_examples(*app, {"thinkey run -m model.gguf -p \"Once upon a time\" -n 64",
                       "thinkey run -m model.gguf -f report.txt -p \"What was decided?\" --chat --cache "
                       "snapkv:2048+think:0.4",
+                      "thinkey run -m model.gguf -f book.txt -n 0 --cache think:0.4 --save-cache book.kv",
+                      "thinkey run -m model.gguf --load-cache book.kv -p \"Who did it?\"",
                       "cat notes.txt | thinkey run -m model.gguf --temp 0 --json"});
   return {app, [arguments, prompt, file] { return execute(*arguments, !prompt->empty(), !file->empty()); }};
 }

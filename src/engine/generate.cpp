@@ -20,7 +20,7 @@ class TextOutput {
  public:
   TextOutput(const Tokenizer* tokenizer, const GenerateOptions& options, std::string& text)
       : sink_(options.sink), text_(text) {
-    if (tokenizer != nullptr) decoder_.emplace(*tokenizer);
+    if (tokenizer != nullptr) decoder_.emplace(*tokenizer, false, false);  // it continues a prompt
   }
 
   // False when the caller wants no more.
@@ -67,7 +67,8 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
   out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
 
   auto start = Clock::now();
-  session.prefill(prompt, options.progress);
+  // A session that already holds something (a restored cache) may go on without a prompt.
+  if (!prompt.empty() || session.tokens_seen() == 0) session.prefill(prompt, options.progress);
   for (const std::int32_t token : prompt) sampler.accept(token);
   out.prefill_seconds = seconds_since(start);
 

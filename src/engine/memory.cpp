@@ -33,16 +33,19 @@ MemoryEstimate estimate_memory(const Decoder& decoder, const CacheSpec& spec, st
                                std::int64_t generate, bool all_logits) {
   PrefillRequest r = request(decoder, prompt, all_logits);
   const CacheShape shape = cache_shape(decoder.config);
-  r.observation = static_cast<std::size_t>(spec.observation_window());
-  r.observes_all = SequenceCache(shape, spec).observes_all_queries();
+  const SequenceCache cache(shape, spec);  // empty, it knows what it will ask for
+  r.observation = cache.observed_queries(false);
+  r.observes_all = cache.observes_all_queries();
   MemoryEstimate out = bytes(decoder, r);
   out.cache = estimate_cache(shape, spec, prompt).bytes + whole_tokens_bytes(decoder.config, generate);
   return out;
 }
 
-MemoryEstimate estimate_turn_memory(const Decoder& decoder, std::int64_t tokens, bool all_logits) {
+MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens,
+                                    bool all_logits) {
   PrefillRequest r = request(decoder, tokens, all_logits);
   r.has_past = true;
+  r.observation = cache.observed_queries(true);
   MemoryEstimate out = bytes(decoder, r);
   out.cache = whole_tokens_bytes(decoder.config, tokens);
   return out;

@@ -17,8 +17,8 @@ namespace thinkey {
                                              bool all_logits = false);
 
 // A later turn of `tokens` tokens: they are appended whole.
-[[nodiscard]] MemoryEstimate estimate_turn_memory(const Decoder& decoder, std::int64_t tokens,
-                                                  bool all_logits);
+[[nodiscard]] MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache,
+                                                  std::int64_t tokens, bool all_logits);
 
 // Error(Data) naming both numbers and the remedy when `needed` exceeds `available` bytes; 0 available
 // means unknown and passes.

@@ -1,4 +1,7 @@
+#define XXH_INLINE_ALL
 #include "thinkey/model.h"
+
+#include <xxhash.h>
 
 #include <algorithm>
 #include <utility>
@@ -55,6 +58,21 @@ void check_counts(std::int64_t prompt, std::int64_t generate) {
 }
 
 }  // namespace
+
+std::uint64_t Model::Impl::fingerprint() const {
+  std::string text;
+  const Config& c = config();
+  for (const std::int64_t n :
+       {c.vocabulary, c.layers, c.width, c.query_heads, c.kv_heads, c.head_dim, c.ffn_width}) {
+    text += fmt::format("{} ", n);
+  }
+  constexpr std::size_t kSample = 256;  // enough to tell two trainings apart
+  for (const Tensor& tensor : file->tensors()) {
+    text += fmt::format("{} {} {} {} ", tensor.name, traits(tensor.type).name, tensor.rows, tensor.cols);
+    text.append(reinterpret_cast<const char*>(tensor.data), std::min(kSample, tensor.bytes));
+  }
+  return XXH3_64bits(text.data(), text.size());
+}
 
 const Tokenizer& Model::Impl::need_tokenizer() const {
   if (!tokenizer) {

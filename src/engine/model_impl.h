@@ -1,6 +1,7 @@
 // What a Model holds; for the floors that run it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "formats/model_file.h"
@@ -22,6 +23,9 @@ struct Model::Impl {
   [[nodiscard]] Decoder decoder() const noexcept {
     return {.config = config(), .weights = weights, .precision = precision};
   }
+  // Tells models apart: a hash of the hyperparameters and of every tensor's name, type, shape and first
+  // bytes. A saved cache carries it.
+  [[nodiscard]] std::uint64_t fingerprint() const;
   // Error(Data) when there is none.
   [[nodiscard]] const Tokenizer& need_tokenizer() const;
 };

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "base/fail.h"
 #include "base/system_memory.h"
+#include "cache/cache_file.h"
 #include "engine/memory.h"
 #include "engine/model_impl.h"
 
@@ -52,7 +55,7 @@ struct Session::Impl {
 
   [[nodiscard]] MemoryEstimate estimate(std::int64_t tokens, bool all_logits) const {
     return cache.next_position(0) == 0 ? estimate_memory(decoder, cache.spec(), tokens, 0, all_logits)
-                                       : estimate_turn_memory(decoder, tokens, all_logits);
+                                       : estimate_turn_memory(decoder, cache, tokens, all_logits);
   }
 
   std::shared_ptr<const Model> model;
@@ -93,6 +96,65 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
     }
     throw;
   }
+}
+
+void Session::prefill_together(std::span<Session* const> sessions, std::span<const std::int32_t> tokens,
+                               const Progress& progress) {
+  if (sessions.empty()) return;
+  Impl& first = *sessions[0]->impl_;
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  std::vector<SequenceCache*> caches;
+  MemoryEstimate needed;
+  for (Session* session : sessions) {
+    Impl& s = *session->impl_;
+    if (s.model != first.model || s.cache.next_position(0) != 0) {
+      fail_usage("sessions prefilled together must be empty and of one model");
+    }
+    s.check_tokens(tokens);
+    caches.push_back(&s.cache);
+    const std::size_t cache_bytes = needed.cache;
+    needed = s.estimate(count, false);
+    needed.cache += cache_bytes;
+  }
+  check_memory(needed, first.memory_limit > 0 ? first.memory_limit : available_memory(), count);
+  try {
+    thinkey::prefill(first.decoder, tokens, caches,
+                     {.last_logits = first.decode_state.logits.span(), .progress = progress});
+  } catch (...) {
+    for (Session* session : sessions) {
+      Impl& s = *session->impl_;
+      s.cache = SequenceCache(cache_shape(s.decoder.config), s.cache.spec(), &s.cache_bytes);
+    }
+    throw;
+  }
+  for (Session* session : sessions) {
+    std::copy_n(first.decode_state.logits.data(), first.decode_state.logits.size(),
+                session->impl_->decode_state.logits.data());
+  }
+}
+
+void Session::save(const std::filesystem::path& path) const {
+  if (impl_->interrupted)
+    fail_usage("an earlier prefill of this session was interrupted; it cannot be saved");
+  save_cache(path, impl_->cache, impl_->model->impl().fingerprint(), std::as_bytes(logits()));
+}
+
+Session Session::load(std::shared_ptr<const Model> model, const std::filesystem::path& path,
+                      std::int64_t context) {
+  Session session(std::move(model), {.cache = {}, .context = context});
+  Impl& s = *session.impl_;
+  LoadedCache loaded =
+      load_cache(path, cache_shape(s.decoder.config), s.model->impl().fingerprint(), &s.cache_bytes);
+  if (loaded.attachment.size() != s.decode_state.logits.bytes()) {
+    fail_data("{}: the cache belongs to a model of another vocabulary", path.string());
+  }
+  std::memcpy(s.decode_state.logits.data(), loaded.attachment.data(), loaded.attachment.size());
+  s.cache = std::move(loaded.cache);
+  if (s.cache.next_position(0) > s.context) {
+    fail_data("{}: holds {} tokens, the context is {}; raise the context", path.string(),
+              s.cache.next_position(0), s.context);
+  }
+  return session;
 }
 
 void Session::decode(std::int32_t token) {

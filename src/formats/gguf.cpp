@@ -58,8 +58,9 @@ void read_value(GgufCursor& cursor, GgufValue& value, int depth) {
       if (!bytes) cursor.fail("an array is too long");
       cursor.take(*bytes, "an array");
     } else {
-      if (value.element_type == GgufType::Array && depth >= kMaxArrayDepth)
+      if (value.element_type == GgufType::Array && depth >= kMaxArrayDepth) {
         cursor.fail("arrays are nested too deeply");
+      }
       // Each element takes at least its length field, so a false count ends at the end of the file.
       for (std::uint64_t i = 0; i < value.count; ++i) {
         GgufValue inner{
@@ -80,8 +81,9 @@ GgufTensor read_tensor(GgufCursor& cursor) {
   }
   for (std::uint32_t i = 0; i < rank; ++i) {
     tensor.extents.push_back(cursor.number<std::uint64_t>("a tensor's shape"));
-    if (tensor.extents.back() == 0)
+    if (tensor.extents.back() == 0) {
       cursor.fail(fmt::format("tensor {} has a zero extent", printable(tensor.name)));
+    }
   }
   tensor.type = cursor.number<std::uint32_t>("a tensor's type");
   tensor.offset = cursor.number<std::uint64_t>("a tensor's offset");
@@ -96,8 +98,9 @@ GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
     fail_data("{}: not a GGUF file (and not a directory with a Hugging Face model)", path.string());
   }
   version_ = cursor.number<std::uint32_t>("the version");
-  if (version_ != 0 && (version_ & 0xFFFFU) == 0)
+  if (version_ != 0 && (version_ & 0xFFFFU) == 0) {
     cursor.fail("is a big-endian GGUF file; convert it again as little-endian");
+  }
   if (version_ != 2 && version_ != 3) {
     cursor.fail(
         fmt::format("GGUF version {} is not supported (2 and 3 are); convert the model again", version_));
@@ -241,8 +244,9 @@ Tensor GgufFile::locate(const GgufTensor& tensor) const {
   if (!bytes || *bytes > data_.size() || tensor.offset > data_.size() - *bytes) {
     refuse("lies outside the file (is it cut off?)");
   }
-  if (tensor.offset % alignment_ != 0)
+  if (tensor.offset % alignment_ != 0) {
     refuse(fmt::format("does not begin at a multiple of {} bytes", alignment_));
+  }
   return {.name = tensor.name,
           .type = *type,
           .rows = static_cast<std::int64_t>(rows),

@@ -199,8 +199,9 @@ Use use_of(const std::string& name, std::int64_t layers) {
   static constexpr std::array<std::string_view, 9> layer_tensors{
       "attn_norm.weight", "attn_q.weight",   "attn_k.weight", "attn_v.weight",  "attn_output.weight",
       "ffn_norm.weight",  "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"};
-  if (name == "token_embd.weight" || name == "output_norm.weight" || name == "output.weight")
+  if (name == "token_embd.weight" || name == "output_norm.weight" || name == "output.weight") {
     return Use::Load;
+  }
   if (name == kRopeFactors) return Use::Skip;  // already part of the frequencies
   const auto part = split_layer_name(name, "blk.", layers);
   if (!part) return Use::Refuse;
@@ -214,8 +215,9 @@ class GgufModel final : public ModelFile {
   explicit GgufModel(const std::filesystem::path& path) : file_(path) {
     container_ = fmt::format("GGUF v{}", file_.version());
     file_bytes_ = file_.file_bytes();
-    for (const GgufValue& value : file_.values())
+    for (const GgufValue& value : file_.values()) {
       metadata_.emplace_back(printable(value.key), printable(value));
+    }
     hyperparameters_ = read_hyperparameters(file_);
     tokenizer_ = read_vocabulary(file_);
     for (const GgufTensor& entry : file_.tensors()) {
@@ -256,7 +258,7 @@ std::string printable(const GgufValue& value) {
       out += printable_scalar(value.element_type, rest);
       rest = rest.subspan(size);
     } else if (value.element_type == GgufType::String) {
-      const std::size_t length = load<std::uint64_t>(rest);
+      const auto length = load<std::uint64_t>(rest);
       out += '"' + printable(as_text(rest.subspan(sizeof(std::uint64_t), length)), 40) + '"';
       rest = rest.subspan(sizeof(std::uint64_t) + length);
     } else {

@@ -72,8 +72,9 @@ std::string pre_tokenizer(const GgufFile& file) {
 
 std::vector<float> scores(const GgufFile& file) {
   const auto numbers = file.numbers("tokenizer.ggml.scores");
-  if (!numbers)
+  if (!numbers) {
     fail_data("{}: a SentencePiece tokenizer without tokenizer.ggml.scores", file.path().string());
+  }
   std::vector<float> out;
   out.reserve(numbers->size());
   for (const double number : *numbers) out.push_back(static_cast<float>(number));
@@ -92,8 +93,9 @@ TokenizerData read_vocabulary(const GgufFile& file) {
               printable(model));
   }
   auto tokens = file.texts("tokenizer.ggml.tokens");
-  if (!tokens || tokens->empty())
+  if (!tokens || tokens->empty()) {
     fail_data("{}: tokenizer.ggml.tokens is missing or empty", file.path().string());
+  }
   data.tokens = *std::move(tokens);
 
   const bool sentence_piece = model == "llama";

@@ -112,8 +112,9 @@ std::int64_t sliding_window(const JsonView& config, const Hyperparameters& h, co
   const std::string_view expected = window > 0 ? "sliding_attention" : "full_attention";
   if (const Json* layer_types = config.array("layer_types")) {
     for (const Json& type : *layer_types) {
-      if (type != expected)
+      if (type != expected) {
         config.fail("layer_types", fmt::format("are not all {}, which is not supported", expected));
+      }
     }
   }
   return window;

@@ -18,8 +18,9 @@ Json parse_json(std::string_view text, const std::filesystem::path& path, std::s
   const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
     const auto level = static_cast<std::size_t>(depth);
     if (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start) {
-      if (level >= max_depth)
+      if (level >= max_depth) {
         fail_data("{}: {}: nested deeper than {} levels", path.string(), what, max_depth);
+      }
       if (keys.size() <= level) keys.resize(level + 1);
       keys[level].clear();
     } else if (event == Json::parse_event_t::key) {  // keys lie one level below their object's start

@@ -61,8 +61,9 @@ bool is_digits(const JsonView& step, bool individual) {
 
 bool is_byte_level(const JsonView& step, bool splits) {
   if (step.require_text("type") != "ByteLevel") return false;
-  if (step.boolean("add_prefix_space").value_or(true))
+  if (step.boolean("add_prefix_space").value_or(true)) {
     step.fail("add_prefix_space", "is true, which is not supported");
+  }
   return step.boolean("use_regex").value_or(true) == splits;
 }
 
@@ -118,8 +119,9 @@ TextPipeline space_mark_pipeline(const JsonView& tokenizer, const std::vector<Js
     out.add_space_prefix =
         scheme.empty() ? p[0].boolean("add_prefix_space").value_or(true) : scheme != "never";
   }
-  if (!replaces)
+  if (!replaces) {
     tokenizer.fail("pre_tokenizer", "is neither byte-level nor SentencePiece's; others are not supported");
+  }
   return out;
 }
 
@@ -129,11 +131,13 @@ TextPipeline read_text_pipeline(const JsonView& tokenizer) {
   const std::vector<JsonView> normalizers = steps(tokenizer, "normalizer", "normalizers");
   const std::vector<JsonView> pre_tokenizers = steps(tokenizer, "pre_tokenizer", "pretokenizers");
   bool byte_level = false;
-  for (const JsonView& step : pre_tokenizers)
+  for (const JsonView& step : pre_tokenizers) {
     byte_level = byte_level || step.require_text("type") == "ByteLevel";
+  }
   if (!byte_level) return space_mark_pipeline(tokenizer, normalizers, pre_tokenizers);
-  if (!normalizers.empty())
+  if (!normalizers.empty()) {
     tokenizer.fail("normalizer", fmt::format("({}) is not supported", types_of(normalizers)));
+  }
   return {.byte_level = true, .pre = byte_level_kind(tokenizer, pre_tokenizers), .add_space_prefix = false};
 }
 

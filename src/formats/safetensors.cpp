@@ -52,8 +52,9 @@ std::map<std::string, std::string> read_metadata(const Json& json, const std::fi
   if (!json.is_object()) fail_data("{}: __metadata__ is not an object", path.string());
   std::map<std::string, std::string> metadata;
   for (const auto& [key, value] : json.items()) {
-    if (!value.is_string())
+    if (!value.is_string()) {
       fail_data("{}: __metadata__ \"{}\" is not a string", path.string(), printable(key));
+    }
     metadata.emplace(key, value.get<std::string>());
   }
   return metadata;
@@ -111,7 +112,7 @@ std::vector<Out> convert(const SafetensorsTensor& tensor) {
         fail_data("tensor {}: element {} does not fit into 64 bits with sign", printable(tensor.name), i);
       }
     }
-    out[i] = static_cast<Out>(value);
+    out[i] = static_cast<Out>(+value);  // promoted first: int8_t is a character type
   }
   return out;
 }
@@ -222,15 +223,17 @@ std::vector<float> to_floats(const SafetensorsTensor& tensor) {
       break;
   }
   auto out = convert_integers<float>(tensor);
-  if (!out)
+  if (!out) {
     fail_data("tensor {}: dtype {} cannot be read as floats", printable(tensor.name), name(tensor.type));
+  }
   return *std::move(out);
 }
 
 std::vector<std::int64_t> to_integers(const SafetensorsTensor& tensor) {
   auto out = convert_integers<std::int64_t>(tensor);
-  if (!out)
+  if (!out) {
     fail_data("tensor {}: dtype {} is not an integer type", printable(tensor.name), name(tensor.type));
+  }
   return *std::move(out);
 }
 

@@ -54,6 +54,7 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeSt
       const std::int64_t position = cache.next_position(layer);
       cache.append(layer, 1, key, value, kv_heads * head_dim);
       cache.attend(layer, 1, position, query, s.attended.data() + b * heads * head_dim);
+      cache.renew(layer, 1, position, query, false);
     }
     matvec(w.attention_output, s.attended.data(), n, s.projected.data());
     add(s.projected.data(), n * width, s.hidden.data());

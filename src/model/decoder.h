@@ -46,8 +46,15 @@ struct PrefillOutputs {
 //
 // The last layer computes queries and the FFN only for tokens whose results are asked for.
 // An exception (from a callback, or of memory) leaves the cache with layers of unequal length.
-void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
-             const PrefillOutputs& outputs);
+//
+// Several caches, all empty: the prompt runs once and each cache compresses it in its own way.
+void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+             std::span<SequenceCache* const> caches, const PrefillOutputs& outputs);
+inline void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
+                    const PrefillOutputs& outputs) {
+  SequenceCache* const one[] = {&cache};
+  prefill(decoder, tokens, one, outputs);
+}
 
 // The next token of one sequence.
 struct DecodeInput {

@@ -23,19 +23,19 @@ struct Chunk {
 
 class Prefill {
  public:
-  Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
-          const PrefillOutputs& outputs)
+  Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+          std::span<SequenceCache* const> caches, const PrefillOutputs& outputs)
       : config_(decoder.config),
         weights_(decoder.weights),
-        cache_(cache),
+        caches_(caches),
         outputs_(outputs),
         tokens_(tokens),
-        past_(static_cast<std::size_t>(cache.next_position(0))),
+        past_(static_cast<std::size_t>(caches[0]->next_position(0))),
         request_{.tokens = tokens.size(),
                  .chunk = decoder.chunk,
-                 .observation = static_cast<std::size_t>(cache.spec().observation_window()),
+                 .observation = observation(),
                  .has_past = past_ > 0,
-                 .observes_all = past_ == 0 && cache.observes_all_queries(),
+                 .observes_all = past_ == 0 && std::any_of(caches.begin(), caches.end(), observes_all),
                  .all_logits = static_cast<bool>(outputs.logits),
                  .precision = decoder.precision},
         sizes_(prefill_sizes(config_, weights_, request_)),
@@ -59,6 +59,13 @@ class Prefill {
   }
 
  private:
+  static bool observes_all(const SequenceCache* cache) { return cache->observes_all_queries(); }
+  [[nodiscard]] std::size_t observation() const {
+    std::size_t most = 0;
+    for (const SequenceCache* cache : caches_) most = std::max(most, cache->observed_queries(past_ > 0));
+    return most;
+  }
+
   void embed() {
     const MatrixView& table = weights_.token_embedding;
     parallel_for(tokens_.size(), [&](std::size_t t) {
@@ -120,43 +127,50 @@ class Prefill {
     float* lse = state_.lse.data();  // null when nobody needs it
     prefill_attention(shape, q, state_.key.data(), state_.value.data(), state_.attended.data(), lse);
     if (!request_.has_past) return;
-    cache_.attend(layer, n, static_cast<std::int64_t>(past_ + first), q, state_.past.data(),
-                  state_.past_lse.data());
+    caches_[0]->attend(layer, n, static_cast<std::int64_t>(past_ + first), q, state_.past.data(),
+                       state_.past_lse.data());
     merge_attention(n * heads_, head_dim_, state_.attended.data(), lse, state_.past.data(),
                     state_.past_lse.data());
   }
 
   // Shows the cache every query of the chunk, with what its attention already found out.
   void observe(std::size_t layer, const Chunk& chunk, const LayerExtent& extent) {
-    cache_.observe(layer, {.q = state_.query.data(),
-                           .token_stride = query_width_,
-                           .head_stride = head_dim_,
-                           .first = chunk.begin,
-                           .n = chunk.tokens(),
-                           .lse = extent.first_output <= chunk.begin ? state_.lse.data() : nullptr,
-                           .k = state_.key.data(),
-                           .capacity = tokens_.size()});
+    const QueryRange queries{.q = state_.query.data(),
+                             .token_stride = query_width_,
+                             .head_stride = head_dim_,
+                             .first = chunk.begin,
+                             .n = chunk.tokens(),
+                             .lse = extent.first_output <= chunk.begin ? state_.lse.data() : nullptr,
+                             .k = state_.key.data(),
+                             .capacity = tokens_.size()};
+    for (SequenceCache* cache : caches_) {
+      if (observes_all(cache)) cache->observe(layer, queries);
+    }
   }
 
   // The layer's keys and values into the cache: compressed as a prompt, or appended after the past.
   void store(std::size_t layer) {
     if (!request_.has_past) {
-      const std::size_t observed = std::min(tokens_.size(), request_.observation);
-      cache_.compress_prompt(layer, {.tokens = tokens_.size(),
-                                     .q = state_.observed.data(),
-                                     .queries = observed,
-                                     .q_token_stride = query_width_,
-                                     .q_head_stride = head_dim_,
-                                     .k = state_.key.data(),
-                                     .v = state_.value.data(),
-                                     .capacity = tokens_.size()});
+      const PromptView prompt{.tokens = tokens_.size(),
+                              .q = state_.observed.data(),
+                              .queries = std::min(tokens_.size(), request_.observation),
+                              .q_token_stride = query_width_,
+                              .q_head_stride = head_dim_,
+                              .k = state_.key.data(),
+                              .v = state_.value.data(),
+                              .capacity = tokens_.size()};
+      for (SequenceCache* cache : caches_) cache->compress_prompt(layer, prompt);
       return;
     }
+    SequenceCache& cache = *caches_[0];
     for_each_chunk([&](const Chunk& chunk) {
       gather(chunk, state_.key.data(), state_.key_rows.data());
       gather(chunk, state_.value.data(), state_.value_rows.data());
-      cache_.append(layer, chunk.tokens(), state_.key_rows.data(), state_.value_rows.data(), kv_width_);
+      cache.append(layer, chunk.tokens(), state_.key_rows.data(), state_.value_rows.data(), kv_width_);
     });
+    const std::size_t observed = std::min(tokens_.size(), request_.observation);
+    cache.renew(layer, observed, static_cast<std::int64_t>(past_ + tokens_.size() - observed),
+                state_.observed.data(), true);
   }
 
   void feed_forward(std::size_t layer, const LayerExtent& extent) {
@@ -290,7 +304,7 @@ class Prefill {
 
   const Config& config_;
   const Weights& weights_;
-  SequenceCache& cache_;
+  std::span<SequenceCache* const> caches_;  // one, or several that are empty
   const PrefillOutputs& outputs_;
   std::span<const std::int32_t> tokens_;
   std::size_t past_;  // positions before this call's first token
@@ -315,9 +329,9 @@ class Prefill {
 
 }  // namespace
 
-void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
-             const PrefillOutputs& outputs) {
-  Prefill(decoder, tokens, cache, outputs).run();
+void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+             std::span<SequenceCache* const> caches, const PrefillOutputs& outputs) {
+  Prefill(decoder, tokens, caches, outputs).run();
 }
 
 }  // namespace thinkey

@@ -59,7 +59,7 @@ bool needs_widening(const MatrixView& matrix, Precision precision, std::size_t r
 
 LayerExtent layer_extent(const Config& config, const PrefillRequest& request, std::size_t layer) noexcept {
   if (request.all_logits || layer + 1 < static_cast<std::size_t>(config.layers)) return {};
-  std::size_t observation = request.has_past ? 0 : request.observation;
+  std::size_t observation = request.observation;
   if (request.observes_all) observation = request.tokens;
   return {.first_query = request.tokens - std::min(request.tokens, std::max<std::size_t>(observation, 1)),
           .first_output = request.tokens - 1};
@@ -78,9 +78,8 @@ PrefillSizes prefill_sizes(const Config& config, const Weights& weights, const P
   if (request.has_past) {
     s.past = chunk * n.query_width;
     s.past_lse = chunk * n.heads;
-  } else {
-    s.observed = std::min(tokens, request.observation) * n.query_width;
   }
+  s.observed = std::min(tokens, request.observation) * n.query_width;
   if (request.has_past || request.observes_all) s.lse = chunk * n.heads;
   s.gate = s.up = chunk * n.ffn;
   s.projected = std::min(chunk, kFewRows) * n.width;

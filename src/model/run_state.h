@@ -37,7 +37,7 @@ struct PrefillSizes {
 struct PrefillRequest {
   std::size_t tokens = 0;       // T
   std::size_t chunk = 512;      // tokens per product
-  std::size_t observation = 0;  // CacheSpec::observation_window()
+  std::size_t observation = 0;  // SequenceCache::observed_queries()
   bool has_past = false;        // the cache is not empty
   bool observes_all = false;    // SequenceCache::observes_all_queries()
   bool all_logits = false;      // logits of every token, not only of the last

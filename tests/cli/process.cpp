@@ -86,7 +86,8 @@ Outcome run_thinkey(const std::vector<std::string>& arguments, const Surrounding
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
 
-  const std::filesystem::path out = surroundings.output.empty() ? scratch / "out" : std::filesystem::path(surroundings.output);
+  const std::filesystem::path out =
+      surroundings.output.empty() ? scratch / "out" : std::filesystem::path(surroundings.output);
   const std::array<int, 3> descriptors = {
       open_or_throw(scratch.write("in", surroundings.input), O_RDONLY),
       surroundings.closed_output ? closed_pipe() : open_or_throw(out, O_WRONLY | O_CREAT),

@@ -24,14 +24,18 @@ TEST_P(RunState, PrefillAllocatesExactlyWhatTheEstimateSays) {
     for (const std::size_t tokens : {1U, 8U, 9U, 64U, 100U}) {
       for (const std::size_t chunk : {16U, 512U}) {
         for (const bool all_logits : {false, true}) {
-          for (const std::string spec : {"snapkv:16,window=8", "h2o:16,window=8", "later turn"}) {
-            const bool has_past = spec == "later turn";
-            SequenceCache cache = model.cache(has_past ? "full" : spec.c_str());
+          for (const std::string spec :
+               {"snapkv:16,window=8", "h2o:16,window=8", "later turn", "evicts again"}) {
+            const bool again = spec == "evicts again";
+            const bool has_past = again || spec == "later turn";
+            SequenceCache cache = model.cache(again      ? "snapkv:16,window=8,every=64"
+                                              : has_past ? "full"
+                                                         : spec.c_str());
             if (has_past)
               (void)model.last_logits(model.decoder(), std::span(model.expects.ids).first(20), cache);
             const PrefillRequest request{.tokens = tokens,
                                          .chunk = chunk,
-                                         .observation = has_past ? 0U : 8U,
+                                         .observation = spec == "later turn" ? 0U : 8U,
                                          .has_past = has_past,
                                          .observes_all = spec.starts_with("h2o"),
                                          .all_logits = all_logits,

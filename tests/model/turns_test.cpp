@@ -60,6 +60,26 @@ TEST_P(Turns, SeeTheCompressedCacheAsDecodeDoes) {
 
 INSTANTIATE_TEST_SUITE_P(All, Turns, ::testing::ValuesIn(testing::fixture_models()), testing::test_name);
 
+// `every`: the budget holds again after each turn and during a long generation.
+TEST(Reeviction, HappensAtTurnsAndWhileDecoding) {
+  const TinyModel model("llama2.gguf");
+  const std::span<const std::int32_t> ids = model.expects.ids;
+  const auto held = [](const SequenceCache& cache) { return cache.report().layers.back().tokens_kept; };
+  for (const char* spec :
+       {"snapkv:24,window=8,every=16+think:0.5,recent=8", "streaming:24,every=16+think:0.5,recent=8"}) {
+    SequenceCache cache = model.cache(spec);
+    (void)model.last_logits(model.decoder(16), ids.first(50), cache);
+    EXPECT_EQ(held(cache), 24) << spec;
+    (void)model.last_logits(model.decoder(16), ids.subspan(50, 40), cache);
+    EXPECT_LT(held(cache), 64) << spec;
+    for (const std::int32_t token : ids.subspan(0, 64)) {
+      (void)model.token_major_logits({&token, 1}, cache);
+      EXPECT_LT(held(cache), 24 + 64) << spec;
+    }
+    EXPECT_EQ(cache.next_position(0), 154);
+  }
+}
+
 // The window is not ignored: a token outside it leaves no trace, one inside does.
 TEST(SlidingWindow, ForgetsWhatIsOutside) {
   const TinyModel model("mistral_v01.gguf");
