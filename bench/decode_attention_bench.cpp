@@ -55,8 +55,9 @@ void read_memory(benchmark::State& state) {
   for (auto _ : state) {
     parallel_for(parts, [&](std::size_t p) {
       std::uint64_t sum = 0;
-      for (std::size_t i = memory.size() / parts * p; i < memory.size() / parts * (p + 1); ++i)
+      for (std::size_t i = memory.size() / parts * p; i < memory.size() / parts * (p + 1); ++i) {
         sum += memory[i];
+      }
       sums[p] = sum;
     });
     benchmark::DoNotOptimize(sums.data());

@@ -47,13 +47,13 @@ def prompt(sample):
 
 @torch.no_grad()
 def correct(model, tokenizer, sample):
-    """Whether greedy decoding gives exactly the answer and then stops.
+    """Whether greedy decoding gives exactly the answer (after the space that answers begin with) and then stops.
 
     One pass over prompt and answer decides it: greedy decoding yields the answer if and only if
     each answer token is the most likely one after the tokens before it.
     """
     start = tokenizer.encode(prompt(sample)).ids
-    answer = tokenizer.encode(sample["answer"]).ids + [bpe.IM_END]
+    answer = tokenizer.encode(" " + sample["answer"]).ids + [bpe.IM_END]
     ids = torch.tensor([start + answer])
     rows = torch.arange(len(start) - 1, ids.shape[1] - 1).unsqueeze(0)
     with torch.autocast("cpu", torch.bfloat16):

@@ -194,13 +194,20 @@ class Documentation:
         return self.pieces[start:start + count]
 
 
-def needles(rng, keyed, plain, test):
-    """Facts as (sentence, question, answer); keys are distinct. `test` takes the held-out pairs only."""
+def needles(rng, keyed, plain, test, alike=0.0):
+    """Facts as (sentence, question, answer); keys are distinct. `test` takes the held-out pairs only.
+
+    `alike` is the chance that a value begins with the same one to three digits as another value: then the
+    digits before do not tell how the value goes on, only the key does.
+    """
     facts, used = [], set()
     # several needles of one form with different keys: mostly one wording per document
     form = rng.randrange(len(KEYED_NEEDLES)) if rng.random() < 0.7 else None
     while len(facts) < keyed:
         key, value = random_key(rng), random_value(rng)
+        if alike and facts and rng.random() < alike:
+            shared = rng.randint(1, 3)
+            value = rng.choice(facts)[2][:shared] + value[shared:]
         if key in used or held_out(key, value) != test:
             continue
         used.add(key)

@@ -22,15 +22,22 @@ from model import Config, Llama, head_start
 # The first digit decides which needle is copied: it counts more until keys are compared well. The next ones are then
 # the hardest: the digit before them occurs in many places, so they need the key once more.
 FIRST, EVEN, SECOND, MIDDLE = (4, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1), (2, 5, 1, 1, 1, 1), (1, 3, 4, 3, 1.5, 1)
+SPACED = (1, 3, 3, 3, 2, 1, 1)
 STAGES = [
     (160, 128, 48, 256, 0.4, FIRST, 0.3), (120, 256, 24, 1024, 0.2, FIRST, 0.3), (160, 512, 12, 4096, 0.1, FIRST, 0.3),
     (160, 1024, 6, 8192, 0.05, FIRST, 0.3), (100, 1024, 6, 8192, 0.05, EVEN, 0.1),
     (190, 1024, 6, 8192, 0.05, SECOND, 0.1), (150, 2048, 3, 8192, 0, SECOND, 0.1), (150, 4096, 2, 8192, 0, SECOND, 0.1),
     (120, 2048, 3, 8192, 0, SECOND, 0.1), (40, 4096, 2, 8192, 0, SECOND, 0.1),
     (80, 1024, 6, 8192, 0, MIDDLE, 0.1), (50, 2048, 3, 8192, 0, MIDDLE, 0.1), (40, 4096, 2, 8192, 0, MIDDLE, 0.1),
+    (120, 1024, 6, 8192, 0, MIDDLE, 0.1), (50, 2048, 3, 8192, 0, MIDDLE, 0.1), (30, 4096, 2, 8192, 0, MIDDLE, 0.1),
+    (100, 1024, 6, 8192, 0, SPACED, 0.1), (40, 2048, 3, 8192, 0, SPACED, 0.1), (30, 4096, 2, 8192, 0, SPACED, 0.1),
 ]
+# From this step on, answers in the chat form begin with a space. The digits then follow the same token as in the
+# needle, which tells the first digit of a number from the inner ones; without it inner digits were mixed up.
+SPACE_FROM = 1720
+ALIKE_FROM, ALIKE = 1520, 0.5  # from this step on, half of the values share their first digits with another one
 # (steps, peak of the rate, share of the steps in which it falls, value it falls to, relative to the peak)
-CYCLES = [(1190, 1, 0.5, 0), (160, 0.5, 1, 0.2), (170, 0.4, 1, 0)]
+CYCLES = [(1190, 1, 0.5, 0), (160, 0.5, 1, 0.2), (170, 0.4, 1, 0), (200, 0.5, 1, 0), (170, 0.5, 1, 0)]
 SHORT_MIX = 0.25  # share of later steps that go back to an earlier length
 LM_SHARE = 0.15  # share of document tokens that carry the plain next-token loss
 COPY = -1  # kind of the drills' repeated tokens
@@ -49,12 +56,12 @@ class Data:
         self.names = sorted({i for ids in self.encode([" " + word for word in words]) for i in ids})
         self.newline, = self.encode(["\n"])
 
-    def example(self, rng, length, span):
+    def example(self, rng, length, span, alike=0.0, space=""):
         """(ids, kinds, positions); kinds: 0 no loss, 1 document token, 2 + n the n-th answer's tokens."""
         plain_only = rng.random() < 0.12
         most = max(3, min(12, length // 56))
         facts = generator.needles(rng, 0 if plain_only else rng.randint(max(2, most // 2), most),
-                                  int(plain_only or rng.random() < 0.1), False)
+                                  int(plain_only or rng.random() < 0.1), False, alike)
         # asked with repetition: otherwise the last questions could be answered by elimination
         order = rng.choices(facts, k=1 if plain_only else most - (length < 256))
         style = rng.choices(("chat", "plain", "restate"), (0.65, 0.12, 0.23))[0]
@@ -62,7 +69,7 @@ class Data:
         for fact, question, answer in order:
             # restating the needle is plain induction: quickly learned, and asking then builds on it
             texts += [{"chat": question, "plain": f"Question: {question}\nAnswer: ",
-                       "restate": fact.partition(answer)[0]}[style], answer]
+                       "restate": fact.partition(answer)[0]}[style], (space if style == "chat" else "") + answer]
         parts = self.encode(texts)
         user, assistant = self.encode(["user\n", "assistant\n"])
         overhead = sum(map(len, parts)) + 10 * len(order) + 6
@@ -140,7 +147,9 @@ class Data:
     def batch(self, step, length, count, span, drills):
         """Tensors for one step: ids, positions, rows that carry loss, their targets, weights' kinds."""
         rng = random.Random(self.seed * 1_000_003 + step)
-        samples = [self.drill(rng, length) if rng.random() < drills else self.example(rng, length, span)
+        space = " " if step >= SPACE_FROM else ""
+        alike = ALIKE if step >= ALIKE_FROM else 0
+        samples = [self.drill(rng, length) if rng.random() < drills else self.example(rng, length, span, alike, space)
                    for _ in range(count)]
         width = max(len(s[0]) for s in samples)
         ids = torch.zeros(count, width, dtype=torch.long)

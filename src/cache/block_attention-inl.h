@@ -206,8 +206,9 @@ void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::
     if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
     // Four rows share each widened key row; the block stays in the first-level cache for the next four.
     std::size_t r = 0;
-    for (; r + 4 <= state.rows; r += 4)
+    for (; r + 4 <= state.rows; r += 4) {
       attend_block<kFormat, 4>(layout, block, tokens, q, bias, oldest, r, state);
+    }
     switch (state.rows - r) {
       case 3:
         attend_block<kFormat, 3>(layout, block, tokens, q, bias, oldest, r, state);

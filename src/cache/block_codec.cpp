@@ -21,8 +21,9 @@ void pack(const std::uint8_t* codes, std::size_t n, std::size_t bits, std::uint8
 void unpack(const std::uint8_t* packed, std::size_t n, std::size_t bits, std::uint8_t* codes) {
   const std::size_t width = (n * bits + 7) / 8;
   const unsigned mask = (1U << bits) - 1U;
-  for (std::size_t i = 0; i < n; ++i)
+  for (std::size_t i = 0; i < n; ++i) {
     codes[i] = static_cast<std::uint8_t>((packed[i % width] >> (i / width * bits)) & mask);
+  }
 }
 
 // Scales and minima are kept in f16; keys beyond its range are clamped rather than made infinite.

@@ -69,8 +69,9 @@ const Option kBudget{"budget", [](CacheSpec& s, Text text, Text value) {
                          return;
                        }
                        s.eviction.percent = ratio(text, "budget", value.substr(0, value.size() - 1));
-                       if (!(s.eviction.percent > 0.0))
+                       if (!(s.eviction.percent > 0.0)) {
                          fail_usage("cache spec '{}': budget {} keeps nothing", text, value);
+                       }
                      }};
 const Option kWindow{"window",
                      [](CacheSpec& s, Text text, Text v) { s.eviction.window = integer(text, "window", v); }};
@@ -79,8 +80,9 @@ const Option kEvery{"every",
 const Option kKernel{"kernel",
                      [](CacheSpec& s, Text text, Text v) { s.eviction.kernel = integer(text, "kernel", v); }};
 const Option kPool{"pool", [](CacheSpec& s, Text text, Text v) {
-                     if (v != "avg" && v != "max")
+                     if (v != "avg" && v != "max") {
                        fail_usage("cache spec '{}': pool is avg or max, not '{}'", text, v);
+                     }
                      s.eviction.pooling = v == "max" ? Pooling::Max : Pooling::Average;
                    }};
 
@@ -101,8 +103,9 @@ const std::vector<Stage>& stages() {
         kWindow,
         {"observe",
          [](CacheSpec& s, Text text, Text v) {
-           if (v != "all" && v != "window")
+           if (v != "all" && v != "window") {
              fail_usage("cache spec '{}': observe is all or window, not '{}'", text, v);
+           }
            s.eviction.observe_window = v == "window";
          }},
         kEvery},
@@ -186,8 +189,9 @@ void parse_stage(CacheSpec& spec, const Stage& stage, Text text, Text arguments)
     if (option->flag && equals != Text::npos) {
       fail_usage("cache spec '{}': {} {} takes no value, but '{}' follows", text, stage.name, name, value);
     }
-    if (!option->flag && value.empty())
+    if (!option->flag && value.empty()) {
       fail_usage("cache spec '{}': {} {} has no value", text, stage.name, name);
+    }
     option->set(spec, text, value);
     main_given = main_given || option == stage.options.begin() || option->name == "values";
   }
@@ -297,8 +301,9 @@ std::string print(const QuantizationSpec& q) {
 }
 
 void within(Text what, std::int64_t value, std::int64_t least, std::int64_t most) {
-  if (value < least || value > most)
+  if (value < least || value > most) {
     fail_usage("cache spec: {} is {}, must be {} to {}", what, value, least, most);
+  }
 }
 
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 30;  // positions are 32-bit

@@ -12,9 +12,10 @@ ChannelBudget::ChannelBudget(std::size_t layers, std::size_t heads, std::size_t 
 
 std::vector<std::size_t> ChannelBudget::split(std::vector<std::vector<float>> losses) {
   // A broken model's NaN must not upset the sorting below.
-  for (auto& head : losses)
+  for (auto& head : losses) {
     std::replace_if(
         head.begin(), head.end(), [](float x) { return std::isnan(x); }, 0.0F);
+  }
   const std::size_t least = std::max<std::size_t>(1, per_head_ / 4);
   const std::size_t even = heads_ * per_head_;
   for (const auto& head : losses) seen_.insert(seen_.end(), head.begin(), head.end());

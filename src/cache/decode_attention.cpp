@@ -147,8 +147,9 @@ class Attention {
           const float factor = std::exp(thin.maximum[r] - peak);
           const float* from = thin.weighted.data() + r * thin.stride;
           total += thin.sum[r] * factor;
-          for (std::size_t c = 0; c < value_channels.size(); ++c)
+          for (std::size_t c = 0; c < value_channels.size(); ++c) {
             to[value_channels[c]] += factor * from[layout.value_slot(c)];
+          }
         }
         const PartialAttention& recent = work_.recent[t];
         if (recent.maximum[r] > kNothing) {

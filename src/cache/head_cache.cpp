@@ -164,8 +164,9 @@ void restore_segment(Segment& segment, ByteReader& in, std::int64_t& last, std::
 std::vector<std::uint16_t> read_channels(ByteReader& in, std::size_t head_dim) {
   auto channels = in.array<std::uint16_t>(head_dim);
   for (std::size_t i = 0; i < channels.size(); ++i) {
-    if (channels[i] >= head_dim || (i > 0 && channels[i] <= channels[i - 1]))
+    if (channels[i] >= head_dim || (i > 0 && channels[i] <= channels[i - 1])) {
       in.damaged("a channel list is out of order");
+    }
   }
   return channels;
 }

@@ -90,8 +90,9 @@ void KeyBasis::reduce_keys(const float* keys, float* out) const {
   for (std::size_t j = 0; j < size_; ++j) {
     for (std::size_t c = 0; c < head_dim_; ++c) {
       const float weight = f32_from_f16(key_map_[j * head_dim_ + c]);
-      for (std::size_t t = 0; t < kBlockTokens; ++t)
+      for (std::size_t t = 0; t < kBlockTokens; ++t) {
         out[j * kBlockTokens + t] += weight * keys[c * kBlockTokens + t];
+      }
     }
   }
 }

@@ -103,8 +103,9 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt,
     }
     if (prunes_keys && spec.bias) {
       std::vector<float> mean = mean_key(shape_, prompt, h, kept[h]);
-      if (spec.rotate)
+      if (spec.rotate) {
         mean = dropped_mean(std::move(mean), rotations[h].key_map, rotations[h].query_map, sizes[h]);
+      }
       plan.basis.set_mean(mean, counter_);
     }
     plan.value_channels = all_channels(dim);
@@ -114,8 +115,9 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt,
                       static_cast<std::size_t>(spec.kept_values(static_cast<std::int64_t>(dim))));
     }
   });
-  if (trace != nullptr)
+  if (trace != nullptr) {
     trace->channel_scores = prunes_keys ? std::move(losses) : std::vector<std::vector<float>>{};
+  }
   return plans;
 }
 

@@ -38,8 +38,9 @@ std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& p
   const std::vector<float> queries =
       window_rows(shape, prompt, std::min(window, prompt.queries), kv_head, 1.0F);
   std::vector<double> query_energy(dim, 0.0);
-  for (std::size_t i = 0; i < queries.size(); ++i)
+  for (std::size_t i = 0; i < queries.size(); ++i) {
     query_energy[i % dim] += static_cast<double>(queries[i]) * queries[i];
+  }
 
   std::vector<double> energy(dim, 0.0);
   std::vector<double> sum(dim, 0.0);
@@ -105,8 +106,9 @@ std::vector<float> think_value_scores(const CacheShape& shape, const PromptView&
   matmul(product, weights.data(), values.data(), outputs.data());
 
   std::vector<double> energy(dim, 0.0);
-  for (std::size_t i = 0; i < outputs.size(); ++i)
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
     energy[i % dim] += static_cast<double>(outputs[i]) * outputs[i];
+  }
   std::vector<float> scores(dim);
   for (std::size_t j = 0; j < dim; ++j) {
     scores[j] =

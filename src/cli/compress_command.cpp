@@ -85,10 +85,12 @@ Layer read_layer(const std::string& path) {
     fail_data("{}: {} query heads (q) are not a multiple of {} KV heads (k)", path, layer.query_heads,
               layer.kv_heads);
   }
-  if (layer.head_dim % 8 != 0)
+  if (layer.head_dim % 8 != 0) {
     fail_data("{}: head dimension {} is not a multiple of 8", path, layer.head_dim);
-  if (layer.tokens > std::numeric_limits<std::int32_t>::max())
+  }
+  if (layer.tokens > std::numeric_limits<std::int32_t>::max()) {
     fail_data("{}: {} tokens are too many", path, layer.tokens);
+  }
   layer.q = finite_floats(file, q);
   layer.k = finite_floats(file, k);
   layer.v = finite_floats(file, v);

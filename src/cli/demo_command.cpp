@@ -166,8 +166,9 @@ int execute(const Arguments& arguments) {
     if (std::filesystem::exists(path)) text += read_file(path) + "\n\n";
   }
   std::vector<NeedleSample> real;
-  if (arguments.text_count > 0)
+  if (arguments.text_count > 0) {
     real = hide_needles(*model, text, arguments.text_tokens, arguments.text_count, 1);
+  }
 
   catch_interrupts();
   const auto tokens = [&](const NeedleSample& sample) {

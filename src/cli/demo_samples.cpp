@@ -81,8 +81,9 @@ std::vector<NeedleSample> hide_needles(const Model& model, const std::string& te
       length += lengths[at];
       at = (at + 1) % sentences.size();
     }
-    if (length < tokens / 2)
+    if (length < tokens / 2) {
       fail_data("demo: the real text has only {} tokens, {} are needed", length, tokens);
+    }
 
     NeedleSample sample;
     std::vector<std::string_view> keys(kKeys.begin(), kKeys.end());
@@ -93,15 +94,16 @@ std::vector<NeedleSample> hide_needles(const Model& model, const std::string& te
       const std::string value = std::to_string(10000 + below(random, 90000));
       const std::size_t place = below(random, document.size() + 1);
       document.insert(document.begin() + static_cast<std::ptrdiff_t>(place),
-                      "The passkey for " + key + " is " + value + ".");
+                      fmt::format("The passkey for {} is {}.", key, value));
       if (n + 1 == kNeedles) {
         sample.question = "What is the passkey for " + key + "?";
         sample.answer = value;
         sample.depth = static_cast<double>(place) / static_cast<double>(document.size());
       }
     }
-    for (const std::string& sentence : document)
+    for (const std::string& sentence : document) {
       sample.document += (sample.document.empty() ? "" : " ") + sentence;
+    }
     samples.push_back(std::move(sample));
   }
   return samples;

@@ -41,8 +41,9 @@ std::string read_file(const std::filesystem::path& path) {
     bytes.append(block.data(), n);
     if (bytes.size() > kMostBytes) fail_data("{}: more than 1 GiB of text", shown);
     if (n == block.size()) continue;
-    if (std::ferror(file.get()) != 0)
+    if (std::ferror(file.get()) != 0) {
       fail_data("{}: cannot read: {}", shown, std::generic_category().message(errno));
+    }
     return bytes;
   }
 }

@@ -149,8 +149,9 @@ int execute(const Arguments& arguments) {
   write_output(format_model(info, *model, arguments.model.model));
   write_output(format_costs(costs, context));
   write_output("\nmetadata\n");
-  for (const auto& [key, value] : info.metadata)
+  for (const auto& [key, value] : info.metadata) {
     print_output("  {} = {}\n", printable(key), printable(value, 100));
+  }
   return 0;
 }
 

@@ -62,8 +62,9 @@ int execute(const Arguments& arguments) {
   const std::vector<std::int32_t> ids = read_ids(arguments.ids, vocabulary);
   const std::size_t prompt =
       arguments.prefill == 0 ? ids.size() : static_cast<std::size_t>(arguments.prefill);
-  if (prompt > ids.size())
+  if (prompt > ids.size()) {
     fail_usage("--prefill {} is more than the {} ids of {}", prompt, ids.size(), arguments.ids);
+  }
 
   const std::size_t row_count = arguments.last ? 1 : ids.size();
   Rows rows(row_count, static_cast<std::size_t>(vocabulary));

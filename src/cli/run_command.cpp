@@ -52,8 +52,9 @@ std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_
     text = read_prompt(arguments.file);
   } else if (!has_prompt) {
     if (!arguments.load_cache.empty()) return {};
-    if (::isatty(STDIN_FILENO) == 1)
+    if (::isatty(STDIN_FILENO) == 1) {
       fail_usage("run: give the prompt with -p TEXT, -f FILE or on standard input");
+    }
     text = read_prompt("-");
   }
   if (has_prompt) {

@@ -27,8 +27,9 @@ int execute(const Arguments& arguments, bool has_file) {
   const auto model = arguments.model.load();
   std::vector<std::int32_t> ids = model->tokenize(text, false, arguments.special);
   if (arguments.bos) {
-    if (model->bos() < 0)
+    if (model->bos() < 0) {
       fail_data("{}: the tokenizer has no BOS token; leave out --bos", arguments.model.model);
+    }
     ids.insert(ids.begin(), model->bos());
   }
   std::string line;

@@ -53,8 +53,9 @@ ModelInfo describe(const ModelFile& file) {
 void check_counts(std::int64_t prompt, std::int64_t generate) {
   constexpr std::int64_t kMost = std::int64_t{1} << 31U;
   if (prompt < 1 || prompt >= kMost) fail_usage("a prompt of {} tokens: it must have 1 to 2^31 - 1", prompt);
-  if (generate < 0 || generate >= kMost)
+  if (generate < 0 || generate >= kMost) {
     fail_usage("{} tokens to generate: it must be 0 to 2^31 - 1", generate);
+  }
 }
 
 }  // namespace

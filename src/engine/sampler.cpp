@@ -28,8 +28,9 @@ void check(const SamplerOptions& o) {
     fail_usage("temperature {}: it must be 0 (greedy) or more", o.temperature);
   }
   if (o.top_k < 0) fail_usage("top-k {}: it must be 0 (off) or more", o.top_k);
-  if (!(o.top_p > 0.0F && o.top_p <= 1.0F))
+  if (!(o.top_p > 0.0F && o.top_p <= 1.0F)) {
     fail_usage("top-p {}: it must be above 0 and at most 1 (off)", o.top_p);
+  }
   if (!(o.min_p >= 0.0F && o.min_p <= 1.0F)) fail_usage("min-p {}: it must be 0 (off) to 1", o.min_p);
   if (!(o.repeat_penalty > 0.0F) || std::isinf(o.repeat_penalty)) {
     fail_usage("repeat penalty {}: it must be above 0; 1 is off", o.repeat_penalty);

@@ -134,8 +134,9 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
 }
 
 void Session::save(const std::filesystem::path& path) const {
-  if (impl_->interrupted)
+  if (impl_->interrupted) {
     fail_usage("an earlier prefill of this session was interrupted; it cannot be saved");
+  }
   save_cache(path, impl_->cache, impl_->model->impl().fingerprint(), std::as_bytes(logits()));
 }
 

@@ -83,8 +83,9 @@ std::vector<SafetensorsFile> open_indexed_shards(const std::filesystem::path& di
     }
     names.insert(name.string());
   }
-  if (names.size() > kMaxShards)
+  if (names.size() > kMaxShards) {
     index.fail("weight_map", fmt::format("names more than {} files", kMaxShards));
+  }
   std::vector<SafetensorsFile> shards;
   for (const std::string& name : names) shards.emplace_back(directory / name);
   for (const auto& [tensor, file] : map->json().items()) {
@@ -150,8 +151,9 @@ class HfDirectory final : public ModelFile {
     if (name->empty()) return;
     if (*name == "output.weight" && config.tied.value_or(false)) return;  // transformers ties over it
     const auto type = tensor_type(source.type);
-    if (!type)
+    if (!type) {
       refuse(fmt::format("has dtype {}; F32, F16 and BF16 are supported", thinkey::name(source.type)));
+    }
     if (source.shape.empty() || source.shape.size() > 2) refuse("is neither a vector nor a matrix");
     if (source.bytes.empty()) refuse("is empty");
     Tensor tensor{.name = *name,

@@ -32,8 +32,9 @@ struct WidenRow {
     const std::size_t blocks = n / Decoder::kElements;
     Decoder::decode(d, row, blocks, sink);
     if constexpr (Decoder::kPlain) {
-      for (std::size_t i = blocks * Decoder::kElements; i < n; ++i)
+      for (std::size_t i = blocks * Decoder::kElements; i < n; ++i) {
         store_one(Decoder::element(row, i), out + i);
+      }
     }
   }
 };

@@ -16,7 +16,9 @@ struct MatrixView {
   std::int64_t cols = 0;
   const std::byte* data = nullptr;
 
-  [[nodiscard]] std::size_t row_stride() const noexcept { return row_bytes(type, static_cast<std::size_t>(cols)); }
+  [[nodiscard]] std::size_t row_stride() const noexcept {
+    return row_bytes(type, static_cast<std::size_t>(cols));
+  }
   [[nodiscard]] const std::byte* row(std::int64_t i) const noexcept {
     return data + static_cast<std::size_t>(i) * row_stride();
   }

@@ -84,8 +84,9 @@ void check(const Case& c, std::uint64_t seed) {
       } else {
         EXPECT_NEAR(lse[at], expected_lse, 5e-5);
       }
-      for (std::size_t j = 0; j < c.dim; ++j)
+      for (std::size_t j = 0; j < c.dim; ++j) {
         worst = std::max(worst, std::abs(out[at * c.dim + j] - expected[j]));
+      }
     }
   }
   EXPECT_LT(worst, 5e-5);

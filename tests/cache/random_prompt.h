@@ -67,8 +67,9 @@ class ReferenceHead {
   void append(std::int64_t position, const float* key, const float* value) {
     recent_.push_back({position, {key, key + dim_}, {value, value + dim_}});
     round(recent_.back());
-    if (spec_.compresses() && recent_.size() >= static_cast<std::size_t>(spec_.recent_tokens()) + 32)
+    if (spec_.compresses() && recent_.size() >= static_cast<std::size_t>(spec_.recent_tokens()) + 32) {
       retire(32);
+    }
   }
 
   // Attention of one query row at `position`; returns the log-sum-exp.

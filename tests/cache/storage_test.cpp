@@ -34,8 +34,9 @@ TEST(CacheStorage, ReportEqualsAllocatorAndEstimate) {
 
         const std::vector<float> row(2 * 64, 0.5F);
         for (int i = 0; i < 100; ++i) {
-          for (std::size_t l = 0; l < shape.layers; ++l)
+          for (std::size_t l = 0; l < shape.layers; ++l) {
             cache.append(l, 1, row.data(), row.data(), row.size());
+          }
           ASSERT_EQ(cache.report().bytes, counter.live());
         }
       }
@@ -101,8 +102,9 @@ TEST(CacheStorage, AdaptiveSpendsTheSameChannels) {
   bool differs = false;
   for (std::size_t l = 0; l < shape.layers; ++l) {
     RandomPrompt prompt(shape, 200, l);
-    for (std::size_t i = 0; i < prompt.k.size(); ++i)
+    for (std::size_t i = 0; i < prompt.k.size(); ++i) {
       prompt.k[i] *= static_cast<float>(1 + (i / 64 / 200 + l) % 3);
+    }
     even.compress_prompt(l, prompt.view());
     adaptive.compress_prompt(l, prompt.view());
     for (std::size_t h = 0; h < 3; ++h) {

@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
                                  "snapkv:budget=112,window=32,kernel=7,pool=max+think:keys=0.4,recent=32"},
                       GoldenCase{"think_gqa_wide",
                                  "snapkv:budget=96,window=32,kernel=5,pool=avg+think:keys=0.6,recent=32"}),
-    [](const auto& info) { return std::string(info.param.file); });
+    [](const auto& p) { return std::string(p.param.file); });
 
 // A layer with H = 4, Hkv = 2, T = 20, D = 8 and whatever a test breaks.
 class Compress : public ::testing::Test {
@@ -96,8 +96,9 @@ class Compress : public ::testing::Test {
     std::size_t count = 1;
     for (const std::int64_t n : shape) count *= static_cast<std::size_t>(n);
     std::vector<float> values(count);
-    for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t i = 0; i < count; ++i) {
       values[i] = std::sin(static_cast<float>(i) + static_cast<float>(name[0]));
+    }
     tensors_[name] = {shape, values};
   }
 

@@ -18,8 +18,9 @@ TEST(Inspect, ShowsModelAndCacheCosts) {
   EXPECT_THAT(outcome.out, HasSubstr("KV cache at 256 tokens"));
   EXPECT_THAT(outcome.out, HasSubstr("F16"));
   EXPECT_THAT(outcome.out, HasSubstr("general.architecture = llama"));
-  for (const char* spec : {"full", "think:", "snapkv:"})
+  for (const char* spec : {"full", "think:", "snapkv:"}) {
     EXPECT_THAT(outcome.out, HasSubstr(std::string("\n  ") + spec));
+  }
 }
 
 TEST(Inspect, Json) {

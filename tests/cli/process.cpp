@@ -63,11 +63,25 @@ int closed_pipe() {
   return ends[1];
 }
 
-void interrupt_after(pid_t child, const std::filesystem::path& out, const std::string& text) {
+// Linux: the handled signals as a hexadecimal mask in /proc.
+bool catches_interrupts(pid_t child) {
+  std::ifstream status("/proc/" + std::to_string(child) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("SigCgt:")) {
+      return (std::stoull(line.substr(7), nullptr, 16) >> (SIGINT - 1U) & 1U) != 0;
+    }
+  }
+  return false;
+}
+
+// Sends SIGINT once `ready` says so.
+template <typename Ready>
+void interrupt_when(pid_t child, const Ready& ready) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (read_bytes(out).find(text) == std::string::npos) {
-    if (std::chrono::steady_clock::now() > deadline || ::waitpid(child, nullptr, WNOHANG | WNOWAIT) > 0)
-      return;
+  while (!ready()) {
+    siginfo_t ended = {};
+    ::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT);
+    if (ended.si_pid == child || std::chrono::steady_clock::now() > deadline) return;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   ::kill(child, SIGINT);
@@ -87,7 +101,7 @@ Outcome run_thinkey(const std::vector<std::string>& arguments, const Surrounding
   pointers.push_back(nullptr);
 
   const std::filesystem::path out =
-      surroundings.output.empty() ? scratch / "out" : std::filesystem::path(surroundings.output);
+      surroundings.output.empty() ? std::filesystem::path(scratch / "out") : surroundings.output;
   const std::array<int, 3> descriptors = {
       open_or_throw(scratch.write("in", surroundings.input), O_RDONLY),
       surroundings.closed_output ? closed_pipe() : open_or_throw(out, O_WRONLY | O_CREAT),
@@ -95,7 +109,11 @@ Outcome run_thinkey(const std::vector<std::string>& arguments, const Surrounding
   const pid_t child = ::fork();
   if (child == 0) become_thinkey(pointers, descriptors, surroundings.file_limit);
   for (const int descriptor : descriptors) ::close(descriptor);
-  if (!surroundings.interrupt_after.empty()) interrupt_after(child, out, surroundings.interrupt_after);
+  if (surroundings.interrupt_work) interrupt_when(child, [&] { return catches_interrupts(child); });
+  if (!surroundings.interrupt_after.empty()) {
+    interrupt_when(child,
+                   [&] { return read_bytes(out).find(surroundings.interrupt_after) != std::string::npos; });
+  }
 
   Outcome outcome;
   outcome.status = wait_for(child);

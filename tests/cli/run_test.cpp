@@ -144,20 +144,25 @@ TEST(Run, BadPrompt) {
   expect_failure(run_greedy({"-f", directory / ""}), 1, {"Is a directory"});
 }
 
-TEST(Run, MoreMemoryThanThereIs) {
-  const TemporaryDirectory directory;
-  // A billion positions of any model do not fit; said before starting.
-  expect_failure(run_thinkey({"inspect", tiny_model(), "-c", "3000000000"}), 2, {"-c"});
-}
-
+// A penalty below 1 rewards repetition: this answer has no end of its own.
 TEST(Run, InterruptEndsTheAnswerCleanly) {
-  const TemporaryDirectory directory;
-  const Outcome outcome =
-      run_thinkey({"run", "-m", tiny_model(), "-p", "Hello", "-c", "50000000", "--temp", "0", "-t", "1"},
-                  {.interrupt_after = "aaaa"});
+  const Outcome outcome = run_thinkey({"run", "-m", tiny_model(), "-p", "aaaa", "-c", "50000000", "--temp",
+                                       "0", "-t", "1", "--repeat-penalty", "0.01"},
+                                      {.interrupt_after = "aaaa"});
   EXPECT_EQ(outcome.status, 130) << outcome.err;
+  EXPECT_THAT(outcome.out, ::testing::EndsWith("\n"));
   EXPECT_THAT(outcome.err, HasSubstr("ended by: stopped"));
   EXPECT_THAT(outcome.err, HasSubstr("cache    full: "));
+}
+
+TEST(Run, InterruptEndsTheProgramDuringAPrefill) {
+  const TemporaryDirectory directory;
+  const Outcome outcome =
+      run_thinkey({"run", "-m", tiny_model(), "-f", directory.write("long", std::string(200000, 'a')), "-c",
+                   "300000", "-t", "1"},
+                  {.interrupt_work = true});
+  expect_failure(outcome, 130, {"interrupted"});
+  EXPECT_EQ(outcome.out, "");
 }
 
 }  // namespace

@@ -64,8 +64,9 @@ TEST(Sampler, TemperatureSharpensAndFlattens) {
   constexpr int kTimes = 100000;
   for (const float temperature : {0.5F, 2.0F}) {
     std::vector<double> wanted;
-    for (const double p : kProbabilities)
+    for (const double p : kProbabilities) {
       wanted.push_back(std::pow(p, 1.0 / static_cast<double>(temperature)));
+    }
     const double sum = std::accumulate(wanted.begin(), wanted.end(), 0.0);
     for (double& p : wanted) p /= sum;
     SamplerOptions options = kPlain;
@@ -183,9 +184,10 @@ TEST(Sampler, TheSeedDecidesEverything) {
   const std::vector<float> even(10, 0.0F);
   for (int i = 0; i < 10; ++i) ids.push_back(sampler.sample(even));
   std::mt19937_64 random(0);
-  for (int i = 0; i < 10; ++i)
+  for (int i = 0; i < 10; ++i) {
     EXPECT_EQ(ids[static_cast<std::size_t>(i)],
               static_cast<std::int32_t>(static_cast<double>(random() >> 11U) * 0x1p-53 * 10));
+  }
 }
 
 TEST(Sampler, SurvivesInfinitiesAndNaN) {
@@ -214,8 +216,9 @@ TEST(Sampler, RefusesOptionsOutOfRange) {
   };
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_FALSE(refused({}));
-  for (const float bad : {-0.1F, nan, std::numeric_limits<float>::infinity()})
+  for (const float bad : {-0.1F, nan, std::numeric_limits<float>::infinity()}) {
     EXPECT_TRUE(refused({.temperature = bad}));
+  }
   EXPECT_TRUE(refused({.top_k = -1}));
   for (const float bad : {0.0F, -1.0F, 1.01F, nan}) EXPECT_TRUE(refused({.top_p = bad}));
   for (const float bad : {-0.01F, 1.01F, nan}) EXPECT_TRUE(refused({.min_p = bad}));

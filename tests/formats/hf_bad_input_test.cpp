@@ -51,8 +51,9 @@ class HfBadInput : public ::testing::Test {
     for (const auto& item : std::filesystem::directory_iterator(fixture("hf_two"))) {
       if (item.path().extension() == ".safetensors") shards.emplace_back(item.path());
     }
-    for (const auto& shard : shards)
+    for (const auto& shard : shards) {
       tensors.insert(tensors.end(), shard.tensors().begin(), shard.tensors().end());
+    }
     change(tensors);
     write_safetensors(directory_ / "model.safetensors", tensors);
     refuses(part);

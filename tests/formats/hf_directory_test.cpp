@@ -212,8 +212,9 @@ TEST_F(HfVariant, MisalignedTensorsAreCopied) {
   write_file(directory_ / "model.safetensors", bytes);
   const auto model = open_model_file(directory_.path());
   expect_checkpoint(*model, expected()["hf_one"]["tensors"], TensorType::BF16);
-  for (const Tensor& tensor : model->tensors())
+  for (const Tensor& tensor : model->tensors()) {
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data) % 2, 0U);
+  }
 }
 
 TEST_F(HfVariant, TokenizerConfigOverrules) {

@@ -85,8 +85,9 @@ TEST_F(TokenizerJson, OtherPreTokenizers) {
 
 TEST_F(TokenizerJson, MergesAsText) {
   Json json = byte_level_;
-  for (Json& merge : json["model"]["merges"])
+  for (Json& merge : json["model"]["merges"]) {
     merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
+  }
   EXPECT_EQ(read(json).merges, read_tokenizer_json(fixture("hf_two/tokenizer.json")).merges);
 }
 

@@ -42,8 +42,9 @@ TEST_P(Decode, ABatchIsItsSequencesEachOnItsOwn) {
   DecodeState state(model.config(), 3);
   for (std::size_t step = 0; step < 3; ++step) {
     std::vector<DecodeInput> batch;
-    for (std::size_t b = 0; b < 3; ++b)
+    for (std::size_t b = 0; b < 3; ++b) {
       batch.push_back({.token = ids[lengths[b] + step], .cache = &together[b]});
+    }
     decode(model.decoder(), batch, state);
     for (std::size_t b = 0; b < 3; ++b) {
       const auto wanted = model.token_major_logits(ids.subspan(lengths[b] + step, 1), alone[b]);

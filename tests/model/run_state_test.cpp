@@ -31,8 +31,9 @@ TEST_P(RunState, PrefillAllocatesExactlyWhatTheEstimateSays) {
             SequenceCache cache = model.cache(again      ? "snapkv:16,window=8,every=64"
                                               : has_past ? "full"
                                                          : spec.c_str());
-            if (has_past)
+            if (has_past) {
               (void)model.last_logits(model.decoder(), std::span(model.expects.ids).first(20), cache);
+            }
             const PrefillRequest request{.tokens = tokens,
                                          .chunk = chunk,
                                          .observation = spec == "later turn" ? 0U : 8U,

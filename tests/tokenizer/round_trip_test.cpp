@@ -28,8 +28,9 @@ TEST_P(RoundTrip, OfTextWithSpecialTokens) {
   std::mt19937 random(12);
   for (int i = 0; i < 200; ++i) {
     std::string text;
-    for (int part = 0; part < 5; ++part)
+    for (int part = 0; part < 5; ++part) {
       text += random_text(random, 6) + specials[random() % specials.size()];
+    }
     const Ids ids = tokenizer->encode(text, {.add_special = false, .parse_special = true});
     ASSERT_EQ(tokenizer->decode(ids, true), text) << nlohmann::json(text).dump();
   }
