@@ -260,7 +260,8 @@ def add_tokenizer(w, greedy):
     w.add_token_scores([-float(i) for i in range(len(tokens))])
     w.add_token_types(kinds + [gguf.TokenType.NORMAL] * (len(tokens) - len(kinds)))
     w.add_bos_token_id(1)
-    w.add_eos_token_id(2)
+    # The greedy continuation must meet no end token before the end of turn.
+    w.add_eos_token_id(next(i for i in reversed(range(VOCABULARY)) if i not in greedy))
     w.add_eot_token_id(int(next(t for i, t in enumerate(greedy) if i >= 20 and t not in greedy[:i])))
 
 

@@ -31,7 +31,12 @@ std::vector<Command> add_commands(CLI::App& program) {
 // The first word must be a command or an option; CLI11 would only say that it was not expected.
 void check_command(const std::vector<Command>& commands, int argc, const char* const* argv) {
   const std::string word = argc > 1 ? argv[1] : "";
-  if (argc > 1 && word.starts_with("-")) return;
+  if (word.starts_with("-")) {
+    for (const char* known : {"-h", "--help", "--version"}) {
+      if (word == known) return;
+    }
+    fail_usage("unknown option \"{}\" before a command; see thinkey --help", word);
+  }
   std::string names;
   for (const Command& command : commands) {
     if (command.app->get_name() == word) return;

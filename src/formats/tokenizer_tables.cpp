@@ -11,8 +11,8 @@ namespace thinkey {
 namespace {
 
 // Pieces that end an answer in the models we read, whatever ids the file names.
-constexpr std::array<std::string_view, 6> kEndPieces{"<|eot_id|>",    "<|im_end|>", "<|end_of_text|>",
-                                                     "<|endoftext|>", "<|eom_id|>", "</s>"};
+constexpr std::array<std::string_view, 5> kEndPieces{"<|eot_id|>", "<|im_end|>", "<|end_of_text|>",
+                                                     "<|endoftext|>", "<|eom_id|>"};
 
 }  // namespace
 

@@ -64,7 +64,7 @@ TEST(Inspect, TruncatedModel) {
 }
 
 TEST(Inspect, BadInput) {
-  expect_failure(run_thinkey({"inspect"}), 2, {"MODEL"});
+  expect_failure(run_thinkey({"inspect"}), 2, {"--model"});
   expect_failure(run_thinkey({"inspect", tiny_model(), "-c", "-5"}), 2, {"-c"});
   expect_failure(run_thinkey({"inspect", tiny_model(), "--cache", "think:1.5"}), 2, {"1.5"});
 }

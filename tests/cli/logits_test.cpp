@@ -76,10 +76,10 @@ TEST(Logits, LastPosition) {
 // Decoding goes through the cache: f16 in full, and visibly different once it is thin.
 TEST(Logits, DecodedPart) {
   const Expected wanted = expected();
-  EXPECT_LE(largest_difference(logits_of({"--prefill", "60"}).logits, wanted.logits, 0), 2e-2);
+  EXPECT_LE(largest_difference(logits_of({"--prefill", "60"}).logits, wanted.logits, 0), 4e-2);
   EXPECT_LE(largest_difference(logits_of({"--prefill", "1", "--last"}).logits, wanted.logits,
                                wanted.ids.size() - 1),
-            2e-2);
+            4e-2);
 }
 
 TEST(Logits, CacheShowsOnlyInTheDecodedPart) {

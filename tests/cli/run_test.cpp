@@ -120,7 +120,7 @@ TEST(Run, ChatTemplate) {
 
 TEST(Run, ContextEndsTheAnswer) {
   const auto json = nlohmann::json::parse(
-      run_thinkey({"run", "-m", tiny_model(), "-p", "Hello", "-c", "16", "--json", "--temp", "0"}).out);
+      run_thinkey({"run", "-m", tiny_model(), "-p", "abc", "-c", "16", "--json", "--temp", "0"}).out);
   EXPECT_EQ(json["stop"], "context");
   EXPECT_EQ(json["cache"]["tokens_seen"], 16);
 }
