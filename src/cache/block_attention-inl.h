@@ -225,9 +225,9 @@ void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::
   }
 }
 
-void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
-                          const float* q, const float* bias, const std::int32_t* oldest,
-                          PartialAttention& state) {
+inline void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
+                                 const float* q, const float* bias, const std::int32_t* oldest,
+                                 PartialAttention& state) {
   switch (layout.format) {
     case ElementFormat::F16:
       attend_all<ElementFormat::F16>(layout, blocks, count, q, bias, oldest, state);

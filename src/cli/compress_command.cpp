@@ -158,6 +158,7 @@ Result compress(const Layer& layer, const CacheSpec& spec) {
 }
 
 template <typename T>
+// NOLINTNEXTLINE(performance-unnecessary-value-param): both are moved from
 SafetensorsTensor tensor_of(std::string name, SafetensorsType type, std::vector<std::int64_t> shape,
                             const std::vector<T>& values) {
   return {.name = std::move(name),

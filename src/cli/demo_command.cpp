@@ -58,7 +58,7 @@ std::vector<std::string> default_specs(std::int64_t budget) {
           snapkv + "+think:0.6",
           snapkv + "+think:0.8",
           snapkv + "+think:0.8,bias",
-          snapkv + "+think:0.8,rotate",
+          snapkv + "+think:0.8,bias,adaptive,rotate",
           snapkv + "+think:keys=0.4,values=0.3",
           snapkv + "+think:0.4+kivi:4",
           snapkv + "+think:0.4+kivi:2"};
@@ -100,6 +100,8 @@ std::vector<Score> run_all(const std::shared_ptr<const Model>& model,
     const std::vector<ChatMessage> messages = {{"user", samples[i].message()}};
     std::vector<Session> sessions;
     std::vector<Session*> together;
+    sessions.reserve(specs.size());
+    together.reserve(specs.size());
     for (const CacheSpec& spec : specs) sessions.emplace_back(model, SessionOptions{.cache = spec});
     for (Session& session : sessions) together.push_back(&session);
     Session::prefill_together(together, model->tokenize(model->render_chat(messages), true, true));
