@@ -54,10 +54,11 @@ int run_program(int argc, const char* const* argv) {
   program.set_version_flag("--version", "thinkey " THINKEY_VERSION, "Print the version and exit");
   program.require_subcommand(1);
   const std::vector<Command> commands = add_commands(program);
-  add_examples(program, {"thinkey run -m model.gguf -f report.txt -p \"What was decided?\" --chat --cache "
-                         "snapkv:2048+think:0.4",
-                         "thinkey chat -m model.gguf --cache think:0.5",
-                         "thinkey inspect model.gguf -c 32768", "thinkey COMMAND --help"});
+  add_examples(
+      program,
+      {"thinkey run -m model.gguf -f report.txt -p \"What was decided?\" --cache snapkv:2048+think:0.4",
+       "thinkey chat -m model.gguf --cache think:0.5", "thinkey inspect model.gguf -c 32768",
+       "thinkey COMMAND --help"});
   check_command(commands, argc, argv);
   try {
     program.parse(argc, argv);

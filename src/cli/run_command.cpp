@@ -170,12 +170,12 @@ Command add_run_command(CLI::App& program) {
       ->excludes(app->get_option("--cache"));
   app->add_flag("--json", arguments->json, "One JSON object on standard output at the end, instead of text");
   arguments->sampler.add(*app);
-  add_examples(*app, {"thinkey run -m model.gguf -p \"Once upon a time\" -n 64",
-                      "thinkey run -m model.gguf -f report.txt -p \"What was decided?\" --chat --cache "
-                      "snapkv:2048+think:0.4",
-                      "thinkey run -m model.gguf -f book.txt -n 0 --cache think:0.4 --save-cache book.kv",
-                      "thinkey run -m model.gguf --load-cache book.kv -p \"Who did it?\"",
-                      "cat notes.txt | thinkey run -m model.gguf --temp 0 --json"});
+  add_examples(
+      *app, {"thinkey run -m model.gguf -p \"Once upon a time\" -n 64",
+             "thinkey run -m model.gguf -f report.txt -p \"What was decided?\" --cache snapkv:2048+think:0.4",
+             "thinkey run -m model.gguf -f book.txt -n 0 --cache think:0.4 --save-cache book.kv",
+             "thinkey run -m model.gguf --load-cache book.kv -p \"Who did it?\"",
+             "cat notes.txt | thinkey run -m model.gguf --temp 0 --json"});
   return {app, [arguments, prompt, file] { return execute(*arguments, !prompt->empty(), !file->empty()); }};
 }
 

@@ -24,6 +24,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "base/tensor_type.h"
 #include "ops/convert-inl.h"
 
 // With 16 lanes a 4-bit code is an index into a vector: one permutation replaces mask, conversion,
@@ -38,9 +39,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {
 
+template <TensorType kType>
+struct Decode;
+
 // ---- Plain types: 32 elements at a time, the rest one by one.
 
-struct DecodeF32 {
+template <>
+struct Decode<TensorType::F32> {
   static constexpr std::size_t kElements = 32, kBytes = 128;
   static constexpr bool kPlain = true;
   template <class D, class Sink>
@@ -58,7 +63,8 @@ struct DecodeF32 {
   }
 };
 
-struct DecodeF16 {
+template <>
+struct Decode<TensorType::F16> {
   static constexpr std::size_t kElements = 32, kBytes = 64;
   static constexpr bool kPlain = true;
   template <class D, class Sink>
@@ -76,7 +82,8 @@ struct DecodeF16 {
   }
 };
 
-struct DecodeBF16 {
+template <>
+struct Decode<TensorType::BF16> {
   static constexpr std::size_t kElements = 32, kBytes = 64;
   static constexpr bool kPlain = true;
   template <class D, class Sink>
@@ -162,7 +169,8 @@ HWY_INLINE void emit_nibbles(D d, const Nibbles<D>& nibbles, const std::uint8_t*
 
 // ---- Blocks of 32.
 
-struct DecodeQ8_0 {  // f16 scale, 32 signed bytes
+template <>
+struct Decode<TensorType::Q8_0> {  // f16 scale, 32 signed bytes
   static constexpr std::size_t kElements = 32, kBytes = 34;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -179,7 +187,8 @@ struct DecodeQ8_0 {  // f16 scale, 32 signed bytes
   }
 };
 
-struct DecodeQ4_0 {  // f16 scale, 16 bytes
+template <>
+struct Decode<TensorType::Q4_0> {  // f16 scale, 16 bytes
   static constexpr std::size_t kElements = 32, kBytes = 18;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -190,7 +199,8 @@ struct DecodeQ4_0 {  // f16 scale, 16 bytes
   }
 };
 
-struct DecodeQ4_1 {  // f16 scale, f16 minimum, 16 bytes
+template <>
+struct Decode<TensorType::Q4_1> {  // f16 scale, f16 minimum, 16 bytes
   static constexpr std::size_t kElements = 32, kBytes = 20;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -242,7 +252,8 @@ struct ScaleAndMinimum {
   HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> code) const { return hn::Add(hn::Mul(scale, code), minimum); }
 };
 
-struct DecodeQ5_0 {  // f16 scale, 4 bytes of fifth bits, 16 bytes
+template <>
+struct Decode<TensorType::Q5_0> {  // f16 scale, 4 bytes of fifth bits, 16 bytes
   static constexpr std::size_t kElements = 32, kBytes = 22;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -253,7 +264,8 @@ struct DecodeQ5_0 {  // f16 scale, 4 bytes of fifth bits, 16 bytes
   }
 };
 
-struct DecodeQ5_1 {  // f16 scale, f16 minimum, 4 bytes of fifth bits, 16 bytes
+template <>
+struct Decode<TensorType::Q5_1> {  // f16 scale, f16 minimum, 4 bytes of fifth bits, 16 bytes
   static constexpr std::size_t kElements = 32, kBytes = 24;
   static constexpr bool kPlain = false;
   template <class D, class Sink>

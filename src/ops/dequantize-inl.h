@@ -21,32 +21,32 @@
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {
 
-// Calls visitor.template visit<Decoder>() with the decoder of `type`.
+// Calls visitor.template visit<Decode<TensorType::r>>() with the decoder of `type`.
 template <class Visitor>
 HWY_INLINE void visit_decoder(TensorType type, const Visitor& visitor) {
   switch (type) {
     case TensorType::F32:
-      return visitor.template visit<DecodeF32>();
+      return visitor.template visit<Decode<TensorType::F32>>();
     case TensorType::F16:
-      return visitor.template visit<DecodeF16>();
+      return visitor.template visit<Decode<TensorType::F16>>();
     case TensorType::BF16:
-      return visitor.template visit<DecodeBF16>();
+      return visitor.template visit<Decode<TensorType::BF16>>();
     case TensorType::Q8_0:
-      return visitor.template visit<DecodeQ8_0>();
+      return visitor.template visit<Decode<TensorType::Q8_0>>();
     case TensorType::Q4_0:
-      return visitor.template visit<DecodeQ4_0>();
+      return visitor.template visit<Decode<TensorType::Q4_0>>();
     case TensorType::Q4_1:
-      return visitor.template visit<DecodeQ4_1>();
+      return visitor.template visit<Decode<TensorType::Q4_1>>();
     case TensorType::Q5_0:
-      return visitor.template visit<DecodeQ5_0>();
+      return visitor.template visit<Decode<TensorType::Q5_0>>();
     case TensorType::Q5_1:
-      return visitor.template visit<DecodeQ5_1>();
+      return visitor.template visit<Decode<TensorType::Q5_1>>();
     case TensorType::Q4_K:
-      return visitor.template visit<DecodeQ4_K>();
+      return visitor.template visit<Decode<TensorType::Q4_K>>();
     case TensorType::Q5_K:
-      return visitor.template visit<DecodeQ5_K>();
+      return visitor.template visit<Decode<TensorType::Q5_K>>();
     case TensorType::Q6_K:
-      return visitor.template visit<DecodeQ6_K>();
+      return visitor.template visit<Decode<TensorType::Q6_K>>();
   }
 }
 

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/tensor_type.h"
 #include "ops/block_decoders-inl.h"
 #include "ops/convert-inl.h"
 
@@ -35,9 +36,9 @@ using ByteTag = hn::CappedTag<std::uint8_t, 32>;
 template <std::size_t kBytes>
 HWY_INLINE void prefetch_ahead(const std::uint8_t* block) {
   constexpr std::uintptr_t kDistance = 2048;
+  const auto later = reinterpret_cast<std::uintptr_t>(block) + kDistance;  // a pointer must stay in its array
   for (std::size_t line = 0; line < kBytes; line += 64) {
-    hwy::Prefetch(
-        reinterpret_cast<const std::uint8_t*>(reinterpret_cast<std::uintptr_t>(block) + kDistance + line));
+    hwy::Prefetch(reinterpret_cast<const std::uint8_t*>(later + line));  // NOLINT(performance-no-int-to-ptr)
   }
 }
 
@@ -62,7 +63,9 @@ HWY_INLINE void unpack_scales(const std::uint8_t* header, float* scales) {
   }
 }
 
-struct DecodeQ4_K {  // header of 16 bytes, 128 bytes: 4 x (32 low nibbles, then the 32 high ones)
+template <>
+struct Decode<TensorType::Q4_K> {  // header of 16 bytes, 128 bytes: 4 x (32 low nibbles, then the 32 high
+                                   // ones)
   static constexpr std::size_t kElements = 256, kBytes = 144;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -94,8 +97,10 @@ struct DecodeQ4_K {  // header of 16 bytes, 128 bytes: 4 x (32 low nibbles, then
   }
 };
 
-struct DecodeQ5_K {  // header of 16 bytes, 32 bytes whose bit j is the fifth of sub-block j, 128 bytes as
-                     // Q4_K
+template <>
+struct Decode<TensorType::Q5_K> {  // header of 16 bytes, 32 bytes whose bit j is the fifth of sub-block j,
+                                   // 128 bytes as
+                                   // Q4_K
   static constexpr std::size_t kElements = 256, kBytes = 176;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -148,7 +153,8 @@ struct DecodeQ5_K {  // header of 16 bytes, 32 bytes whose bit j is the fifth of
   }
 };
 
-struct DecodeQ6_K {  // 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, f16 d
+template <>
+struct Decode<TensorType::Q6_K> {  // 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, f16 d
   static constexpr std::size_t kElements = 256, kBytes = 210;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
