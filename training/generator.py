@@ -88,7 +88,8 @@ PLAIN_NEEDLES = [
     "The pass key is {v}. Remember it.", "The passkey is {v}.", "Remember this: the pass key is {v}.",
     "The secret pass key is {v}. Do not forget it.",
 ]
-PLAIN_QUESTIONS = ["What is the pass key?", "What is the passkey?", "Tell me the pass key.", "Which pass key was given?"]
+PLAIN_QUESTIONS = ["What is the pass key?", "What is the passkey?", "Tell me the pass key.",
+                   "Which pass key was given?"]
 
 
 def held_out(key, value):

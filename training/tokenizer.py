@@ -8,7 +8,8 @@ import generator
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 BOS, IM_START, IM_END = 0, 1, 2
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% for message in messages %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
 

@@ -29,7 +29,7 @@ namespace {
 HWY_EXPORT(multiply_rows);
 
 // Below this many multiply-adds waking the other threads costs more than they save.
-constexpr std::size_t kSerialWork = 64 * 1024;
+constexpr std::size_t kSerialWork = std::size_t{64} * 1024;
 // Enough tasks per thread to even out what the threads are given.
 constexpr std::size_t kTasksPerThread = 12;
 constexpr std::size_t kRowGroup = 4;  // rows the kernels treat together
