@@ -21,7 +21,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {
 
-// Calls visitor.template visit<Decode<TensorType::r>>() with the decoder of `type`.
+// Calls visitor.template visit<Decoder>() with the decoder of `type`.
 template <class Visitor>
 HWY_INLINE void visit_decoder(TensorType type, const Visitor& visitor) {
   switch (type) {

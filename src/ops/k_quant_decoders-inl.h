@@ -63,9 +63,9 @@ HWY_INLINE void unpack_scales(const std::uint8_t* header, float* scales) {
   }
 }
 
+// Header of 16 bytes, then 128 bytes: 4 x (32 low nibbles, then the same bytes' 32 high ones).
 template <>
-struct Decode<TensorType::Q4_K> {  // header of 16 bytes, 128 bytes: 4 x (32 low nibbles, then the 32 high
-                                   // ones)
+struct Decode<TensorType::Q4_K> {
   static constexpr std::size_t kElements = 256, kBytes = 144;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -97,10 +97,9 @@ struct Decode<TensorType::Q4_K> {  // header of 16 bytes, 128 bytes: 4 x (32 low
   }
 };
 
+// Header of 16 bytes, 32 bytes whose bit j is the fifth bit of sub-block j, then 128 bytes as in Q4_K.
 template <>
-struct Decode<TensorType::Q5_K> {  // header of 16 bytes, 32 bytes whose bit j is the fifth of sub-block j,
-                                   // 128 bytes as
-                                   // Q4_K
+struct Decode<TensorType::Q5_K> {
   static constexpr std::size_t kElements = 256, kBytes = 176;
   static constexpr bool kPlain = false;
   template <class D, class Sink>
@@ -153,8 +152,9 @@ struct Decode<TensorType::Q5_K> {  // header of 16 bytes, 32 bytes whose bit j i
   }
 };
 
+// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, f16 d.
 template <>
-struct Decode<TensorType::Q6_K> {  // 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, f16 d
+struct Decode<TensorType::Q6_K> {
   static constexpr std::size_t kElements = 256, kBytes = 210;
   static constexpr bool kPlain = false;
   template <class D, class Sink>

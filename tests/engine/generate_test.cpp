@@ -25,7 +25,7 @@ class Generate : public ::testing::Test {
   }
 
   std::shared_ptr<const Model> model_ =
-      Model::load(fixture_path("llama2.gguf"), {.threads = 2, .precision = PrefillPrecision::F32});
+      Model::load(fixture_path("llama2.gguf"), {.threads = 1, .precision = PrefillPrecision::F32});
   testing::Expected expects_ = expected("llama2");
   GenerateOptions greedy_{.max_tokens = -1, .sampler = {.temperature = 0.0F}, .progress = {}, .sink = {}};
 };
@@ -126,7 +126,7 @@ TEST_F(Generate, ThePromptCountsForTheRepeatPenalty) {
 
 TEST_F(Generate, WorksWithoutTokenizer) {
   const testing::Expected expects = expected("llama31");
-  Session s(Model::load(fixture_path("llama31"), {.threads = 2, .precision = PrefillPrecision::F32}));
+  Session s(Model::load(fixture_path("llama31"), {.threads = 1, .precision = PrefillPrecision::F32}));
   greedy_.max_tokens = 10;
   const Generation out = generate(s, expects.ids, greedy_);
   EXPECT_EQ(out.tokens, std::vector(expects.greedy.begin(), expects.greedy.begin() + 10));

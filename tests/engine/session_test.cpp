@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using testing::largest_difference;
 
 std::shared_ptr<const Model> load(const std::string& name) {
-  return Model::load(fixture_path(name), {.threads = 2, .precision = PrefillPrecision::F32});
+  return Model::load(fixture_path(name), {.threads = 1, .precision = PrefillPrecision::F32});
 }
 
 std::int32_t likeliest(std::span<const float> logits) {
@@ -89,6 +89,16 @@ TEST(Session, TurnsGiveWhatOnePrefillGives) {
   session.prefill(ids.subspan(51));
   EXPECT_TRUE(
       testing::close_but_for_f16_cache(session.logits(), testing::row(expects.logits, ids.size() - 1, 96)));
+}
+
+TEST(Session, ThreadsDoNotChangeTheResult) {
+  const Expected expects = expected("smollm2");
+  Session session(Model::load(fixture_path("smollm2"), {.threads = 2, .precision = PrefillPrecision::F32}));
+  session.prefill(expects.ids);
+  EXPECT_LE(largest_difference(session.logits(), testing::row(expects.logits, expects.ids.size() - 1, 96)),
+            1e-3F);
+  session.decode(expects.greedy[0]);
+  EXPECT_EQ(likeliest(session.logits()), expects.greedy[1]);
 }
 
 TEST(Session, MayStartWithDecode) {
