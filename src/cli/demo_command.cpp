@@ -23,7 +23,7 @@ namespace {
 struct Arguments {
   ModelArguments model;
   std::string samples = "models/samples/needle-4k.jsonl";
-  std::vector<std::string> texts = {"LICENSE", "CONTRIBUTING.md", "docs/architecture.md", "docs/methods.md"};
+  std::vector<std::string> texts = {"LICENSE", "CONTRIBUTING.md", "docs/architecture.md"};
   std::vector<std::string> specs;
   std::int64_t budget = 512;
   std::size_t count = 40;

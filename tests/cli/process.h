@@ -19,12 +19,12 @@ struct Outcome {
 };
 
 struct Surroundings {
-  std::string input;             // standard input
-  std::filesystem::path output;  // standard output goes to this file (/dev/full) instead
-  bool closed_output = false;    // standard output is a pipe nobody reads
-  std::size_t file_limit = 0;    // most bytes of a file the program may write; 0: any
-  bool interrupt_work = false;   // SIGINT as soon as the program catches it
-  std::string interrupt_after;   // SIGINT once standard output holds this text
+  std::string input = {};             // standard input
+  std::filesystem::path output = {};  // standard output goes to this file (/dev/full) instead
+  bool closed_output = false;         // standard output is a pipe nobody reads
+  std::size_t file_limit = 0;         // most bytes of a file the program may write; 0: any
+  bool interrupt_work = false;        // SIGINT as soon as the program catches it
+  std::string interrupt_after = {};   // SIGINT once standard output holds this text
 };
 
 [[nodiscard]] Outcome run_thinkey(const std::vector<std::string>& arguments,
