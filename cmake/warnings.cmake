@@ -6,6 +6,8 @@ function(thinkey_warnings target)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
   if(THINKEY_SANITIZE)
+    # GCC documents false positives of this warning under sanitizers; the optimised build still has it.
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all
       -fno-omit-frame-pointer)
     target_compile_definitions(${target} PRIVATE THINKEY_FEW_TARGETS)
