@@ -38,6 +38,9 @@ struct ModelInfo {
   bool tied_output = false;
   std::int64_t parameters = 0;
   std::size_t file_bytes = 0;
+  std::size_t decode_bytes = 0;  // of weights that one decode step reads
+  std::int64_t decode_parameters =
+      0;  // elements of those weights: half of a token's operations but attention
   bool has_tokenizer = false;
   std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display
   std::vector<std::pair<std::string, std::size_t>> bytes_by_tensor_type;  // "Q4_K" -> bytes

@@ -62,11 +62,18 @@ class Session {
   // start with it.
   void decode(std::int32_t token);
 
+  // One step of several different sessions of one model: tokens[i] is appended to sessions[i], and the
+  // weights are read once for all of them. Throws as decode(); Error(Usage) when the spans' lengths differ.
+  static void decode_together(std::span<Session* const> sessions, std::span<const std::int32_t> tokens);
+
   [[nodiscard]] std::span<const float> logits() const noexcept;  // [V], of the latest token
   [[nodiscard]] std::int64_t tokens_seen() const noexcept;
   [[nodiscard]] std::int64_t context() const noexcept;
   [[nodiscard]] CacheReport cache_report() const;
   [[nodiscard]] std::size_t cache_bytes_allocated() const noexcept;  // the allocator's count
+  // Most bytes that the forward pass's own buffers (hidden states, one layer's K and V, scratch) have
+  // taken at once; the allocator's count. Of sessions prefilled together the first one has them.
+  [[nodiscard]] std::size_t forward_bytes_peak() const noexcept;
   [[nodiscard]] const Model& model() const noexcept;
 
  private:

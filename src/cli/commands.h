@@ -17,6 +17,7 @@ struct Command {
 [[nodiscard]] Command add_tokenize_command(CLI::App& program);
 [[nodiscard]] Command add_logits_command(CLI::App& program);
 [[nodiscard]] Command add_compress_command(CLI::App& program);
+[[nodiscard]] Command add_bench_command(CLI::App& program);
 [[nodiscard]] Command add_demo_command(CLI::App& program);
 
 }  // namespace thinkey::cli

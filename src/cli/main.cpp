@@ -24,6 +24,7 @@ std::vector<Command> add_commands(CLI::App& program) {
   commands.push_back(add_tokenize_command(program));
   commands.push_back(add_logits_command(program));
   commands.push_back(add_compress_command(program));
+  commands.push_back(add_bench_command(program));
   commands.push_back(add_demo_command(program));
   return commands;
 }

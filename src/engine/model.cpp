@@ -96,6 +96,10 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   impl->info = describe(*impl->file);
   if (!impl->file->tokenizer().tokens.empty()) impl->tokenizer = Tokenizer::create(impl->file->tokenizer());
   impl->info.has_tokenizer = impl->tokenizer != nullptr;
+  impl->weights.for_each_matrix([&](const MatrixView& matrix) {
+    impl->info.decode_bytes += matrix.bytes();
+    impl->info.decode_parameters += matrix.rows * matrix.cols;
+  });
   if (options.precision == PrefillPrecision::Auto && cpu_multiplies_bf16()) impl->precision = Precision::BF16;
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }

@@ -62,10 +62,12 @@ struct Session::Impl {
   Decoder decoder;
   std::int64_t context;
   std::size_t memory_limit;
-  AllocationCounter cache_bytes;
+  AllocationCounter cache_bytes, forward_bytes;
   SequenceCache cache;
-  DecodeState decode_state;  // its logits are the session's
-  bool interrupted = false;  // the layers' caches differ in length
+  DecodeState decode_state;                  // its logits are the session's
+  std::unique_ptr<DecodeState> batch_state;  // of decode_together(), for its first session
+  std::size_t batch_capacity = 0;            // sequences it has room for
+  bool interrupted = false;                  // the layers' caches differ in length
 };
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
@@ -87,7 +89,10 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
   const bool first = s.cache.next_position(0) == 0;
   try {
     thinkey::prefill(s.decoder, tokens, s.cache,
-                     {.last_logits = s.decode_state.logits.span(), .progress = progress, .logits = sink});
+                     {.last_logits = s.decode_state.logits.span(),
+                      .progress = progress,
+                      .logits = sink,
+                      .counter = &s.forward_bytes});
   } catch (...) {
     if (first) {
       s.cache = SequenceCache(cache_shape(s.decoder.config), s.cache.spec(), &s.cache_bytes);
@@ -119,7 +124,10 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
   check_memory(needed, first.memory_limit > 0 ? first.memory_limit : available_memory(), count);
   try {
     thinkey::prefill(first.decoder, tokens, caches,
-                     {.last_logits = first.decode_state.logits.span(), .progress = progress});
+                     {.last_logits = first.decode_state.logits.span(),
+                      .progress = progress,
+                      .logits = {},
+                      .counter = &first.forward_bytes});
   } catch (...) {
     for (Session* session : sessions) {
       Impl& s = *session->impl_;
@@ -165,6 +173,34 @@ void Session::decode(std::int32_t token) {
   thinkey::decode(s.decoder, {&input, 1}, s.decode_state);
 }
 
+void Session::decode_together(std::span<Session* const> sessions, std::span<const std::int32_t> tokens) {
+  if (sessions.size() != tokens.size()) {
+    fail_usage("{} sessions cannot take {} tokens; give one for each", sessions.size(), tokens.size());
+  }
+  if (sessions.empty()) return;
+  Impl& first = *sessions[0]->impl_;
+  std::vector<DecodeInput> inputs;
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    Impl& s = *sessions[i]->impl_;
+    if (s.model != first.model) fail_usage("sessions decoded together must be of one model");
+    const bool twice = std::any_of(inputs.begin(), inputs.end(),
+                                   [&](const DecodeInput& input) { return input.cache == &s.cache; });
+    if (twice) fail_usage("a session takes one token per step, but is named more than once");
+    s.check_tokens(tokens.subspan(i, 1));
+    inputs.push_back({.token = tokens[i], .cache = &s.cache});
+  }
+  if (!first.batch_state || first.batch_capacity < inputs.size()) {
+    first.batch_state = std::make_unique<DecodeState>(first.decoder.config, inputs.size());
+    first.batch_capacity = inputs.size();
+  }
+  thinkey::decode(first.decoder, inputs, *first.batch_state);
+  const std::size_t vocabulary = first.decode_state.logits.size();
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    std::copy_n(first.batch_state->logits.data() + i * vocabulary, vocabulary,
+                sessions[i]->impl_->decode_state.logits.data());
+  }
+}
+
 std::span<const float> Session::logits() const noexcept {
   return std::as_const(impl_->decode_state.logits).span();
 }
@@ -172,6 +208,7 @@ std::int64_t Session::tokens_seen() const noexcept { return impl_->cache.next_po
 std::int64_t Session::context() const noexcept { return impl_->context; }
 CacheReport Session::cache_report() const { return impl_->cache.report(); }
 std::size_t Session::cache_bytes_allocated() const noexcept { return impl_->cache_bytes.live(); }
+std::size_t Session::forward_bytes_peak() const noexcept { return impl_->forward_bytes.peak(); }
 const Model& Session::model() const noexcept { return *impl_->model; }
 
 }  // namespace thinkey

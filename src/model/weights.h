@@ -35,6 +35,17 @@ struct Weights {
 
   Weights() = default;
   explicit Weights(const ModelFile& file);
+
+  // body(matrix) for each that every token is multiplied by.
+  template <typename Body>
+  void for_each_matrix(const Body& body) const {
+    for (const LayerWeights& w : layers) {
+      for (const MatrixView* m : {&w.query, &w.key, &w.value, &w.attention_output, &w.gate, &w.up, &w.down}) {
+        body(*m);
+      }
+    }
+    body(output);
+  }
 };
 
 }  // namespace thinkey

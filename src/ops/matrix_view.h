@@ -19,6 +19,7 @@ struct MatrixView {
   [[nodiscard]] std::size_t row_stride() const noexcept {
     return row_bytes(type, static_cast<std::size_t>(cols));
   }
+  [[nodiscard]] std::size_t bytes() const noexcept { return static_cast<std::size_t>(rows) * row_stride(); }
   [[nodiscard]] const std::byte* row(std::int64_t i) const noexcept {
     return data + static_cast<std::size_t>(i) * row_stride();
   }

@@ -1,0 +1,82 @@
+#include "cli/machine_limits.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/parallel.h"
+#include "ops/convert.h"
+
+namespace thinkey::cli {
+
+namespace {
+
+constexpr int kRuns = 8;
+
+template <typename Body>
+double best_seconds(const Body& body) {
+  using Clock = std::chrono::steady_clock;
+  double best = 0.0;
+  for (int run = 0; run < kRuns; ++run) {
+    const auto start = Clock::now();
+    body();
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (run == 0 || seconds < best) best = seconds;
+  }
+  return best;
+}
+
+double read_rate() {
+  constexpr std::size_t kWords = std::size_t{1} << 25U;  // 256 MiB
+  constexpr std::size_t kParts = 64;
+  AlignedBuffer<std::uint64_t> memory(kWords);
+  memory.fill(1);
+  std::vector<std::uint64_t> sums(kParts);
+  const double seconds = best_seconds([&] {
+    parallel_for(kParts, [&](std::size_t part) {
+      const std::uint64_t* words = memory.data() + kWords / kParts * part;
+      std::array<std::uint64_t, 16> sum{};  // independent, so that loads need not wait for sums
+      for (std::size_t i = 0; i < kWords / kParts; i += sum.size()) {
+        for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += words[i + j];
+      }
+      for (const std::uint64_t s : sum) sums[part] += s;
+    });
+  });
+  return sums[0] == 0 ? 0.0 : static_cast<double>(memory.bytes()) / seconds;
+}
+
+// A chunk of prompt tokens by a layer of a model of some billion parameters.
+double product_rate(Precision precision) {
+  constexpr std::int64_t kTokens = 512;
+  constexpr std::int64_t kIn = 2048;
+  constexpr std::int64_t kOut = 4096;
+  const MatmulShape shape{.m = kTokens, .n = kOut, .k = kIn, .lda = kIn, .ldb = kIn, .ldc = kOut};
+  AlignedBuffer<float> a(kTokens * kIn);
+  AlignedBuffer<float> b(kOut * kIn);
+  AlignedBuffer<float> c(kTokens * kOut);
+  a.fill(0.5F);
+  b.fill(0.25F);
+  AlignedBuffer<bf16_bits> half_a(a.size());
+  AlignedBuffer<bf16_bits> half_b(b.size());
+  f32_to_bf16(a.data(), a.size(), half_a.data());
+  f32_to_bf16(b.data(), b.size(), half_b.data());
+  const double seconds = best_seconds([&] {
+    if (precision == Precision::BF16) {
+      matmul(shape, half_a.data(), half_b.data(), c.data());
+    } else {
+      matmul(shape, a.data(), b.data(), c.data());
+    }
+  });
+  return 2.0 * static_cast<double>(kTokens * kIn * kOut) / seconds;
+}
+
+}  // namespace
+
+MachineLimits measure_limits(Precision precision) {
+  return {.read_bytes_per_second = read_rate(), .products_per_second = product_rate(precision)};
+}
+
+}  // namespace thinkey::cli
