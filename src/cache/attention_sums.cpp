@@ -26,7 +26,8 @@ class Tile {
         n_(n),
         keys_(queries.k + kv_head * queries.capacity * shape.head_dim),
         q_(rows() * shape.head_dim),
-        logits_(rows() * kKeyTile) {
+        logits_(rows() * kKeyTile),
+        widened_(kKeyTile * shape.head_dim) {
     const float scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim));
     for (std::size_t r = 0; r < rows(); ++r) {
       const float* from = queries.q + (begin + r % n_) * queries.token_stride +
@@ -46,7 +47,8 @@ class Tile {
     product.m = static_cast<std::int64_t>(rows());
     product.n = product.ldc = static_cast<std::int64_t>(width);
     product.k = product.lda = product.ldb = static_cast<std::int64_t>(shape_.head_dim);
-    matmul(product, q_.data(), keys_ + begin * shape_.head_dim, logits_.data());
+    matmul(product, q_.data(),
+           (keys_ + begin * shape_.head_dim).load(width * shape_.head_dim, widened_.data()), logits_.data());
     for (std::size_t r = 0; r < rows(); ++r) {
       const std::size_t position = first_ + r % n_;
       const std::size_t window = shape_.sliding_window;
@@ -60,8 +62,8 @@ class Tile {
  private:
   const CacheShape& shape_;
   std::size_t group_, first_, n_;
-  const float* keys_;
-  std::vector<float> q_, logits_;
+  TokenRows keys_;
+  std::vector<float> q_, logits_, widened_;
 };
 
 }  // namespace

@@ -45,18 +45,21 @@ BlockLayout HeadCache::thin_layout(std::size_t key_channels, std::size_t value_c
   return {key_channels, value_channels, format_of(spec), static_cast<std::size_t>(spec.quantization.group)};
 }
 
-void HeadCache::fill(std::span<const std::int32_t> kept, const float* keys, const float* values) {
+void HeadCache::fill(std::span<const std::int32_t> kept, TokenRows keys, TokenRows values) {
   const std::size_t recent = recent_share(kept.size(), spec_);
   const std::size_t thin = kept.size() - recent;
   thin_.reserve(Segment::blocks_for(thin));
+  std::vector<float> scratch(2 * head_dim_);
   StagedBlock whole;
   whole.reset(recent_.layout());
   for (std::size_t begin = 0; begin < thin; begin += kBlockTokens) {
     whole.tokens = std::min(kBlockTokens, thin - begin);
     for (std::size_t t = 0; t < whole.tokens; ++t) {
       const std::size_t at = static_cast<std::size_t>(kept[begin + t]) * head_dim_;
-      for (std::size_t c = 0; c < head_dim_; ++c) whole.keys[c * kBlockTokens + t] = keys[at + c];
-      std::copy_n(values + at, head_dim_, whole.values.data() + t * head_dim_);
+      const float* key = (keys + at).load(head_dim_, scratch.data());
+      for (std::size_t c = 0; c < head_dim_; ++c) whole.keys[c * kBlockTokens + t] = key[c];
+      const float* value = (values + at).load(head_dim_, scratch.data());
+      std::copy_n(value, head_dim_, whole.values.data() + t * head_dim_);
       whole.positions[t] = kept[begin + t];
     }
     push_thin(whole);
@@ -64,7 +67,8 @@ void HeadCache::fill(std::span<const std::int32_t> kept, const float* keys, cons
   recent_.reserve(Segment::blocks_for(recent));
   for (std::size_t i = thin; i < kept.size(); ++i) {
     const std::size_t at = static_cast<std::size_t>(kept[i]) * head_dim_;
-    recent_.push_token(kept[i], keys + at, values + at);
+    recent_.push_token(kept[i], (keys + at).load(head_dim_, scratch.data()),
+                       (values + at).load(head_dim_, scratch.data() + head_dim_));
   }
 }
 

@@ -11,6 +11,7 @@
 #include "cache/byte_stream.h"
 #include "cache/key_basis.h"
 #include "cache/segment.h"
+#include "cache/token_rows.h"
 #include "thinkey/cache_spec.h"
 
 namespace thinkey {
@@ -32,7 +33,7 @@ class HeadCache {
   void adopt(HeadPlan plan);
 
   // Stores the prompt tokens at positions `kept` (ascending); keys and values are [T, D].
-  void fill(std::span<const std::int32_t> kept, const float* keys, const float* values);
+  void fill(std::span<const std::int32_t> kept, TokenRows keys, TokenRows values);
 
   // Appends one token; what leaves the recent segment is compressed.
   void append(std::int32_t position, const float* key, const float* value);

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "cache/token_rows.h"
+
 namespace thinkey {
 
 // Queries at positions first .. first+n-1 of one layer and the keys they may see.
@@ -10,7 +12,7 @@ struct QueryRange {
   std::size_t token_stride = 0, head_stride = 0;
   std::size_t first = 0, n = 0;
   const float* lse = nullptr;  // [n, H] log-sum-exp of their scaled logits, if already known
-  const float* k = nullptr;    // [Hkv, capacity, D]
+  TokenRows k;                 // [Hkv, capacity, D]
   std::size_t capacity = 0;
 };
 

@@ -37,16 +37,18 @@ Matrix query_moment(const CacheShape& shape, const PromptView& prompt, std::size
 Matrix key_moment(const CacheShape& shape, const PromptView& prompt, std::size_t kv_head,
                   std::span<const std::int32_t> kept, bool centred) {
   const auto dim = static_cast<Eigen::Index>(shape.head_dim);
-  const float* keys = prompt.k + kv_head * prompt.capacity * shape.head_dim;
+  const TokenRows keys = prompt.k + kv_head * prompt.capacity * shape.head_dim;
   Eigen::MatrixXf sum = Eigen::MatrixXf::Zero(dim, dim);
   Matrix moment = Matrix::Zero(dim, dim);
+  std::vector<float> scratch(shape.head_dim);
   constexpr std::size_t kTile = 256;  // f32 products of short tiles, f64 sums over tiles
   for (std::size_t begin = 0; begin < kept.size(); begin += kTile) {
     const std::size_t n = std::min(kTile, kept.size() - begin);
     FloatRows rows(static_cast<Eigen::Index>(n), dim);
     for (std::size_t i = 0; i < n; ++i) {
-      rows.row(static_cast<Eigen::Index>(i)) = Eigen::Map<const Eigen::RowVectorXf>(
-          keys + static_cast<std::size_t>(kept[begin + i]) * shape.head_dim, dim);
+      const TokenRows key = keys + static_cast<std::size_t>(kept[begin + i]) * shape.head_dim;
+      rows.row(static_cast<Eigen::Index>(i)) =
+          Eigen::Map<const Eigen::RowVectorXf>(key.load(shape.head_dim, scratch.data()), dim);
     }
     sum.noalias() = rows.transpose() * rows;
     moment += sum.cast<double>();

@@ -30,8 +30,7 @@ struct PromptView {
   std::size_t queries = 0;                            // at least min(T, spec.observation_window())
   std::size_t q_token_stride = 0, q_head_stride = 0;  // elements; the D values of a head are contiguous
 
-  const float* k = nullptr;  // [Hkv, capacity, D]
-  const float* v = nullptr;  // [Hkv, capacity, D]
+  TokenRows k, v;            // [Hkv, capacity, D]
   std::size_t capacity = 0;  // tokens between two heads; >= T
 };
 

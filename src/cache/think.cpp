@@ -9,8 +9,7 @@
 namespace thinkey {
 namespace {
 
-const float* head_rows(const CacheShape& shape, const PromptView& prompt, const float* x,
-                       std::size_t kv_head) {
+TokenRows head_rows(const CacheShape& shape, const PromptView& prompt, TokenRows x, std::size_t kv_head) {
   return x + kv_head * prompt.capacity * shape.head_dim;
 }
 
@@ -44,9 +43,10 @@ std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& p
 
   std::vector<double> energy(dim, 0.0);
   std::vector<double> sum(dim, 0.0);
-  const float* keys = head_rows(shape, prompt, prompt.k, kv_head);
+  const TokenRows keys = head_rows(shape, prompt, prompt.k, kv_head);
+  std::vector<float> scratch(dim);
   for (const std::int32_t t : kept_tokens) {
-    const float* k = keys + static_cast<std::size_t>(t) * dim;
+    const float* k = (keys + static_cast<std::size_t>(t) * dim).load(dim, scratch.data());
     for (std::size_t j = 0; j < dim; ++j) {
       energy[j] += static_cast<double>(k[j]) * k[j];
       sum[j] += k[j];
@@ -73,10 +73,13 @@ std::vector<float> think_value_scores(const CacheShape& shape, const PromptView&
 
   std::vector<float> keys(tokens * dim);
   std::vector<float> values(tokens * dim);
+  std::vector<float> scratch(dim);
   for (std::size_t i = 0; i < tokens; ++i) {
     const std::size_t at = static_cast<std::size_t>(kept_tokens[i]) * dim;
-    std::copy_n(head_rows(shape, prompt, prompt.k, kv_head) + at, dim, keys.data() + i * dim);
-    std::copy_n(head_rows(shape, prompt, prompt.v, kv_head) + at, dim, values.data() + i * dim);
+    std::copy_n((head_rows(shape, prompt, prompt.k, kv_head) + at).load(dim, scratch.data()), dim,
+                keys.data() + i * dim);
+    std::copy_n((head_rows(shape, prompt, prompt.v, kv_head) + at).load(dim, scratch.data()), dim,
+                values.data() + i * dim);
   }
 
   MatmulShape product;
@@ -120,9 +123,11 @@ std::vector<float> think_value_scores(const CacheShape& shape, const PromptView&
 std::vector<float> mean_key(const CacheShape& shape, const PromptView& prompt, std::size_t kv_head,
                             std::span<const std::int32_t> tokens) {
   std::vector<double> sum(shape.head_dim, 0.0);
+  const TokenRows keys = head_rows(shape, prompt, prompt.k, kv_head);
+  std::vector<float> scratch(shape.head_dim);
   for (const std::int32_t t : tokens) {
     const float* k =
-        head_rows(shape, prompt, prompt.k, kv_head) + static_cast<std::size_t>(t) * shape.head_dim;
+        (keys + static_cast<std::size_t>(t) * shape.head_dim).load(shape.head_dim, scratch.data());
     for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += k[j];
   }
   std::vector<float> mean(sum.size());

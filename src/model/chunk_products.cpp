@@ -1,6 +1,5 @@
 #include "model/chunk_products.h"
 
-#include <algorithm>
 #include <cassert>
 
 #include "base/parallel.h"
@@ -11,35 +10,46 @@
 
 namespace thinkey {
 
-ReadyMatrix ChunkProducts::ready(const MatrixView& matrix, std::size_t rows) {
+ReadyMatrix ChunkProducts::ready_columns(const MatrixView& matrix, std::size_t first, std::size_t count,
+                                         std::size_t rows) {
   ReadyMatrix out{.view = matrix};
   if (rows <= kFewRows) return out;
-  const bool widen_it = needs_widening(matrix, precision_, rows);
-  const auto elements = static_cast<std::size_t>(matrix.rows * matrix.cols);
-  if (precision_ == Precision::BF16) {
-    if (widen_it) {
-      assert(widened_ + elements <= state_.widened_bf16.size());
-      widen(matrix, state_.widened_bf16.data() + widened_);
-      out.bf16 = state_.widened_bf16.data() + widened_;
+  out.view.cols = static_cast<std::int64_t>(count);
+  const bool bf16 = precision_ == Precision::BF16;
+  if (!needs_widening(matrix, precision_, rows)) {
+    out.stride = static_cast<std::size_t>(matrix.cols);
+    if (bf16) {
+      out.bf16 = reinterpret_cast<const bf16_bits*>(matrix.data) + first;
     } else {
-      out.bf16 = reinterpret_cast<const bf16_bits*>(matrix.data);
+      out.f32 = reinterpret_cast<const float*>(matrix.data) + first;
     }
-  } else if (widen_it) {
-    assert(widened_ + elements <= state_.widened_f32.size());
-    widen(matrix, state_.widened_f32.data() + widened_);
-    out.f32 = state_.widened_f32.data() + widened_;
-  } else {
-    out.f32 = reinterpret_cast<const float*>(matrix.data);
+    return out;
   }
-  if (widen_it) widened_ += elements;
+  out.stride = count;
+  assert(widened_ + static_cast<std::size_t>(matrix.rows) * count <= scratch_.widened_size);
+  if (bf16) {
+    widen_columns(matrix, first, count, scratch_.widened_bf16 + widened_);
+    out.bf16 = scratch_.widened_bf16 + widened_;
+  } else {
+    widen_columns(matrix, first, count, scratch_.widened_f32 + widened_);
+    out.f32 = scratch_.widened_f32 + widened_;
+  }
+  widened_ += static_cast<std::size_t>(matrix.rows) * count;
   return out;
 }
 
 void ChunkProducts::set_input(const float* x, std::size_t rows, std::size_t width) {
   input_ = x;
+  half_input_ = nullptr;
   rows_ = rows;
   width_ = width;
-  converted_ = false;
+}
+
+void ChunkProducts::set_input(const bf16_bits* x, std::size_t rows, std::size_t width) {
+  input_ = nullptr;
+  half_input_ = x;
+  rows_ = rows;
+  width_ = width;
 }
 
 void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t stride, bool accumulate) {
@@ -48,7 +58,7 @@ void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t strid
                           .n = matrix.view.rows,
                           .k = width,
                           .lda = width,
-                          .ldb = width,
+                          .ldb = static_cast<std::int64_t>(matrix.stride),
                           .ldc = static_cast<std::int64_t>(stride),
                           .b_transposed = true,
                           .accumulate = accumulate};
@@ -56,12 +66,12 @@ void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t strid
     matmul(shape, input_, matrix.f32, y);
     return;
   }
-  bf16_bits* half = state_.half_rows.data();
-  if (!converted_) {
+  if (half_input_ == nullptr) {
+    bf16_bits* half = scratch_.half_rows;
     parallel_for(rows_, [&](std::size_t r) { f32_to_bf16(input_ + r * width_, width_, half + r * width_); });
-    converted_ = true;
+    half_input_ = half;
   }
-  matmul(shape, half, matrix.bf16, y);
+  matmul(shape, half_input_, matrix.bf16, y);
 }
 
 void ChunkProducts::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride) {
@@ -78,8 +88,8 @@ void ChunkProducts::multiply_add(const ReadyMatrix& matrix, float* y) {
   if (matrix.f32 != nullptr || matrix.bf16 != nullptr) {
     dense(matrix, y, columns, true);
   } else {
-    matvec(matrix.view, input_, rows_, state_.projected.data());
-    add(state_.projected.data(), rows_ * columns, y);
+    matvec(matrix.view, input_, rows_, scratch_.projected);
+    add(scratch_.projected, rows_ * columns, y);
   }
 }
 

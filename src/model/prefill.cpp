@@ -1,11 +1,11 @@
 // Layer-major prefill: the whole prompt through one layer before the next one starts.
 #include <algorithm>
-#include <cstring>
 
 #include "base/parallel.h"
 #include "model/chunk_products.h"
 #include "model/decoder.h"
 #include "ops/activation.h"
+#include "ops/convert.h"
 #include "ops/dequantize.h"
 #include "ops/matvec.h"
 #include "ops/norm.h"
@@ -15,9 +15,9 @@
 namespace thinkey {
 namespace {
 
-// Tokens [begin, end) of the prompt, the index-th chunk.
+// Tokens [begin, end) of the prompt.
 struct Chunk {
-  std::size_t index, begin, end;
+  std::size_t begin, end;
   [[nodiscard]] std::size_t tokens() const noexcept { return end - begin; }
 };
 
@@ -39,8 +39,8 @@ class Prefill {
                  .all_logits = static_cast<bool>(outputs.logits),
                  .precision = decoder.precision},
         sizes_(prefill_sizes(config_, weights_, request_)),
-        state_(config_, request_, sizes_, past_, outputs.counter),
-        products_(decoder.precision, state_) {}
+        state_(config_, request_, sizes_, outputs.counter),
+        products_(decoder.precision) {}
 
   void run() {
     total_work_ = total_work();
@@ -73,40 +73,45 @@ class Prefill {
     });
   }
 
-  // hidden += attention of every chunk; leaves the layer's keys and values in state_.key and .value.
+  // hidden += attention of every chunk; leaves the layer's keys and values in the state.
   void attention(std::size_t layer, const LayerExtent& extent) {
     const LayerWeights& w = weights_.layers[layer];
     const std::size_t tokens = tokens_.size();
-    products_.start_phase();
+    const AttentionScratch& s = state_.attention;
+    products_.start_phase(s.products);
     const ReadyMatrix query = products_.ready(w.query, tokens - extent.first_query);
     const ReadyMatrix key = products_.ready(w.key, tokens);
     const ReadyMatrix value = products_.ready(w.value, tokens);
     const ReadyMatrix output = products_.ready(w.attention_output, tokens - extent.first_output);
 
-    for_each_chunk([&](const Chunk& chunk) {
+    for_each_chunk(0, tokens, [&](const Chunk& chunk) {
+      state_.angles.move_to(config_.rope_inverse_frequencies, static_cast<std::int64_t>(past_ + chunk.begin),
+                            chunk.tokens());
       rms_norm(state_.hidden.data() + chunk.begin * width_, w.attention_norm.data(), config_.rms_epsilon,
-               chunk.tokens(), width_, state_.normed.data());
-      products_.set_input(state_.normed.data(), chunk.tokens(), width_);
-      products_.multiply(key, state_.key_rows.data(), kv_width_);
-      products_.multiply(value, state_.value_rows.data(), kv_width_);
-      rope(pairs_, state_.angles[chunk.index], chunk.tokens(), kv_heads_, kv_width_, state_.key_rows.data());
-      scatter(chunk, state_.key_rows.data(), state_.key.data());
-      scatter(chunk, state_.value_rows.data(), state_.value.data());
+               chunk.tokens(), width_, s.normed);
+      products_.set_input(s.normed, chunk.tokens(), width_);
+      products_.multiply(key, s.key_rows, kv_width_);
+      products_.multiply(value, s.value_rows, kv_width_);
+      rope(pairs_, state_.angles, chunk.tokens(), kv_heads_, kv_width_, s.key_rows);
+      keep(chunk, s.key_rows, state_.key_f32, state_.key_bf16);
+      keep(chunk, s.value_rows, state_.value_f32, state_.value_bf16);
 
       if (chunk.end > extent.first_query) {
         // Rotated from the chunk's first token on, so that its angles fit.
         const std::size_t skipped = std::max(chunk.begin, extent.first_query) - chunk.begin;
-        products_.set_input(state_.normed.data() + skipped * width_, chunk.tokens() - skipped, width_);
-        products_.multiply(query, state_.query.data() + skipped * query_width_, query_width_);
-        if (skipped > 0) std::fill_n(state_.query.data(), skipped * query_width_, 0.0F);
-        rope(pairs_, state_.angles[chunk.index], chunk.tokens(), heads_, query_width_, state_.query.data());
+        if (skipped > 0) {
+          products_.set_input(s.normed + skipped * width_, chunk.tokens() - skipped, width_);
+          std::fill_n(s.query, skipped * query_width_, 0.0F);
+        }
+        products_.multiply(query, s.query + skipped * query_width_, query_width_);
+        rope(pairs_, state_.angles, chunk.tokens(), heads_, query_width_, s.query);
         keep_observed(chunk);
       }
       if (chunk.end > extent.first_output) {
         const std::size_t first = std::max(chunk.begin, extent.first_output);
         const std::size_t n = chunk.end - first;
-        attend(layer, first, n, state_.query.data() + (first - chunk.begin) * query_width_);
-        products_.set_input(state_.attended.data(), n, query_width_);
+        attend(layer, first, n, s.query + (first - chunk.begin) * query_width_);
+        products_.set_input(s.attended, n, query_width_);
         products_.multiply_add(output, state_.hidden.data() + first * width_);
       }
       if (request_.observes_all) observe(layer, chunk, extent);
@@ -114,7 +119,7 @@ class Prefill {
     });
   }
 
-  // state_.attended [n, H, D] for queries q of the tokens first .. first + n - 1.
+  // attended [n, H, D] for queries q of the tokens first .. first + n - 1.
   void attend(std::size_t layer, std::size_t first, std::size_t n, const float* q) {
     const PrefillAttention shape{.query_heads = heads_,
                                  .kv_heads = kv_heads_,
@@ -122,26 +127,27 @@ class Prefill {
                                  .queries = n,
                                  .keys = first + n,
                                  .key_capacity = tokens_.size(),
-                                 .sliding_window = static_cast<std::size_t>(config_.sliding_window),
-                                 .precision = request_.precision};
-    float* lse = state_.lse.data();  // null when nobody needs it
-    prefill_attention(shape, q, state_.key.data(), state_.value.data(), state_.attended.data(), lse);
+                                 .sliding_window = static_cast<std::size_t>(config_.sliding_window)};
+    const AttentionScratch& s = state_.attention;  // its lse is null when nobody needs it
+    if (request_.precision == Precision::BF16) {
+      prefill_attention(shape, q, state_.key_bf16.data(), state_.value_bf16.data(), s.attended, s.lse);
+    } else {
+      prefill_attention(shape, q, state_.key_f32.data(), state_.value_f32.data(), s.attended, s.lse);
+    }
     if (!request_.has_past) return;
-    caches_[0]->attend(layer, n, static_cast<std::int64_t>(past_ + first), q, state_.past.data(),
-                       state_.past_lse.data());
-    merge_attention(n * heads_, head_dim_, state_.attended.data(), lse, state_.past.data(),
-                    state_.past_lse.data());
+    caches_[0]->attend(layer, n, static_cast<std::int64_t>(past_ + first), q, s.past, s.past_lse);
+    merge_attention(n * heads_, head_dim_, s.attended, s.lse, s.past, s.past_lse);
   }
 
   // Shows the cache every query of the chunk, with what its attention already found out.
   void observe(std::size_t layer, const Chunk& chunk, const LayerExtent& extent) {
-    const QueryRange queries{.q = state_.query.data(),
+    const QueryRange queries{.q = state_.attention.query,
                              .token_stride = query_width_,
                              .head_stride = head_dim_,
                              .first = chunk.begin,
                              .n = chunk.tokens(),
-                             .lse = extent.first_output <= chunk.begin ? state_.lse.data() : nullptr,
-                             .k = state_.key.data(),
+                             .lse = extent.first_output <= chunk.begin ? state_.attention.lse : nullptr,
+                             .k = state_.key(),
                              .capacity = tokens_.size()};
     for (SequenceCache* cache : caches_) {
       if (observes_all(cache)) cache->observe(layer, queries);
@@ -152,101 +158,127 @@ class Prefill {
   void store(std::size_t layer) {
     if (!request_.has_past) {
       const PromptView prompt{.tokens = tokens_.size(),
-                              .q = state_.observed.data(),
+                              .q = state_.attention.observed,
                               .queries = std::min(tokens_.size(), request_.observation),
                               .q_token_stride = query_width_,
                               .q_head_stride = head_dim_,
-                              .k = state_.key.data(),
-                              .v = state_.value.data(),
+                              .k = state_.key(),
+                              .v = state_.value(),
                               .capacity = tokens_.size()};
       for (SequenceCache* cache : caches_) cache->compress_prompt(layer, prompt);
       return;
     }
     SequenceCache& cache = *caches_[0];
-    for_each_chunk([&](const Chunk& chunk) {
-      gather(chunk, state_.key.data(), state_.key_rows.data());
-      gather(chunk, state_.value.data(), state_.value_rows.data());
-      cache.append(layer, chunk.tokens(), state_.key_rows.data(), state_.value_rows.data(), kv_width_);
+    const AttentionScratch& s = state_.attention;
+    for_each_chunk(0, tokens_.size(), [&](const Chunk& chunk) {
+      gather(chunk, state_.key(), s.key_rows);
+      gather(chunk, state_.value(), s.value_rows);
+      cache.append(layer, chunk.tokens(), s.key_rows, s.value_rows, kv_width_);
     });
     const std::size_t observed = std::min(tokens_.size(), request_.observation);
-    cache.renew(layer, observed, static_cast<std::int64_t>(past_ + tokens_.size() - observed),
-                state_.observed.data(), true);
+    cache.renew(layer, observed, static_cast<std::int64_t>(past_ + tokens_.size() - observed), s.observed,
+                true);
   }
 
+  // hidden += FFN. Some thousand tokens at a time go through the inner channels block by block, so that
+  // few weights are wide at once; their normed rows are kept for that, since `hidden` changes meanwhile.
   void feed_forward(std::size_t layer, const LayerExtent& extent) {
     const LayerWeights& w = weights_.layers[layer];
+    const FeedForwardScratch& s = state_.feed_forward;
     const std::size_t outputs = tokens_.size() - extent.first_output;
-    products_.start_phase();
-    const ReadyMatrix gate = products_.ready(w.gate, outputs);
-    const ReadyMatrix up = products_.ready(w.up, outputs);
-    const ReadyMatrix down = products_.ready(w.down, outputs);
+    const std::size_t block_size = outputs <= kFewRows ? ffn_width_ : sizes_.ffn_block;
 
-    for_each_chunk([&](const Chunk& chunk) {
-      if (chunk.end <= extent.first_output) return;
-      const std::size_t first = std::max(chunk.begin, extent.first_output);
-      const std::size_t n = chunk.end - first;
-      float* hidden = state_.hidden.data() + first * width_;
-      rms_norm(hidden, w.ffn_norm.data(), config_.rms_epsilon, n, width_, state_.normed.data());
-      products_.set_input(state_.normed.data(), n, width_);
-      products_.multiply(gate, state_.gate.data(), ffn_width_);
-      products_.multiply(up, state_.up.data(), ffn_width_);
-      swiglu(state_.gate.data(), state_.up.data(), n * ffn_width_, state_.gate.data());
-      products_.set_input(state_.gate.data(), n, ffn_width_);
-      products_.multiply_add(down, hidden);
-      report(feed_forward_work(n));
-    });
+    for (std::size_t begin = extent.first_output; begin < tokens_.size(); begin += sizes_.ffn_rows) {
+      const std::size_t end = std::min(begin + sizes_.ffn_rows, tokens_.size());
+      const bool kept_half = s.half_normed != nullptr && outputs > kFewRows;
+      for_each_chunk(begin, end, [&](const Chunk& chunk) {
+        float* normed = kept_half ? s.normed : s.normed + (chunk.begin - begin) * width_;
+        rms_norm(state_.hidden.data() + chunk.begin * width_, w.ffn_norm.data(), config_.rms_epsilon,
+                 chunk.tokens(), width_, normed);
+        if (kept_half) {
+          parallel_for(chunk.tokens(), [&](std::size_t t) {
+            f32_to_bf16(normed + t * width_, width_, s.half_normed + (chunk.begin - begin + t) * width_);
+          });
+        }
+      });
+      for (std::size_t block = 0; block < ffn_width_; block += block_size) {
+        const std::size_t inner = std::min(block_size, ffn_width_ - block);
+        products_.start_phase(s.products);
+        const ReadyMatrix gate = products_.ready(w.gate.some_rows(block, inner), outputs);
+        const ReadyMatrix up = products_.ready(w.up.some_rows(block, inner), outputs);
+        const ReadyMatrix down = products_.ready_columns(w.down, block, inner, outputs);
+        for_each_chunk(begin, end, [&](const Chunk& chunk) {
+          const std::size_t row = (chunk.begin - begin) * width_;
+          if (kept_half) {
+            products_.set_input(s.half_normed + row, chunk.tokens(), width_);
+          } else {
+            products_.set_input(s.normed + row, chunk.tokens(), width_);
+          }
+          products_.multiply(gate, s.gate, inner);
+          products_.multiply(up, s.up, inner);
+          swiglu(s.gate, s.up, chunk.tokens() * inner, s.gate);
+          products_.set_input(s.gate, chunk.tokens(), inner);
+          products_.multiply_add(down, state_.hidden.data() + chunk.begin * width_);
+          report(feed_forward_work(chunk.tokens(), inner));
+        });
+      }
+    }
   }
 
   void last_logits() {
     const float* hidden = state_.hidden.data() + (tokens_.size() - 1) * width_;
-    rms_norm(hidden, weights_.output_norm.data(), config_.rms_epsilon, 1, width_, state_.normed.data());
-    matvec(weights_.output, state_.normed.data(), 1, outputs_.last_logits.data());
+    float* normed = state_.logits.normed;
+    rms_norm(hidden, weights_.output_norm.data(), config_.rms_epsilon, 1, width_, normed);
+    matvec(weights_.output, normed, 1, outputs_.last_logits.data());
   }
 
   // [output_rows, V] at a time; where the output matrix has to be widened, a block of it at a time.
   void all_logits() {
+    const LogitsScratch& s = state_.logits;
     const std::size_t vocabulary = outputs_.last_logits.size();
     const std::size_t total = tokens_.size();
     for (std::size_t first = 0; first < total; first += sizes_.output_rows) {
       const std::size_t n = std::min(sizes_.output_rows, total - first);
       rms_norm(state_.hidden.data() + first * width_, weights_.output_norm.data(), config_.rms_epsilon, n,
-               width_, state_.normed.data());
-      products_.set_input(state_.normed.data(), n, width_);
+               width_, s.normed);
+      products_.set_input(s.normed, n, width_);
       for (std::size_t row = 0; row < vocabulary; row += sizes_.output_block) {
-        MatrixView block = weights_.output;
-        block.data = weights_.output.row(static_cast<std::int64_t>(row));
-        block.rows = static_cast<std::int64_t>(std::min(sizes_.output_block, vocabulary - row));
-        products_.start_phase();
-        products_.multiply(products_.ready(block, total), state_.logits.data() + row, vocabulary);
+        products_.start_phase(s.products);
+        const MatrixView block =
+            weights_.output.some_rows(row, std::min(sizes_.output_block, vocabulary - row));
+        products_.multiply(products_.ready(block, total), s.logits + row, vocabulary);
       }
       for (std::size_t i = 0; i < n; ++i) {
-        outputs_.logits(static_cast<std::int64_t>(first + i),
-                        {state_.logits.data() + i * vocabulary, vocabulary});
+        outputs_.logits(static_cast<std::int64_t>(first + i), {s.logits + i * vocabulary, vocabulary});
       }
       if (first + n == total) {
-        std::copy_n(state_.logits.data() + (n - 1) * vocabulary, vocabulary, outputs_.last_logits.data());
+        std::copy_n(s.logits + (n - 1) * vocabulary, vocabulary, outputs_.last_logits.data());
       }
       report(static_cast<double>(n) * static_cast<double>(vocabulary * width_));
     }
   }
 
   template <typename Body>
-  void for_each_chunk(const Body& body) const {
-    std::size_t index = 0;
-    for (std::size_t begin = 0; begin < tokens_.size(); begin += request_.chunk) {
-      body(Chunk{.index = index++, .begin = begin, .end = std::min(begin + request_.chunk, tokens_.size())});
-    }
+  void for_each_chunk(std::size_t begin, std::size_t end, const Body& body) const {
+    for (; begin < end; begin += request_.chunk) body(Chunk{begin, std::min(begin + request_.chunk, end)});
   }
 
-  // Rows [n, Hkv, D] of a chunk into the layer's [Hkv, T, D], and back.
-  void scatter(const Chunk& chunk, const float* rows, float* layer) const {
+  // Rows [n, Hkv, D] of a chunk into the layer's [Hkv, T, D], in its type.
+  void keep(const Chunk& chunk, const float* rows, AlignedBuffer<float>& f32,
+            AlignedBuffer<bf16_bits>& bf16) {
     for_each_head_row(chunk, [&](std::size_t row, std::size_t place) {
-      std::memcpy(layer + place, rows + row, head_dim_ * sizeof(float));
+      if (f32.size() > 0) {
+        std::copy_n(rows + row, head_dim_, f32.data() + place);
+      } else {
+        f32_to_bf16(rows + row, head_dim_, bf16.data() + place);
+      }
     });
   }
-  void gather(const Chunk& chunk, const float* layer, float* rows) const {
+  // And back.
+  void gather(const Chunk& chunk, TokenRows layer, float* rows) const {
     for_each_head_row(chunk, [&](std::size_t row, std::size_t place) {
-      std::memcpy(rows + row, layer + place, head_dim_ * sizeof(float));
+      const float* from = (layer + place).load(head_dim_, rows + row);
+      if (from != rows + row) std::copy_n(from, head_dim_, rows + row);
     });
   }
   template <typename Body>
@@ -260,12 +292,13 @@ class Prefill {
 
   // Keeps those of the chunk's queries that belong to the observation window.
   void keep_observed(const Chunk& chunk) {
-    if (state_.observed.size() == 0) return;
+    float* observed = state_.attention.observed;
+    if (observed == nullptr) return;
     const std::size_t window = tokens_.size() - std::min(tokens_.size(), request_.observation);
     if (chunk.end <= window) return;
     const std::size_t first = std::max(chunk.begin, window);
-    std::copy_n(state_.query.data() + (first - chunk.begin) * query_width_,
-                (chunk.end - first) * query_width_, state_.observed.data() + (first - window) * query_width_);
+    std::copy_n(state_.attention.query + (first - chunk.begin) * query_width_,
+                (chunk.end - first) * query_width_, observed + (first - window) * query_width_);
   }
 
   // Multiply-adds of a chunk; keys in the cache count as if none had been evicted.
@@ -279,16 +312,16 @@ class Prefill {
            static_cast<double>(query_width_) * (static_cast<double>(width_) + 2 * keys) *
                from(extent.first_output);
   }
-  [[nodiscard]] double feed_forward_work(std::size_t n) const noexcept {
-    return static_cast<double>(n) * 3 * static_cast<double>(width_ * ffn_width_);
+  [[nodiscard]] double feed_forward_work(std::size_t n, std::size_t inner) const noexcept {
+    return static_cast<double>(n) * 3 * static_cast<double>(width_ * inner);
   }
   [[nodiscard]] double total_work() const {
     if (!outputs_.progress) return 0;
     double total = 0;
     for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
       const LayerExtent extent = layer_extent(config_, request_, layer);
-      for_each_chunk([&](const Chunk& chunk) { total += attention_work(chunk, extent); });
-      total += feed_forward_work(tokens_.size() - extent.first_output);
+      for_each_chunk(0, tokens_.size(), [&](const Chunk& chunk) { total += attention_work(chunk, extent); });
+      total += feed_forward_work(tokens_.size() - extent.first_output, ffn_width_);
     }
     if (request_.all_logits) {
       total +=

@@ -27,10 +27,93 @@ Dimensions dimensions(const Config& c) noexcept {
           .pairs = size(c.head_dim / 2)};
 }
 
-// Most weights that have to be widened at the same time: one layer's attention, or its FFN.
-std::size_t widened_elements(const Config& config, const Weights& weights,
-                             const PrefillRequest& request) noexcept {
-  std::size_t most = 0;
+// Tokens and inner channels of the FFN between two widenings. The tokens grow with the prompt, so that
+// weights are widened at most 16 times; their rows stay a sixteenth of the hidden states or less.
+constexpr std::size_t kFfnRows = 2048;
+constexpr std::size_t kFfnShare = 16;
+constexpr std::size_t kFfnBlock = 1024;  // whole blocks of every type
+
+// Hands out pieces of one buffer; without one it only counts.
+class Carver {
+ public:
+  explicit Carver(std::byte* base = nullptr) : base_(base) {}
+
+  template <typename T>
+  T* take(std::size_t n) {
+    if (n == 0) return nullptr;
+    T* piece = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
+    used_ += (n * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    return piece;
+  }
+  [[nodiscard]] std::size_t used() const noexcept { return used_; }
+
+ private:
+  std::byte* base_;
+  std::size_t used_ = 0;
+};
+
+// A phase whose products have inputs of up to `width` numbers.
+ProductScratch carve_products(Carver& carver, const PrefillRequest& request, std::size_t rows,
+                              std::size_t width, std::size_t widened, std::size_t model_width) {
+  ProductScratch out{.widened_size = widened};
+  const bool few = request.tokens <= kFewRows;
+  if (request.precision == Precision::BF16) {
+    out.widened_bf16 = carver.take<bf16_bits>(widened);
+    out.half_rows = carver.take<bf16_bits>(few ? 0 : rows * width);
+  } else {
+    out.widened_f32 = carver.take<float>(widened);
+  }
+  out.projected = carver.take<float>(std::min(rows, kFewRows) * model_width);
+  return out;
+}
+
+AttentionScratch carve_attention(Carver& carver, const Dimensions& n, const PrefillRequest& request,
+                                 const PrefillSizes& sizes) {
+  AttentionScratch out;
+  const std::size_t rows = sizes.chunk;
+  out.normed = out.attended = carver.take<float>(rows * std::max(n.width, n.query_width));
+  out.query = carver.take<float>(rows * std::max(n.query_width, 2 * n.kv_width));
+  out.key_rows = out.query;
+  out.value_rows = out.query == nullptr ? nullptr : out.query + rows * n.kv_width;
+  out.observed = carver.take<float>(std::min(request.tokens, request.observation) * n.query_width);
+  if (request.has_past || request.observes_all) out.lse = carver.take<float>(rows * n.heads);
+  if (request.has_past) {
+    out.past = carver.take<float>(rows * n.query_width);
+    out.past_lse = carver.take<float>(rows * n.heads);
+  }
+  out.products = carve_products(carver, request, rows, std::max(n.width, n.query_width),
+                                sizes.widened_attention, n.width);
+  return out;
+}
+
+FeedForwardScratch carve_feed_forward(Carver& carver, const Dimensions& n, const PrefillRequest& request,
+                                      const PrefillSizes& sizes) {
+  FeedForwardScratch out;
+  const bool half = request.precision == Precision::BF16 && request.tokens > kFewRows;
+  out.normed = carver.take<float>((half ? sizes.chunk : sizes.ffn_rows) * n.width);
+  if (half) out.half_normed = carver.take<bf16_bits>(sizes.ffn_rows * n.width);
+  // A last layer that computes few rows does so through all inner channels at once.
+  const std::size_t inner = std::max(sizes.chunk * sizes.ffn_block, std::min(sizes.chunk, kFewRows) * n.ffn);
+  out.gate = carver.take<float>(inner);
+  out.up = carver.take<float>(inner);
+  out.products = carve_products(carver, request, sizes.chunk, sizes.ffn_block, sizes.widened_ffn, n.width);
+  return out;
+}
+
+LogitsScratch carve_logits(Carver& carver, const Dimensions& n, const PrefillRequest& request,
+                           const PrefillSizes& sizes) {
+  LogitsScratch out;
+  out.normed = carver.take<float>(sizes.output_rows * n.width);
+  if (request.all_logits) {
+    out.logits = carver.take<float>(sizes.output_rows * n.vocabulary);
+    out.products = carve_products(carver, request, sizes.output_rows, n.width, sizes.widened_output, n.width);
+  }
+  return out;
+}
+
+// Most weights of a layer that have to be widened at the same time, for attention and for the FFN.
+void count_widened(const Config& config, const Weights& weights, const PrefillRequest& request,
+                   PrefillSizes& sizes) noexcept {
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
     const LayerWeights& w = weights.layers[i];
     const LayerExtent extent = layer_extent(config, request, i);
@@ -39,11 +122,12 @@ std::size_t widened_elements(const Config& config, const Weights& weights,
     const auto scratch = [&](const MatrixView& m, std::size_t rows) {
       return needs_widening(m, request.precision, rows) ? elements(m) : 0;
     };
-    most = std::max(most, scratch(w.query, queries) + scratch(w.key, request.tokens) +
-                              scratch(w.value, request.tokens) + scratch(w.attention_output, outputs));
-    most = std::max(most, scratch(w.gate, outputs) + scratch(w.up, outputs) + scratch(w.down, outputs));
+    sizes.widened_attention = std::max(
+        sizes.widened_attention, scratch(w.query, queries) + scratch(w.key, request.tokens) +
+                                     scratch(w.value, request.tokens) + scratch(w.attention_output, outputs));
+    const std::size_t ffn = scratch(w.gate, outputs) + scratch(w.up, outputs) + scratch(w.down, outputs);
+    sizes.widened_ffn = std::max(sizes.widened_ffn, ffn / dimensions(config).ffn * sizes.ffn_block);
   }
-  return most;
 }
 
 }  // namespace
@@ -68,80 +152,62 @@ LayerExtent layer_extent(const Config& config, const PrefillRequest& request, st
 PrefillSizes prefill_sizes(const Config& config, const Weights& weights, const PrefillRequest& request) {
   const Dimensions n = dimensions(config);
   const std::size_t tokens = request.tokens;
-  const std::size_t chunk = std::min(tokens, request.chunk);
   PrefillSizes s;
+  s.chunk = std::min(tokens, request.chunk);
+  const std::size_t rows = std::max(kFfnRows, tokens / kFfnShare);
+  s.ffn_rows = std::min(tokens, (rows + s.chunk - 1) / s.chunk * s.chunk);
+  s.ffn_block = tokens <= kFewRows ? n.ffn : std::min(n.ffn, kFfnBlock);
   s.hidden = tokens * n.width;
-  s.key = s.value = tokens * n.kv_width;
-  s.normed = chunk * n.width;
-  s.query = s.attended = chunk * n.query_width;
-  s.key_rows = s.value_rows = chunk * n.kv_width;
-  if (request.has_past) {
-    s.past = chunk * n.query_width;
-    s.past_lse = chunk * n.heads;
-  }
-  s.observed = std::min(tokens, request.observation) * n.query_width;
-  if (request.has_past || request.observes_all) s.lse = chunk * n.heads;
-  s.gate = s.up = chunk * n.ffn;
-  s.projected = std::min(chunk, kFewRows) * n.width;
-  s.angles = tokens * 2 * n.pairs;
-
-  std::size_t widened = widened_elements(config, weights, request);
+  s.kv = tokens * n.kv_width;
+  s.kv_bytes = request.precision == Precision::BF16 ? sizeof(bf16_bits) : sizeof(float);
+  s.angles = s.chunk * 2 * n.pairs;
+  count_widened(config, weights, request, s);
+  s.output_rows = 1;
   if (request.all_logits) {
     const std::size_t rows_within = kLogitsBytes / (sizeof(float) * n.vocabulary);
-    s.output_rows = std::min(chunk, std::max<std::size_t>(rows_within, 16));
+    s.output_rows = std::min(s.chunk, std::max<std::size_t>(rows_within, 16));
     s.output_block = n.vocabulary;
     if (needs_widening(weights.output, request.precision, tokens)) {
-      s.output_block =
-          std::clamp<std::size_t>(std::max(kOutputBlockElements, widened) / n.width, 1, n.vocabulary);
-      widened = std::max(widened, s.output_block * n.width);
+      s.output_block = std::clamp<std::size_t>(kOutputBlockElements / n.width, 1, n.vocabulary);
+      s.widened_output = s.output_block * n.width;
     }
-    s.logits = s.output_rows * n.vocabulary;
   }
-  if (request.precision == Precision::BF16) {
-    s.widened_bf16 = widened;
-    if (tokens > kFewRows) s.half_rows = chunk * std::max({n.width, n.query_width, n.ffn});
-  } else {
-    s.widened_f32 = widened;
-  }
+  Carver attention;
+  Carver feed_forward;
+  Carver logits;
+  static_cast<void>(carve_attention(attention, n, request, s));
+  static_cast<void>(carve_feed_forward(feed_forward, n, request, s));
+  static_cast<void>(carve_logits(logits, n, request, s));
+  s.scratch_bytes = std::max({attention.used(), feed_forward.used(), logits.used()});
   return s;
 }
 
 MemoryEstimate prefill_bytes(const PrefillSizes& s) noexcept {
-  const std::size_t scratch_f32 = s.normed + s.query + s.attended + s.key_rows + s.value_rows + s.observed +
-                                  s.past + s.lse + s.past_lse + s.gate + s.up + s.projected + s.widened_f32 +
-                                  s.logits + s.angles;
   return {.hidden_states = s.hidden * sizeof(float),
-          .layer_kv = (s.key + s.value) * sizeof(float),
-          .scratch = scratch_f32 * sizeof(float) + (s.half_rows + s.widened_bf16) * sizeof(bf16_bits),
+          .layer_kv = 2 * s.kv * s.kv_bytes,
+          .scratch = s.scratch_bytes + s.angles * sizeof(float),
           .cache = 0};
 }
 
 PrefillState::PrefillState(const Config& config, const PrefillRequest& request, const PrefillSizes& sizes,
-                           std::size_t past_tokens, AllocationCounter* counter)
+                           AllocationCounter* counter)
     : hidden(sizes.hidden, counter),
-      key(sizes.key, counter),
-      value(sizes.value, counter),
-      normed(sizes.normed, counter),
-      query(sizes.query, counter),
-      attended(sizes.attended, counter),
-      key_rows(sizes.key_rows, counter),
-      value_rows(sizes.value_rows, counter),
-      observed(sizes.observed, counter),
-      lse(sizes.lse, counter),
-      past(sizes.past, counter),
-      past_lse(sizes.past_lse, counter),
-      gate(sizes.gate, counter),
-      up(sizes.up, counter),
-      projected(sizes.projected, counter),
-      half_rows(sizes.half_rows, counter),
-      widened_f32(sizes.widened_f32, counter),
-      widened_bf16(sizes.widened_bf16, counter),
-      logits(sizes.logits, counter) {
-  angles.reserve((request.tokens + request.chunk - 1) / request.chunk);
-  for (std::size_t begin = 0; begin < request.tokens; begin += request.chunk) {
-    angles.emplace_back(config.rope_inverse_frequencies, static_cast<std::int64_t>(past_tokens + begin),
-                        std::min(request.chunk, request.tokens - begin));
+      angles(config.rope_inverse_frequencies, 0, sizes.chunk),
+      scratch_(sizes.scratch_bytes, counter) {
+  if (request.precision == Precision::BF16) {
+    key_bf16 = AlignedBuffer<bf16_bits>(sizes.kv, counter);
+    value_bf16 = AlignedBuffer<bf16_bits>(sizes.kv, counter);
+  } else {
+    key_f32 = AlignedBuffer<float>(sizes.kv, counter);
+    value_f32 = AlignedBuffer<float>(sizes.kv, counter);
   }
+  const Dimensions n = dimensions(config);
+  Carver for_attention(scratch_.data());
+  Carver for_feed_forward(scratch_.data());
+  Carver for_logits(scratch_.data());
+  attention = carve_attention(for_attention, n, request, sizes);
+  feed_forward = carve_feed_forward(for_feed_forward, n, request, sizes);
+  logits = carve_logits(for_logits, n, request, sizes);
 }
 
 DecodeState::DecodeState(const Config& config, std::size_t batch, AllocationCounter* counter)

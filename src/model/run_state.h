@@ -1,6 +1,5 @@
-// Everything the forward pass writes to beside the caches, each buffer with its shape, and how many
-// bytes that takes. In the shapes: T tokens of this call, C = min(T, chunk), S the observation
-// window; the rest as in weights.h.
+// Everything the forward pass writes to beside the caches, and how many bytes that takes. In the
+// shapes: T tokens of this call, C = min(T, chunk), S the observation window; the rest as in weights.h.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/half.h"
+#include "cache/token_rows.h"
 #include "model/weights.h"
 #include "ops/matmul.h"
 #include "ops/rope.h"
@@ -20,20 +20,6 @@ namespace thinkey {
 // widening the weights for.
 inline constexpr std::size_t kFewRows = 8;
 
-// Number of elements of each buffer of PrefillState, known before anything is allocated.
-struct PrefillSizes {
-  std::size_t hidden = 0, key = 0, value = 0;
-  std::size_t normed = 0, query = 0, attended = 0, key_rows = 0, value_rows = 0, observed = 0;
-  std::size_t past = 0, lse = 0, past_lse = 0;
-  std::size_t gate = 0, up = 0, projected = 0;
-  std::size_t half_rows = 0, widened_f32 = 0, widened_bf16 = 0;
-  std::size_t logits = 0;
-  std::size_t angles = 0;
-
-  std::size_t output_rows = 0;   // tokens per chunk of all-position logits
-  std::size_t output_block = 0;  // vocabulary entries widened at a time for them
-};
-
 struct PrefillRequest {
   std::size_t tokens = 0;       // T
   std::size_t chunk = 512;      // tokens per product
@@ -42,6 +28,25 @@ struct PrefillRequest {
   bool observes_all = false;    // SequenceCache::observes_all_queries()
   bool all_logits = false;      // logits of every token, not only of the last
   Precision precision = Precision::F32;
+};
+
+// How a prefill's work is cut, and what it takes; known before anything is allocated.
+struct PrefillSizes {
+  std::size_t chunk = 0;  // C
+  // The FFN runs for this many tokens through this many of its F inner channels at a time: few enough
+  // weights are wide at once, and they are widened once for many tokens.
+  std::size_t ffn_rows = 0, ffn_block = 0;
+  std::size_t output_rows = 0;   // tokens per chunk of all-position logits
+  std::size_t output_block = 0;  // vocabulary entries widened at a time for them
+
+  // Elements of weights widened at the same time in each phase.
+  std::size_t widened_attention = 0, widened_ffn = 0, widened_output = 0;
+
+  std::size_t hidden = 0;         // elements, f32
+  std::size_t kv = 0;             // elements of one layer's keys, and of its values
+  std::size_t kv_bytes = 0;       // of one element
+  std::size_t scratch_bytes = 0;  // of the phases, which take turns in it
+  std::size_t angles = 0;         // elements, f32
 };
 
 [[nodiscard]] PrefillSizes prefill_sizes(const Config& config, const Weights& weights,
@@ -61,43 +66,66 @@ struct LayerExtent {
 [[nodiscard]] LayerExtent layer_extent(const Config& config, const PrefillRequest& request,
                                        std::size_t layer) noexcept;
 
-struct PrefillState {
+// Where the products of a phase put their operands; see chunk_products.h.
+struct ProductScratch {
+  float* widened_f32 = nullptr;       // f32 products only
+  bf16_bits* widened_bf16 = nullptr;  // bf16 products only
+  std::size_t widened_size = 0;       // elements of either
+  bf16_bits* half_rows = nullptr;     // [C, width], a chunk's activations; bf16 products only
+  float* projected = nullptr;         // [kFewRows, d], before it is added to the hidden states
+};
+
+struct AttentionScratch {
+  float* normed = nullptr;                           // [C, d]
+  float* attended = nullptr;                         // [C, H, D], where `normed` was
+  float* query = nullptr;                            // [C, H, D]
+  float *key_rows = nullptr, *value_rows = nullptr;  // [C, Hkv, D], where the queries will be
+  float* observed = nullptr;                         // [min(T, S), H, D], the layer's last queries
+  float* lse = nullptr;                              // [C, H]; later turns and H2O only
+  float *past = nullptr, *past_lse = nullptr;        // [C, H, D], [C, H]; later turns only
+  ProductScratch products;
+};
+
+struct FeedForwardScratch {
+  float* normed = nullptr;               // [C, d]; [ffn_rows, d] for f32 products
+  bf16_bits* half_normed = nullptr;      // [ffn_rows, d], bf16 products only
+  float *gate = nullptr, *up = nullptr;  // [C, ffn_block]
+  ProductScratch products;
+};
+
+struct LogitsScratch {
+  float* normed = nullptr;  // [output_rows, d]
+  float* logits = nullptr;  // [output_rows, V], all-position logits only
+  ProductScratch products;
+};
+
+// Memory of one prefill. The three scratches lie over each other: a phase overwrites the others'.
+class PrefillState {
+ public:
   PrefillState(const Config& config, const PrefillRequest& request, const PrefillSizes& sizes,
-               std::size_t past, AllocationCounter* counter);
+               AllocationCounter* counter);
 
   AlignedBuffer<float> hidden;  // [T, d], the residual stream
 
-  // One layer's whole keys and values, after RoPE.
-  AlignedBuffer<float> key;    // [Hkv, T, D]
-  AlignedBuffer<float> value;  // [Hkv, T, D]
+  // One layer's whole keys and values [Hkv, T, D], after RoPE, in the type of the products.
+  AlignedBuffer<float> key_f32, value_f32;
+  AlignedBuffer<bf16_bits> key_bf16, value_bf16;
 
-  // Attention of a chunk.
-  AlignedBuffer<float> normed;      // [C, d]
-  AlignedBuffer<float> query;       // [C, H, D]
-  AlignedBuffer<float> attended;    // [C, H, D]
-  AlignedBuffer<float> key_rows;    // [C, Hkv, D], on their way to `key` or to the cache
-  AlignedBuffer<float> value_rows;  // [C, Hkv, D]
-  AlignedBuffer<float> observed;    // [min(T, S), H, D], the last queries of the layer
+  AttentionScratch attention;
+  FeedForwardScratch feed_forward;
+  LogitsScratch logits;
 
-  AlignedBuffer<float> lse;  // [C, H], log-sum-exp of the chunk's logits; later turns and H2O only
+  RopeAngles angles;  // of a chunk's positions
 
-  // Attention of a later turn's chunk to the cache.
-  AlignedBuffer<float> past;      // [C, H, D]
-  AlignedBuffer<float> past_lse;  // [C, H]
+  [[nodiscard]] TokenRows key() const noexcept { return rows(key_f32, key_bf16); }
+  [[nodiscard]] TokenRows value() const noexcept { return rows(value_f32, value_bf16); }
 
-  // FFN of a chunk.
-  AlignedBuffer<float> gate;  // [C, F]
-  AlignedBuffer<float> up;    // [C, F]
+ private:
+  static TokenRows rows(const AlignedBuffer<float>& f32, const AlignedBuffer<bf16_bits>& bf16) noexcept {
+    return f32.size() > 0 ? TokenRows(f32.data()) : TokenRows(bf16.data());
+  }
 
-  // Operands of the matrix products.
-  AlignedBuffer<float> projected;         // [kFewRows, d], before it is added to `hidden`
-  AlignedBuffer<bf16_bits> half_rows;     // [C, max(d, H*D, F)], a chunk's activations; bf16 products only
-  AlignedBuffer<float> widened_f32;       // one phase's weights (attention or FFN); f32 products only
-  AlignedBuffer<bf16_bits> widened_bf16;  // the same; bf16 products only
-
-  AlignedBuffer<float> logits;  // [output_rows, V], all-position logits only
-
-  std::vector<RopeAngles> angles;  // per chunk: its positions' cosines and sines, [D/2] each
+  AlignedBuffer<std::byte> scratch_;
 };
 
 // Buffers of decode for up to B sequences, allocated once.

@@ -61,15 +61,19 @@ HWY_EXPORT(widen_row_bf16);
 constexpr std::int64_t kElementsPerTask = 1 << 16;
 
 template <typename Out>
-void widen_rows(const MatrixView& matrix, Out* out) {
-  if (matrix.rows <= 0 || matrix.cols <= 0) return;
-  const std::int64_t rows_per_task = std::max<std::int64_t>(1, kElementsPerTask / matrix.cols);
+void widen_part(const MatrixView& matrix, std::size_t first, std::size_t count, Out* out) {
+  if (matrix.rows <= 0 || count == 0) return;
+  assert(first % traits(matrix.type).block_elements == 0 &&
+         first + count <= static_cast<std::size_t>(matrix.cols));
+  const std::size_t offset = row_bytes(matrix.type, first);
+  const auto columns = static_cast<std::int64_t>(count);
+  const std::int64_t rows_per_task = std::max<std::int64_t>(1, kElementsPerTask / columns);
   const std::int64_t tasks = (matrix.rows + rows_per_task - 1) / rows_per_task;
   parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task) {
     const std::int64_t begin = static_cast<std::int64_t>(task) * rows_per_task;
     const std::int64_t end = std::min(matrix.rows, begin + rows_per_task);
     for (std::int64_t i = begin; i < end; ++i) {
-      widen_row(matrix.type, matrix.row(i), static_cast<std::size_t>(matrix.cols), out + i * matrix.cols);
+      widen_row(matrix.type, matrix.row(i) + offset, count, out + i * columns);
     }
   });
 }
@@ -86,8 +90,18 @@ void widen_row(TensorType type, const std::byte* row, std::size_t n, bf16_bits* 
   HWY_DYNAMIC_DISPATCH(widen_row_bf16)(type, reinterpret_cast<const std::uint8_t*>(row), n, out);
 }
 
-void widen(const MatrixView& matrix, float* out) { widen_rows(matrix, out); }
-void widen(const MatrixView& matrix, bf16_bits* out) { widen_rows(matrix, out); }
+void widen(const MatrixView& matrix, float* out) {
+  widen_part(matrix, 0, static_cast<std::size_t>(matrix.cols), out);
+}
+void widen(const MatrixView& matrix, bf16_bits* out) {
+  widen_part(matrix, 0, static_cast<std::size_t>(matrix.cols), out);
+}
+void widen_columns(const MatrixView& matrix, std::size_t first, std::size_t count, float* out) {
+  widen_part(matrix, first, count, out);
+}
+void widen_columns(const MatrixView& matrix, std::size_t first, std::size_t count, bf16_bits* out) {
+  widen_part(matrix, first, count, out);
+}
 
 }  // namespace thinkey
 #endif  // HWY_ONCE

@@ -20,6 +20,10 @@ struct MatrixView {
     return row_bytes(type, static_cast<std::size_t>(cols));
   }
   [[nodiscard]] std::size_t bytes() const noexcept { return static_cast<std::size_t>(rows) * row_stride(); }
+  // Rows [first, first + count).
+  [[nodiscard]] MatrixView some_rows(std::size_t first, std::size_t count) const noexcept {
+    return {type, static_cast<std::int64_t>(count), cols, data + first * row_stride()};
+  }
   [[nodiscard]] const std::byte* row(std::int64_t i) const noexcept {
     return data + static_cast<std::size_t>(i) * row_stride();
   }

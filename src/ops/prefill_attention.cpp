@@ -13,6 +13,7 @@
 #include "base/parallel.h"
 #include "ops/convert.h"
 #include "ops/highway_targets.h"
+#include "ops/matmul.h"
 #include "ops/score_tile.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -37,10 +38,11 @@ constexpr std::size_t kStride = kKeys + 32;  // not a power of two: rows spread 
 constexpr std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 constexpr std::size_t round_down(std::size_t n, std::size_t to) { return n / to * to; }
 
+template <typename T>
 struct Arrays {
   const float* q;
-  const float* k;
-  const float* v;
+  const T* k;
+  const T* v;
   float* out;
   float* lse;
 };
@@ -101,9 +103,10 @@ HeadTokens<T> padded_edge(const HeadTokens<T>& tokens, std::size_t begin, std::s
   return {scratch.edge_keys.data(), scratch.edge_values.data(), begin, begin + width};
 }
 
+template <typename T>
 class Chunk {
  public:
-  Chunk(const PrefillAttention& shape, const Arrays& arrays) : shape_(shape), arrays_(arrays) {
+  Chunk(const PrefillAttention& shape, const Arrays<T>& arrays) : shape_(shape), arrays_(arrays) {
     if (shape.kv_heads == 0 || shape.query_heads % shape.kv_heads != 0 || shape.head_dim == 0) {
       fail_usage("attention: {} query heads of size {} cannot share {} KV heads", shape.query_heads,
                  shape.head_dim, shape.kv_heads);
@@ -117,34 +120,14 @@ class Chunk {
     tiles_ = (shape.queries + tile_queries_ - 1) / tile_queries_;
   }
 
-  void run_f32() const {
+  void run() const {
     const std::size_t head_stride = shape_.key_capacity * shape_.head_dim;
-    for_tasks(0, shape_.kv_heads, [&](std::size_t head, std::size_t tile) {
-      const HeadTokens<float> tokens{arrays_.k + head * head_stride, arrays_.v + head * head_stride, 0,
-                                     shape_.keys};
-      attend(head, tile, tokens);
+    // The last queries see the most keys and go first.
+    parallel_for(shape_.kv_heads * tiles_, [&](std::size_t task) {
+      const std::size_t head = task % shape_.kv_heads;
+      attend(head, tiles_ - 1 - task / shape_.kv_heads,
+             {arrays_.k + head * head_stride, arrays_.v + head * head_stride, 0, shape_.keys});
     });
-  }
-
-  // Keys and values are rounded once per call, for as few heads at a time as keep all threads busy.
-  void run_bf16() const {
-    const std::size_t first = round_down(first_visible(0), kMinKeys);
-    const std::size_t kept = round_up(shape_.keys - first, kMinKeys);
-    const std::size_t head_size = kept * shape_.head_dim;
-    const std::size_t wanted_tasks = 4 * static_cast<std::size_t>(threads());
-    const std::size_t heads_at_once = std::min(shape_.kv_heads, (wanted_tasks + tiles_ - 1) / tiles_);
-    AlignedBuffer<bf16_bits> keys(heads_at_once * head_size);
-    AlignedBuffer<bf16_bits> values(heads_at_once * head_size);
-    for (std::size_t head0 = 0; head0 < shape_.kv_heads; head0 += heads_at_once) {
-      const std::size_t heads = std::min(heads_at_once, shape_.kv_heads - head0);
-      round_heads(arrays_.k, head0, heads, first, kept, keys.data());
-      round_heads(arrays_.v, head0, heads, first, kept, values.data());
-      for_tasks(head0, heads, [&](std::size_t head, std::size_t tile) {
-        const std::size_t offset = (head - head0) * head_size;
-        const HeadTokens<bf16_bits> tokens{keys.data() + offset, values.data() + offset, first, first + kept};
-        attend(head, tile, tokens);
-      });
-    }
   }
 
  private:
@@ -154,31 +137,6 @@ class Chunk {
     return shape_.sliding_window == 0 || shape_.sliding_window >= end ? 0 : end - shape_.sliding_window;
   }
 
-  // body(head, query tile) for every pair; the last queries see the most keys and go first.
-  template <typename Body>
-  void for_tasks(std::size_t head0, std::size_t heads, const Body& body) const {
-    parallel_for(heads * tiles_,
-                 [&](std::size_t task) { body(head0 + task % heads, tiles_ - 1 - task / heads); });
-  }
-
-  // Tokens first .. keys-1 of some heads to bf16, zeros up to `kept` tokens.
-  void round_heads(const float* from, std::size_t head0, std::size_t heads, std::size_t first,
-                   std::size_t kept, bf16_bits* to) const {
-    const std::size_t dim = shape_.head_dim;
-    const std::size_t blocks = (kept + kKeys - 1) / kKeys;
-    parallel_for(heads * blocks, [&](std::size_t task) {
-      const std::size_t head = task / blocks;
-      const std::size_t begin = task % blocks * kKeys;
-      const std::size_t end = std::min(begin + kKeys, kept);
-      const std::size_t present = std::min(end, shape_.keys - first);
-      const float* source = from + ((head0 + head) * shape_.key_capacity + first + begin) * dim;
-      bf16_bits* target = to + (head * kept + begin) * dim;
-      f32_to_bf16(source, (present - begin) * dim, target);
-      std::fill_n(target + (present - begin) * dim, (end - present) * dim, bf16_bits{0});
-    });
-  }
-
-  template <typename T>
   void attend(std::size_t head, std::size_t tile, const HeadTokens<T>& tokens) const {
     thread_local Scratch<T> scratch;
     const std::size_t dim = shape_.head_dim;
@@ -219,11 +177,10 @@ class Chunk {
       const std::size_t offset = (key0 - readable.first) * dim;
       multiply_tile(scores, padded_rows, readable.keys + offset, readable.values + offset, scratch);
     }
-    store_output(head, query0, rows, std::is_same_v<T, bf16_bits>, scores);
+    store_output(head, query0, rows, scores);
   }
 
   // Scores, softmax, weighted values of one tile.
-  template <typename T>
   void multiply_tile(ScoreTile& scores, std::size_t padded_rows, const T* keys, const T* values,
                      Scratch<T>& scratch) const {
     const auto rows = static_cast<std::int64_t>(padded_rows);
@@ -253,7 +210,6 @@ class Chunk {
   }
 
   // The group's heads of each query become consecutive rows, which is how q stores them.
-  template <typename T>
   void load_queries(std::size_t head, std::size_t query0, std::size_t queries, std::size_t padded_rows,
                     Scratch<T>& scratch) const {
     const std::size_t row_size = group_ * shape_.head_dim;
@@ -276,8 +232,8 @@ class Chunk {
     }
   }
 
-  void store_output(std::size_t head, std::size_t query0, std::size_t rows, bool log2_units,
-                    const ScoreTile& scores) const {
+  void store_output(std::size_t head, std::size_t query0, std::size_t rows, const ScoreTile& scores) const {
+    constexpr bool log2_units = std::is_same_v<T, bf16_bits>;
     const std::size_t dim = shape_.head_dim;
     for (std::size_t r = 0; r < rows; ++r) {
       const std::size_t to = (query0 + r / group_) * shape_.query_heads + head * group_ + r % group_;
@@ -290,24 +246,28 @@ class Chunk {
   }
 
   const PrefillAttention& shape_;
-  const Arrays& arrays_;
+  const Arrays<T>& arrays_;
   std::size_t group_ = 0;
   std::size_t tile_queries_ = 0;
   std::size_t tiles_ = 0;
 };
 
+template <typename T>
+void attend_chunk(const PrefillAttention& shape, const Arrays<T>& arrays) {
+  const Chunk<T> chunk(shape, arrays);
+  if (shape.queries > 0 && shape.query_heads > 0) chunk.run();
+}
+
 }  // namespace
 
 void prefill_attention(const PrefillAttention& shape, const float* q, const float* k, const float* v,
                        float* out, float* lse) {
-  const Arrays arrays{q, k, v, out, lse};
-  const Chunk chunk(shape, arrays);
-  if (shape.queries == 0 || shape.query_heads == 0) return;
-  if (shape.precision == Precision::BF16) {
-    chunk.run_bf16();
-  } else {
-    chunk.run_f32();
-  }
+  attend_chunk<float>(shape, {q, k, v, out, lse});
+}
+
+void prefill_attention(const PrefillAttention& shape, const float* q, const bf16_bits* k, const bf16_bits* v,
+                       float* out, float* lse) {
+  attend_chunk<bf16_bits>(shape, {q, k, v, out, lse});
 }
 
 }  // namespace thinkey

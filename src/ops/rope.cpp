@@ -31,7 +31,13 @@ void for_tokens(std::size_t tokens, std::size_t elements_per_token, const Body& 
 }  // namespace
 
 RopeAngles::RopeAngles(std::span<const float> inverse_frequencies, std::int64_t first, std::size_t count)
-    : pairs_(inverse_frequencies.size()), cos_(count * pairs_), sin_(count * pairs_) {
+    : pairs_(inverse_frequencies.size()) {
+  move_to(inverse_frequencies, first, count);
+}
+
+void RopeAngles::move_to(std::span<const float> inverse_frequencies, std::int64_t first, std::size_t count) {
+  cos_.resize(std::max(cos_.size(), count * pairs_));
+  sin_.resize(cos_.size());
   // A sine costs some 16 of a rotation's steps.
   for_tokens(count, 16 * pairs_, [&](std::size_t t) {
     const auto position = static_cast<float>(first + static_cast<std::int64_t>(t));

@@ -16,6 +16,8 @@ enum class RopePairs : std::uint8_t { Interleaved, HalfSplit };
 class RopeAngles {
  public:
   RopeAngles(std::span<const float> inverse_frequencies, std::int64_t first, std::size_t count);
+  // Other positions; allocates only when `count` is the largest so far.
+  void move_to(std::span<const float> inverse_frequencies, std::int64_t first, std::size_t count);
   [[nodiscard]] const float* cosines(std::size_t t) const noexcept {
     return cos_.data() + t * pairs_;
   }  // [D/2]

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "base/parallel.h"
 #include "model/fixture.h"
 
@@ -11,9 +14,9 @@ namespace {
 
 using testing::TinyModel;
 
-// The state's angles are no counted buffers: cosines and sines, D/2 of each per token.
-std::size_t angle_bytes(const Config& config, std::size_t tokens) {
-  return tokens * static_cast<std::size_t>(config.head_dim) * sizeof(float);
+// The state's angles are no counted buffers: cosines and sines, D/2 of each per token of a chunk.
+std::size_t angle_bytes(const Config& config, std::size_t tokens, std::size_t chunk) {
+  return std::min(tokens, chunk) * static_cast<std::size_t>(config.head_dim) * sizeof(float);
 }
 
 class RunState : public ::testing::TestWithParam<Precision> {};
@@ -49,11 +52,13 @@ TEST_P(RunState, PrefillAllocatesExactlyWhatTheEstimateSays) {
             if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
             prefill(model.decoder(chunk, GetParam()), std::span(model.expects.ids).first(tokens), cache,
                     outputs);
-            EXPECT_EQ(counter.peak() + angle_bytes(model.config(), tokens), estimate.total())
+            EXPECT_EQ(counter.peak() + angle_bytes(model.config(), tokens, chunk), estimate.total())
                 << name << ' ' << tokens << ' ' << chunk << ' ' << all_logits << ' ' << spec;
             EXPECT_EQ(counter.live(), 0U);
             EXPECT_EQ(estimate.hidden_states, tokens * static_cast<std::size_t>(model.config().width) * 4);
-            EXPECT_EQ(estimate.layer_kv, 2 * tokens * 4 * static_cast<std::size_t>(model.config().kv_heads) *
+            const std::size_t element = GetParam() == Precision::BF16 ? 2 : 4;
+            EXPECT_EQ(estimate.layer_kv, 2 * tokens * element *
+                                             static_cast<std::size_t>(model.config().kv_heads) *
                                              static_cast<std::size_t>(model.config().head_dim));
           }
         }
@@ -78,14 +83,17 @@ TEST(RunStateSizes, WeightsOfTheProductsTypeAreNotCopied) {
   const TinyModel f32("linear.gguf");
   const TinyModel bf16("llama32.gguf");
   PrefillRequest request{.tokens = 100};
-  EXPECT_EQ(prefill_sizes(f32.config(), f32.weights, request).widened_f32, 0U);
-  // llama32: FFN 3 * 48 * 32 elements against the attention's 2 * 32 * 32 + 2 * 16 * 32.
-  EXPECT_EQ(prefill_sizes(bf16.config(), bf16.weights, request).widened_f32, 3U * 48 * 32);
+  const auto widened = [&](const TinyModel& model) {
+    const PrefillSizes sizes = prefill_sizes(model.config(), model.weights, request);
+    return std::pair(sizes.widened_attention, sizes.widened_ffn);
+  };
+  EXPECT_EQ(widened(f32), std::pair(std::size_t{0}, std::size_t{0}));
+  EXPECT_EQ(widened(bf16), std::pair(std::size_t{2 * 32 * 32 + 2 * 16 * 32}, std::size_t{3 * 48 * 32}));
   request.precision = Precision::BF16;
-  EXPECT_EQ(prefill_sizes(bf16.config(), bf16.weights, request).widened_bf16, 0U);
-  EXPECT_EQ(prefill_sizes(f32.config(), f32.weights, request).widened_bf16, 3U * 32 * 24);
+  EXPECT_EQ(widened(bf16), std::pair(std::size_t{0}, std::size_t{0}));
+  EXPECT_EQ(widened(f32).second, 3U * 32 * 24);
   request.tokens = kFewRows;  // straight from the file
-  EXPECT_EQ(prefill_sizes(f32.config(), f32.weights, request).widened_bf16, 0U);
+  EXPECT_EQ(widened(f32), std::pair(std::size_t{0}, std::size_t{0}));
 }
 
 TEST(RunStateSizes, AMisalignedMatrixIsCopied) {

@@ -10,6 +10,7 @@
 
 #include "base/parallel.h"
 #include "ops/each_highway_target.h"
+#include "ops/matmul.h"
 #include "ops/random_rows.h"
 #include "thinkey/error.h"
 
@@ -23,6 +24,7 @@ struct Result {
 struct Case {
   PrefillAttention shape;
   std::vector<float> q, k, v;
+  Precision precision = Precision::F32;
 
   // Slots past the last key hold NaNs: whoever multiplies them shows it.
   explicit Case(const PrefillAttention& s, unsigned seed = 1)
@@ -40,8 +42,20 @@ struct Case {
 
   [[nodiscard]] Result run() const {
     Result r{std::vector<float>(q.size(), NAN), std::vector<float>(shape.queries * shape.query_heads, NAN)};
-    prefill_attention(shape, q.data(), k.data(), v.data(), r.out.data(), r.lse.data());
+    run(shape, q.data(), r.out.data(), r.lse.data());
     return r;
+  }
+  void run(const PrefillAttention& part, const float* queries, float* out, float* lse) const {
+    if (precision == Precision::F32) {
+      prefill_attention(part, queries, k.data(), v.data(), out, lse);
+      return;
+    }
+    const auto rounded = [](const std::vector<float>& x) {
+      std::vector<bf16_bits> half(x.size());
+      std::transform(x.begin(), x.end(), half.begin(), bf16_from_f32);
+      return half;
+    };
+    prefill_attention(part, queries, rounded(k).data(), rounded(v).data(), out, lse);
   }
 };
 
@@ -91,8 +105,7 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
 std::string name_of(const PrefillAttention& s) {
   return "H " + std::to_string(s.query_heads) + "/" + std::to_string(s.kv_heads) + " D " +
          std::to_string(s.head_dim) + " n " + std::to_string(s.queries) + " T " + std::to_string(s.keys) +
-         " capacity " + std::to_string(s.key_capacity) + " window " + std::to_string(s.sliding_window) +
-         (s.precision == Precision::F32 ? " f32" : " bf16");
+         " capacity " + std::to_string(s.key_capacity) + " window " + std::to_string(s.sliding_window);
 }
 
 double tolerance(Precision precision) { return precision == Precision::F32 ? 2e-5 : 2e-2; }
@@ -101,7 +114,7 @@ void check(PrefillAttention shape, unsigned seed = 1) {
   Case c(shape, seed);
   const Result want = reference(c);
   for (const Precision precision : {Precision::F32, Precision::BF16}) {
-    c.shape.precision = precision;
+    c.precision = precision;
     const Result got = c.run();
     EXPECT_LT(largest_difference(got.out, want.out), tolerance(precision)) << name_of(c.shape);
     EXPECT_LT(largest_difference(got.lse, want.lse), tolerance(precision)) << name_of(c.shape);
@@ -180,7 +193,7 @@ TEST_F(PrefillAttentionTest, LargeScoresStayFinite) {
   const Result got = c.run();
   // Scores of some 1000: their f32 roundings, 1e-4, show in the weights.
   EXPECT_LT(largest_difference(got.out, want.out), 2e-3);
-  c.shape.precision = Precision::BF16;
+  c.precision = Precision::BF16;
   for (const float x : c.run().out) ASSERT_TRUE(std::isfinite(x));
 }
 
@@ -188,16 +201,16 @@ TEST_F(PrefillAttentionTest, ChunksEqualTheWholePrompt) {
   for (const Precision precision : {Precision::F32, Precision::BF16}) {
     for (const std::size_t window : {0, 90}) {
       PrefillAttention shape = shape_of(2, 2, 16, 333, 333, 7, window);
-      shape.precision = precision;
-      const Case whole(shape);
+      Case whole(shape);
+      whole.precision = precision;
       const Result want = whole.run();
       for (const std::size_t chunk : {1, 50, 128, 200}) {
         Result got{std::vector<float>(want.out.size(), NAN), std::vector<float>(want.lse.size(), NAN)};
         for (std::size_t begin = 0; begin < 333; begin += chunk) {
           shape.queries = std::min(chunk, 333 - begin);
           shape.keys = begin + shape.queries;
-          prefill_attention(shape, whole.q.data() + begin * 64, whole.k.data(), whole.v.data(),
-                            got.out.data() + begin * 64, got.lse.data() + begin * 4);
+          whole.run(shape, whole.q.data() + begin * 64, got.out.data() + begin * 64,
+                    got.lse.data() + begin * 4);
         }
         EXPECT_LT(largest_difference(got.out, want.out), tolerance(precision)) << chunk;
         EXPECT_LT(largest_difference(got.lse, want.lse), tolerance(precision)) << chunk;
@@ -212,9 +225,8 @@ TEST_F(PrefillAttentionTest, HalvesMergeByLse) {
   constexpr std::size_t kQueries = 20;
   constexpr std::size_t kDim = 16;
   for (const Precision precision : {Precision::F32, Precision::BF16}) {
-    PrefillAttention shape = shape_of(1, 2, kDim, kQueries, 300);
-    shape.precision = precision;
-    const Case whole(shape);
+    Case whole(shape_of(1, 2, kDim, kQueries, 300));
+    whole.precision = precision;
     Case late = whole;  // sees the keys from kSplit on
     late.shape.keys -= kSplit;
     late.k.erase(late.k.begin(), late.k.begin() + kSplit * kDim);
@@ -249,14 +261,14 @@ TEST_F(PrefillAttentionTest, LseIsOptionalAndNoQueriesAreNoWork) {
   c.shape.queries = 0;
   prefill_attention(c.shape, nullptr, c.k.data(), c.v.data(), nullptr);
   c.shape.keys = 0;
-  prefill_attention(c.shape, nullptr, nullptr, nullptr, nullptr);
+  const float* none = nullptr;
+  prefill_attention(c.shape, none, none, none, nullptr);
 }
 
 TEST_F(PrefillAttentionTest, ThreadsDoNotChangeTheResult) {
   for (const Precision precision : {Precision::F32, Precision::BF16}) {
-    PrefillAttention shape = shape_of(3, 2, 32, 500, 600);
-    shape.precision = precision;
-    const Case c(shape);
+    Case c(shape_of(3, 2, 32, 500, 600));
+    c.precision = precision;
     set_threads(4);
     const Result first = c.run();
     for (int i = 0; i < 3; ++i) {
