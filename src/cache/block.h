@@ -7,17 +7,21 @@
 // Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
 // over groups of channels; x = code * scale + minimum):
 //   key scales    [key_channels] f16, then minima likewise
-//   key codes     [key_channels][32 * bits / 8]
+//   key codes     [key_channels][32] x bits; 4 and 2 bits: pairs of channels (below)
 //   value scales  [groups][32] f16, then minima likewise
-//   value codes   [32][row]                   whole units of 32 channels, then the rest
+//   value codes   [32][row], whole units of 32 channels, then the rest; 4 and 2 bits: pairs of tokens
 //   positions     [32] i32
 //
 // A pruned channel is a row that is not there. Decode attention reads a block front to back, so
 // keys and values of the same tokens share one stream of memory. Unused token slots hold zeros.
 //
-// Codes lie in planes, so that one load and one shift give a vector of neighbours: of a unit of 32
-// elements, byte i holds elements i (8 bits); i, i + 16 (4 bits); i, i + 8, i + 16, i + 24 (2 bits).
-// A last unit of n < 32 value channels has planes of ceil(n * bits / 8) channels.
+// 4- and 2-bit codes are stored in pairs of what is summed over, because machines multiply and add pairs
+// of 16-bit numbers: a key row holds two channels, (c, t), (c + 1, t), (c, t + 1), ...; a value row two
+// tokens, (t, c), (t + 1, c), (t, c + 1), ... A last odd channel's partner has no scale and is never read.
+//
+// Such codes lie in planes, so that one load and one shift give a vector of neighbours: of a unit of 64
+// codes, byte i holds codes i, i + 32 (4 bits); i, i + 16, i + 32, i + 48 (2 bits). A last unit of n < 32
+// value channels has 2 n codes in planes of ceil(2 n * bits / 8), rounded up to an even number.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +50,7 @@ struct BlockLayout {
 
   // Bytes from the block's start; a minimum's array follows its scales' at the same length.
   std::size_t key_scales = 0, keys = 0, value_scales = 0, values = 0, positions_offset = 0;
-  std::size_t key_row = 0, value_row = 0;  // bytes of one key channel, of one token's values
+  std::size_t key_row = 0, value_row = 0;  // bytes of one key channel, of one token's values; or of a pair
   std::size_t bytes = 0;                   // of the block, a multiple of 64
 
   BlockLayout() = default;
@@ -54,6 +58,15 @@ struct BlockLayout {
               std::size_t value_group = kUnit) noexcept;
 
   [[nodiscard]] bool quantized() const noexcept { return format != ElementFormat::F16; }
+  [[nodiscard]] bool paired() const noexcept { return element_bits(format) < 8; }
+  [[nodiscard]] std::size_t key_rows() const noexcept {
+    return paired() ? (key_channels + 1) / 2 : key_channels;
+  }
+  [[nodiscard]] std::size_t value_rows() const noexcept { return paired() ? kBlockTokens / 2 : kBlockTokens; }
+  // Bytes of a plane of a unit of `channels` value channels; paired formats.
+  [[nodiscard]] std::size_t plane_bytes(std::size_t channels) const noexcept {
+    return ((2 * channels * element_bits(format) + 7) / 8 + 1) / 2 * 2;
+  }
   [[nodiscard]] std::size_t value_units() const noexcept { return (value_channels + kUnit - 1) / kUnit; }
   [[nodiscard]] std::size_t value_groups() const noexcept {
     return (value_channels + value_group - 1) / value_group;

@@ -1,9 +1,10 @@
 // The decode kernel, once per instruction set.
 //
-// Scores: one query element is broadcast over a row of 32 tokens, so there are no horizontal adds
-// and each widened row serves all query rows. Values: one weight is broadcast over a token's row.
-// Of quantized rows only the codes are multiplied: a key row's scale goes into the query element, a
-// token's value scale into its weight, and the minima become one sum each.
+// Scores: one query element is broadcast over a row of tokens, so that there are few horizontal adds and
+// each widened row serves all query rows. Values: one weight is broadcast over a token's row. Of
+// quantized rows only the codes are multiplied: a key row's scale goes into the query element, a token's
+// value scale into its weight, and the minima become one sum each. Where the CPU multiplies pairs of
+// bf16 numbers, 4- and 2-bit codes, which are exact in bf16, go that way (block_pairs_bf16.h).
 
 #if defined(THINKEY_BLOCK_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_BLOCK_ATTENTION_INL_H_
@@ -13,11 +14,13 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
 #include "cache/block_attention.h"
 #include "cache/block_elements-inl.h"
+#include "cache/block_pairs_bf16.h"
 #include "hwy/highway.h"
 #include "ops/exp-inl.h"
 
@@ -28,200 +31,344 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
 
-// scores[r][0..31] = start[r] + sum_c q[c * pitch + r] * element(c, token).
+template <ElementFormat kFormat>
+inline constexpr std::size_t kPairOf = Elements<kFormat>::kCount / kUnit;  // 2 for paired formats
+
+// Whether this target leaves codes of the format to the bf16 kernels.
+template <ElementFormat kFormat>
+HWY_INLINE bool multiplies_pairs() {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kPairOf<kFormat> == 2) return cpu_multiplies_bf16_pairs();
+#endif
+  return false;
+}
+
+// scores[r][0..31] = start[r] + sum over the key rows of query elements times row elements. The queries
+// are laid out as query_offset() says.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, const float* HWY_RESTRICT q,
-                           std::size_t pitch, const float* start, float* HWY_RESTRICT scores) {
+                           const float* start, float* HWY_RESTRICT scores) {
+  constexpr std::size_t pair = kPairOf<kFormat>;
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  // Two vectors of tokens at a time keep 2 * kRows sums in registers on every target.
-  for (std::size_t t = 0; t < kBlockTokens; t += 2 * lanes) {
+  // Two vectors at a time keep 2 * kRows sums in registers on every target.
+  for (std::size_t i = 0; i < pair * kBlockTokens; i += 2 * lanes) {
     FloatVector low[kRows];
     FloatVector high[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Set(d, start[r]);
+    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
     const std::byte* row = block + layout.keys;
     const float* element = q;
-    for (std::size_t c = 0; c < layout.key_channels; ++c, row += layout.key_row, element += pitch) {
-      const FloatVector k0 = Elements<kFormat>::load(d, row, t);
-      const FloatVector k1 = Elements<kFormat>::load(d, row, t + lanes);
+    for (std::size_t c = 0; c < layout.key_rows(); ++c, row += layout.key_row, element += pair * kRows) {
+      const FloatVector k0 = Elements<kFormat>::load(d, row, i);
+      const FloatVector k1 = Elements<kFormat>::load(d, row, i + lanes);
       for (std::size_t r = 0; r < kRows; ++r) {
-        const FloatVector broadcast = hn::Set(d, element[r]);
-        low[r] = hn::MulAdd(broadcast, k0, low[r]);
-        high[r] = hn::MulAdd(broadcast, k1, high[r]);
+        low[r] = hn::MulAdd(broadcast<pair>(d, element + pair * r, 0), k0, low[r]);
+        high[r] = hn::MulAdd(broadcast<pair>(d, element + pair * r, 1), k1, high[r]);
       }
     }
     for (std::size_t r = 0; r < kRows; ++r) {
-      hn::StoreU(low[r], d, scores + r * kBlockTokens + t);
-      hn::StoreU(high[r], d, scores + r * kBlockTokens + t + lanes);
+      const FloatVector from = hn::Set(d, start[r]);
+      float* to = scores + r * kBlockTokens + i / pair;
+      if constexpr (pair == 2) {
+        hn::StoreU(hn::Add(from, sum_pairs(d, low[r], high[r])), d, to);
+      } else {
+        hn::StoreU(hn::Add(from, low[r]), d, to);
+        hn::StoreU(hn::Add(from, high[r]), d, to + lanes);
+      }
     }
   }
 }
 
-// Queries with the block's key scales folded in: folded[c * kRows + r]; start[r] gains the minima's share.
-template <std::size_t kRows>
+// Queries with the block's key scales folded in, laid out like q; start[r] gains the share of the minima,
+// and of codes that are counted from `centre`.
+template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void fold_key_scales(const BlockLayout& layout, const std::byte* block,
-                                const float* HWY_RESTRICT q, std::size_t pitch, float* HWY_RESTRICT folded,
+                                const float* HWY_RESTRICT q, float centre, float* HWY_RESTRICT folded,
                                 float* start) {
-  const auto* scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
+  constexpr std::size_t pair = kPairOf<kFormat>;
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  HWY_ALIGN float scale[kMaxChannels];
-  HWY_ALIGN float minimum[kMaxChannels];
-  // Reading past the last scale meets the minima or the codes, past the last minimum the codes.
+  const auto* scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
+  const auto* minima = scales + layout.key_channels;
+  HWY_ALIGN float scale[kMaxChannels + 16];
+  HWY_ALIGN float offset[kMaxChannels + 16];
+  // Reading past the last scale meets the minima or the codes, past the last minimum the codes: finite
+  // or not, what they are multiplied with is never added.
+  const FloatVector middle = hn::Set(d, centre);
   for (std::size_t c = 0; c < layout.key_channels; c += lanes) {
-    hn::Store(load_f16(d, scales + c), d, scale + c);
-    hn::Store(load_f16(d, scales + layout.key_channels + c), d, minimum + c);
+    const FloatVector s = load_f16(d, scales + c);
+    hn::Store(s, d, scale + c);
+    hn::Store(hn::MulAdd(middle, s, load_f16(d, minima + c)), d, offset + c);
   }
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
+  for (std::size_t c = layout.key_channels; c < layout.key_rows() * pair; ++c) scale[c] = offset[c] = 0.0F;
+
+  if constexpr (16 % (kRows * pair) == 0) {
+    if (lanes ==
+        16) {  // lane i of a vector is row i / pair % kRows of channel i / (kRows pair) * pair + i % pair
+      constexpr std::size_t channels = 16 / kRows;  // per vector
+      HWY_ALIGN std::int32_t spread[16];
+      for (std::size_t i = 0; i < 16; ++i) {
+        spread[i] = static_cast<std::int32_t>(i / (kRows * pair) * pair + i % pair);
+      }
+      const hn::RebindToSigned<FloatTag> d32;
+      const auto lane_channel = hn::IndicesFromVec(d, hn::Load(d32, spread));
+      FloatVector sum = hn::Zero(d);
+      const std::size_t total = layout.key_rows() * pair;
+      std::size_t c = 0;
+      for (; c + channels <= total; c += channels) {
+        const FloatVector x = hn::LoadU(d, q + c * kRows);
+        const FloatVector s = hn::TableLookupLanes(hn::LoadU(d, scale + c), lane_channel);
+        const FloatVector o = hn::TableLookupLanes(hn::LoadU(d, offset + c), lane_channel);
+        hn::StoreU(hn::Mul(x, s), d, folded + c * kRows);
+        sum = hn::MulAdd(x, o, sum);
+      }
+      HWY_ALIGN float sums[16];
+      hn::Store(sum, d, sums);
+      for (std::size_t i = 0; i < 16; ++i) start[i / pair % kRows] += sums[i];
+      for (; c < total; ++c) {
+        for (std::size_t r = 0; r < kRows; ++r) {
+          const std::size_t at = c / pair * pair * kRows + r * pair + c % pair;
+          folded[at] = q[at] * scale[c];
+          start[r] += q[at] * offset[c];
+        }
+      }
+      return;
+    }
+  }
+  for (std::size_t c = 0; c < layout.key_rows() * pair; ++c) {
     for (std::size_t r = 0; r < kRows; ++r) {
-      const float element = q[c * pitch + r];
-      folded[c * kRows + r] = element * scale[c];
-      start[r] += element * minimum[c];
+      const std::size_t at = c / pair * pair * kRows + r * pair + c % pair;
+      folded[at] = q[at] * scale[c];
+      start[r] += q[at] * offset[c];
     }
   }
 }
 
-// Turns a row of logits into weights exp(logit - maximum), moving the running maximum and sum.
-// Returns the factor that what was accumulated before must be scaled with.
-HWY_INLINE float softmax_step(float* HWY_RESTRICT scores, float& maximum, float& sum) {
+// The running softmax of up to four rows; sums are kept lane by lane until the end.
+template <std::size_t kRows>
+struct RunningSoftmax {
+  float maximum[kRows];
+  HWY_ALIGN float sums[kRows * 16];
+
+  // Turns a row of logits into weights exp(logit - maximum). Returns the factor that what was accumulated
+  // before must be scaled with.
+  HWY_INLINE float step(std::size_t r, float* HWY_RESTRICT scores) {
+    const FloatTag d;
+    const std::size_t lanes = hn::Lanes(d);
+    FloatVector top = hn::LoadU(d, scores);
+    for (std::size_t t = lanes; t < kBlockTokens; t += lanes) top = hn::Max(top, hn::LoadU(d, scores + t));
+    float factor = 1.0F;
+    FloatVector total = hn::Load(d, sums + r * lanes);
+    if (!hn::AllFalse(d, hn::Gt(top, hn::Set(d, maximum[r])))) {  // seldom, after the first blocks
+      const float peak = hn::GetLane(hn::MaxOfLanes(d, top));
+      factor = std::exp(maximum[r] - peak);
+      maximum[r] = peak;
+      total = hn::Mul(total, hn::Set(d, factor));
+    } else if (maximum[r] == -std::numeric_limits<float>::infinity()) {  // every token masked so far
+      std::fill_n(scores, kBlockTokens, 0.0F);
+      return 1.0F;
+    }
+    const FloatVector shift = hn::Set(d, maximum[r]);
+    for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
+      const FloatVector e = exp_accurate(d, hn::Sub(hn::LoadU(d, scores + t), shift));  // exp(-inf) = 0
+      hn::StoreU(e, d, scores + t);
+      total = hn::Add(total, e);
+    }
+    hn::Store(total, d, sums + r * lanes);
+    return factor;
+  }
+};
+
+// Weights of a value group: multiplied by the tokens' scales; offset[r] is the share of the minima, and of
+// codes that are counted from `centre`.
+template <std::size_t kRows>
+HWY_INLINE void fold_value_scales(const f16_bits* scales, const f16_bits* minima,
+                                  const float* HWY_RESTRICT weights, float centre, float* HWY_RESTRICT folded,
+                                  float* offset) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  FloatVector top = hn::LoadU(d, scores);
-  for (std::size_t t = lanes; t < kBlockTokens; t += lanes) top = hn::Max(top, hn::LoadU(d, scores + t));
-  const float peak = std::max(maximum, hn::GetLane(hn::MaxOfLanes(d, top)));
-  if (peak == -std::numeric_limits<float>::infinity()) {  // every token masked so far
-    std::fill_n(scores, kBlockTokens, 0.0F);
-    return 1.0F;
-  }
-  const FloatVector shift = hn::Set(d, peak);
-  FloatVector total = hn::Zero(d);
+  FloatVector sum[kRows];
+  for (std::size_t r = 0; r < kRows; ++r) sum[r] = hn::Zero(d);
+  const FloatVector middle = hn::Set(d, centre);
   for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
-    const FloatVector e = exp_accurate(d, hn::Sub(hn::LoadU(d, scores + t), shift));  // exp(-inf) = 0
-    hn::StoreU(e, d, scores + t);
-    total = hn::Add(total, e);
+    const FloatVector s = load_f16(d, scales + t);
+    const FloatVector o = hn::MulAdd(middle, s, load_f16(d, minima + t));
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const FloatVector w = hn::LoadU(d, weights + r * kBlockTokens + t);
+      hn::StoreU(hn::Mul(w, s), d, folded + r * kBlockTokens + t);
+      sum[r] = hn::MulAdd(w, o, sum[r]);
+    }
   }
-  const float factor = maximum == peak ? 1.0F : std::exp(maximum - peak);
-  sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, total));
-  maximum = peak;
-  return factor;
+  for (std::size_t r = 0; r < kRows; ++r) offset[r] = hn::GetLane(hn::SumOfLanes(d, sum[r]));
 }
 
-// out[r] = out[r] * factor[r] + weights[r] . values, kRows rows, unit by unit of 32 channels.
+// out[r] = out[r] * factor[r] + offset[r] + weights[r] . one unit of 32 channels.
+template <ElementFormat kFormat, std::size_t kRows>
+HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
+                           const float* HWY_RESTRICT weights, std::size_t tokens,
+                           const float* HWY_RESTRICT factor, const float* HWY_RESTRICT offset,
+                           std::size_t stride, float* HWY_RESTRICT out) {
+  constexpr std::size_t pair = kPairOf<kFormat>;
+  const FloatTag d;
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t i = 0; i < pair * kUnit; i += 2 * lanes) {
+    FloatVector low[kRows];
+    FloatVector high[kRows];
+    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
+    const std::byte* row = first;
+    for (std::size_t t = 0; t < tokens; t += pair, row += layout.value_row) {
+      const FloatVector v0 = Elements<kFormat>::load(d, row, i);
+      const FloatVector v1 = Elements<kFormat>::load(d, row, i + lanes);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const float* w = weights + r * kBlockTokens + t;
+        low[r] = hn::MulAdd(broadcast<pair>(d, w, 0), v0, low[r]);
+        high[r] = hn::MulAdd(broadcast<pair>(d, w, 1), v1, high[r]);
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const FloatVector f = hn::Set(d, factor[r]);
+      const FloatVector o = hn::Set(d, offset[r]);
+      float* at = out + r * stride + i / pair;
+      if constexpr (pair == 2) {
+        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at), o), sum_pairs(d, low[r], high[r])), d, at);
+      } else {
+        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at), o), low[r]), d, at);
+        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at + lanes), o), high[r]), d, at + lanes);
+      }
+    }
+  }
+}
+
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
                              const float* HWY_RESTRICT weights, std::size_t tokens,
                              const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
-  const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d);
-  constexpr std::size_t unit_bytes = kUnit * element_bits(kFormat) / 8;
-  HWY_ALIGN float scaled[kRows * kBlockTokens];
+  constexpr std::size_t pair = kPairOf<kFormat>;
+  constexpr std::size_t unit_bytes = pair * kUnit * element_bits(kFormat) / 8;
+  const bool by_pairs = multiplies_pairs<kFormat>();
+  HWY_ALIGN float folded[kRows * kBlockTokens];
   float offset[kRows] = {};
   for (std::size_t unit = 0; unit < layout.value_units(); ++unit) {
+    // A last, shorter unit is read over its end, into what follows the row; those sums are never used.
+    const std::byte* first = block + layout.values + unit * unit_bytes;
     const float* use = weights;
     if constexpr (kFormat != ElementFormat::F16) {
-      use = scaled;
+      use = folded;
       if (unit * kUnit % layout.value_group == 0) {
         const std::size_t group = unit * kUnit / layout.value_group;
         const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales) + group * kBlockTokens;
-        const auto* minima = scales + layout.value_groups() * kBlockTokens;
-        for (std::size_t r = 0; r < kRows; ++r) {
-          FloatVector sum = hn::Zero(d);
-          for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
-            const FloatVector w = hn::LoadU(d, weights + r * kBlockTokens + t);
-            hn::StoreU(hn::Mul(w, load_f16(d, scales + t)), d, scaled + r * kBlockTokens + t);
-            sum = hn::MulAdd(w, load_f16(d, minima + t), sum);
-          }
-          offset[r] = hn::GetLane(hn::SumOfLanes(d, sum));
-        }
+        fold_value_scales<kRows>(scales, scales + layout.value_groups() * kBlockTokens, weights,
+                                 by_pairs ? code_centre(kFormat) : 0.0F, folded, offset);
       }
     }
-    // A last, shorter unit is read over its end, into what follows the row; those sums are never used.
-    const std::byte* first = block + layout.values + unit * unit_bytes;
-    for (std::size_t i = 0; i < kUnit; i += 2 * lanes) {
-      float* at = out + unit * kUnit + i;
-      FloatVector low[kRows];
-      FloatVector high[kRows];
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const FloatVector f = hn::Set(d, factor[r]);
-        const FloatVector o = hn::Set(d, offset[r]);
-        low[r] = hn::MulAdd(f, hn::LoadU(d, at + r * stride), o);
-        high[r] = hn::MulAdd(f, hn::LoadU(d, at + r * stride + lanes), o);
-      }
-      const std::byte* row = first;
-      for (std::size_t t = 0; t < tokens; ++t, row += layout.value_row) {
-        const FloatVector v0 = Elements<kFormat>::load(d, row, i);
-        const FloatVector v1 = Elements<kFormat>::load(d, row, i + lanes);
-        for (std::size_t r = 0; r < kRows; ++r) {
-          const FloatVector w = hn::Set(d, use[r * kBlockTokens + t]);
-          low[r] = hn::MulAdd(w, v0, low[r]);
-          high[r] = hn::MulAdd(w, v1, high[r]);
-        }
-      }
-      for (std::size_t r = 0; r < kRows; ++r) {
-        hn::StoreU(low[r], d, at + r * stride);
-        hn::StoreU(high[r], d, at + r * stride + lanes);
+    float* to = out + unit * kUnit;
+    if constexpr (pair == 2) {
+      if (by_pairs) {
+        weigh_pairs_bf16({kFormat, kRows}, first, layout.value_row, (tokens + 1) / 2, use, factor, offset,
+                         stride, to);
+        continue;
       }
     }
+    weigh_unit<kFormat, kRows>(layout, first, use, tokens, factor, offset, stride, to);
   }
 }
 
-// One block for rows [first, first + kRows) of the state.
+// One block for up to kRows rows; `rows` of them are real.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
-                             const float* q, const float* bias, const std::int32_t* oldest, std::size_t first,
-                             PartialAttention& state) {
+                             const float* q, const float* bias, const std::int32_t* oldest, std::size_t rows,
+                             RunningSoftmax<kRows>& softmax, std::size_t stride, float* out) {
   HWY_ALIGN float scores[kRows * kBlockTokens];
   float start[kRows] = {};
   float factor[kRows];
-  if (bias != nullptr) std::copy_n(bias + first, kRows, start);
+  if (bias != nullptr) std::copy_n(bias, rows, start);
   if constexpr (kFormat == ElementFormat::F16) {
-    score_rows<kFormat, kRows>(layout, block, q + first, state.rows, start, scores);
+    score_rows<kFormat, kRows>(layout, block, q, start, scores);
   } else {
-    float folded[kMaxChannels * kRows];
-    fold_key_scales<kRows>(layout, block, q + first, state.rows, folded, start);
-    score_rows<kFormat, kRows>(layout, block, folded, kRows, start, scores);
+    HWY_ALIGN float folded[(kMaxChannels + 16) * kRows];
+    const bool by_pairs = multiplies_pairs<kFormat>();
+    fold_key_scales<kFormat, kRows>(layout, block, q, by_pairs ? code_centre(kFormat) : 0.0F, folded, start);
+    if (by_pairs) {
+      score_pairs_bf16({kFormat, kRows}, block + layout.keys, layout.key_row, layout.key_rows(), folded,
+                       start, scores);
+    } else {
+      score_rows<kFormat, kRows>(layout, block, folded, start, scores);
+    }
   }
   for (std::size_t r = 0; r < kRows; ++r) {
     float* row = scores + r * kBlockTokens;
-    std::fill(row + tokens, row + kBlockTokens, -std::numeric_limits<float>::infinity());
-    if (oldest != nullptr) {
+    if (tokens < kBlockTokens) {
+      std::fill(row + tokens, row + kBlockTokens, -std::numeric_limits<float>::infinity());
+    }
+    if (oldest != nullptr && r < rows) {
       const std::int32_t* positions = layout.positions(block);
-      for (std::size_t t = 0; t < tokens && positions[t] < oldest[first + r]; ++t) {
+      for (std::size_t t = 0; t < tokens && positions[t] < oldest[r]; ++t) {
         row[t] = -std::numeric_limits<float>::infinity();
       }
     }
-    factor[r] = softmax_step(row, state.maximum[first + r], state.sum[first + r]);
+    factor[r] = softmax.step(r, row);
   }
-  weigh_values<kFormat, kRows>(layout, block, scores, tokens, factor, state.stride,
-                               state.weighted.data() + first * state.stride);
+  weigh_values<kFormat, kRows>(layout, block, scores, tokens, factor, stride, out);
+}
+
+// All blocks for rows [first, first + rows) of the state, as kRows.
+template <ElementFormat kFormat, std::size_t kRows>
+HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
+                            const float* q, const float* bias, const std::int32_t* oldest, std::size_t first,
+                            std::size_t rows, PartialAttention& state) {
+  const FloatTag d;
+  const std::size_t lanes = hn::Lanes(d);
+  RunningSoftmax<kRows> softmax;
+  std::fill_n(softmax.maximum, kRows, -std::numeric_limits<float>::infinity());
+  std::fill_n(softmax.sums, kRows * 16, 0.0F);
+  for (std::size_t r = 0; r < rows; ++r) {
+    softmax.maximum[r] = state.maximum[first + r];
+    softmax.sums[r * lanes] = state.sum[first + r];
+  }
+  if (oldest != nullptr) oldest += first;
+  const std::int32_t horizon = oldest == nullptr ? 0 : *std::min_element(oldest, oldest + rows);
+  const float* queries = q + query_offset(layout, state.rows, 0, first);
+  float* out = state.weighted.data() + first * state.stride;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::byte* block = blocks[i];
+    const std::size_t tokens = layout.count(block);
+    if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
+    attend_block<kFormat, kRows>(layout, block, tokens, queries, bias == nullptr ? nullptr : bias + first,
+                                 oldest, rows, softmax, state.stride, out);
+  }
+  for (std::size_t r = 0; r < rows; ++r) {
+    state.maximum[first + r] = softmax.maximum[r];
+    state.sum[first + r] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, softmax.sums + r * lanes)));
+  }
 }
 
 template <ElementFormat kFormat>
 void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count, const float* q,
                 const float* bias, const std::int32_t* oldest, PartialAttention& state) {
-  const std::int32_t horizon = oldest == nullptr ? 0 : *std::min_element(oldest, oldest + state.rows);
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::byte* block = blocks[i];
-    const std::size_t tokens = layout.count(block);
-    if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
-    // Four rows share each widened key row; the block stays in the first-level cache for the next four.
-    std::size_t r = 0;
-    for (; r + 4 <= state.rows; r += 4) {
-      attend_block<kFormat, 4>(layout, block, tokens, q, bias, oldest, r, state);
+  // Four rows share each widened row. More rows come back for the same blocks a few at a time, which the
+  // second-level cache still holds.
+  constexpr std::size_t kBlocksAtOnce = 16;
+  for (std::size_t begin = 0; begin < count; begin += kBlocksAtOnce) {
+    const std::byte* const* some = blocks + begin;
+    const std::size_t n = state.rows > kTileRows ? std::min(kBlocksAtOnce, count - begin) : count;
+    for (std::size_t r = 0; r < state.rows; r += kTileRows) {
+      const std::size_t rows = std::min(kTileRows, state.rows - r);
+      switch (tile_width(layout, rows)) {
+        case 4:
+          attend_rows<kFormat, 4>(layout, some, n, q, bias, oldest, r, rows, state);
+          break;
+        case 3:
+          attend_rows<kFormat, 3>(layout, some, n, q, bias, oldest, r, rows, state);
+          break;
+        case 2:
+          attend_rows<kFormat, 2>(layout, some, n, q, bias, oldest, r, rows, state);
+          break;
+        default:
+          attend_rows<kFormat, 1>(layout, some, n, q, bias, oldest, r, rows, state);
+          break;
+      }
     }
-    switch (state.rows - r) {
-      case 3:
-        attend_block<kFormat, 3>(layout, block, tokens, q, bias, oldest, r, state);
-        break;
-      case 2:
-        attend_block<kFormat, 2>(layout, block, tokens, q, bias, oldest, r, state);
-        break;
-      case 1:
-        attend_block<kFormat, 1>(layout, block, tokens, q, bias, oldest, r, state);
-        break;
-      default:
-        break;
-    }
+    if (n == count) break;
   }
 }
 

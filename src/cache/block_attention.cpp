@@ -25,7 +25,7 @@ void PartialAttention::reset(std::size_t new_rows, std::size_t value_units) {
   stride = value_units * kUnit;
   std::fill_n(maximum, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(sum, rows, 0.0F);
-  weighted.assign(rows * stride, 0.0F);
+  weighted.assign((rows + kTileRows - 1) / kTileRows * kTileRows * stride, 0.0F);
 }
 
 void attend_blocks(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,

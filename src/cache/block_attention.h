@@ -11,6 +11,25 @@
 namespace thinkey {
 
 inline constexpr std::size_t kMaxRows = 16;  // query rows one call serves
+inline constexpr std::size_t kTileRows = 4;  // of which so many share each widened row of a block
+
+// Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is [channel][width] or,
+// for paired layouts, [pair of channels][width][2].
+[[nodiscard]] inline std::size_t tile_width(const BlockLayout& layout, std::size_t rows) noexcept {
+  return layout.paired() && rows == 3 ? 4 : rows;  // the kernels for pairs know 1, 2 and 4
+}
+// Numbers of q for `rows` rows; those of missing rows and channels must be zero.
+[[nodiscard]] inline std::size_t query_size(const BlockLayout& layout, std::size_t rows) noexcept {
+  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.key_rows() * (layout.paired() ? 2 : 1);
+}
+// Where in q channel c of row r is.
+[[nodiscard]] inline std::size_t query_offset(const BlockLayout& layout, std::size_t rows, std::size_t c,
+                                              std::size_t r) noexcept {
+  const std::size_t pair = layout.paired() ? 2 : 1;
+  const std::size_t tile = r / kTileRows * kTileRows;
+  const std::size_t width = tile_width(layout, rows - tile < kTileRows ? rows - tile : kTileRows);
+  return tile * layout.key_rows() * pair + c / pair * pair * width + r % kTileRows * pair + c % pair;
+}
 
 // Unfinished softmax of up to kMaxRows rows over some keys.
 struct PartialAttention {
@@ -24,9 +43,9 @@ struct PartialAttention {
   void reset(std::size_t rows, std::size_t value_units);
 };
 
-// Folds `count` blocks into `state`. Rows of q are packed by channel: q[c * rows + r], already scaled
-// by 1/sqrt(D), c over the layout's key channels. bias[r] is added to every logit of row r; nullptr:
-// nothing is. Tokens at positions below oldest[r] do not exist for row r (sliding window); nullptr: all do.
+// Folds `count` blocks into `state`. Rows of q are packed as above, already scaled by 1/sqrt(D). bias[r] is
+// added to every logit of row r; nullptr: nothing is. Tokens at positions below oldest[r] do not exist for
+// row r (sliding window); nullptr: all do.
 void attend_blocks(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
                    const float* q, const float* bias, const std::int32_t* oldest, PartialAttention& state);
 

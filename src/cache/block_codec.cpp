@@ -9,21 +9,59 @@
 namespace thinkey {
 namespace {
 
-// Packs the codes of n <= 32 elements into planes (block.h).
-void pack(const std::uint8_t* codes, std::size_t n, std::size_t bits, std::uint8_t* out) {
-  const std::size_t width = (n * bits + 7) / 8;
-  std::memset(out, 0, width);
-  for (std::size_t i = 0; i < n; ++i) {
-    out[i % width] = static_cast<std::uint8_t>(out[i % width] | (codes[i] << (i / width * bits)));
-  }
+// Where code `i` of a row lies: planes of `width` codes, one above the other (block.h).
+struct Place {
+  std::size_t byte, shift;
+};
+Place place(std::size_t i, std::size_t width, std::size_t bits) noexcept {
+  return {i % width, i / width * bits};
 }
 
-void unpack(const std::uint8_t* packed, std::size_t n, std::size_t bits, std::uint8_t* codes) {
-  const std::size_t width = (n * bits + 7) / 8;
-  const unsigned mask = (1U << bits) - 1U;
-  for (std::size_t i = 0; i < n; ++i) {
-    codes[i] = static_cast<std::uint8_t>((packed[i % width] >> (i / width * bits)) & mask);
+// Bytes of channel c's or token t's codes, and of the next one's.
+class KeyCodes {
+ public:
+  KeyCodes(const BlockLayout& layout, std::size_t channel)
+      : step_(layout.paired() ? 2 : 1),
+        first_(layout.paired() ? channel % 2 : 0),
+        row_(layout.keys + (layout.paired() ? channel / 2 : channel) * layout.key_row),
+        width_(layout.key_row),
+        bits_(element_bits(layout.format)) {}
+  [[nodiscard]] Place of(std::size_t token) const noexcept {
+    const Place p = place(step_ * token + first_, width_, bits_);
+    return {row_ + p.byte, p.shift};
   }
+
+ private:
+  std::size_t step_, first_, row_, width_, bits_;
+};
+
+class ValueCodes {
+ public:
+  ValueCodes(const BlockLayout& layout, std::size_t token)
+      : layout_(layout),
+        parity_(token % 2),
+        row_(layout.values + (layout.paired() ? token / 2 : token) * layout.value_row) {}
+  [[nodiscard]] Place of(std::size_t channel) const noexcept {
+    if (!layout_.paired()) return {row_ + channel, 0};
+    const std::size_t unit = channel / kUnit;
+    const std::size_t width = layout_.plane_bytes(std::min(kUnit, layout_.value_channels - unit * kUnit));
+    const Place p = place(2 * (channel % kUnit) + parity_, width, element_bits(layout_.format));
+    return {row_ + unit * layout_.plane_bytes(kUnit) + p.byte, p.shift};
+  }
+
+ private:
+  const BlockLayout& layout_;
+  std::size_t parity_, row_;
+};
+
+// The block is clear: codes are or-ed in.
+void put(std::byte* block, const Place& at, std::uint8_t code) noexcept {
+  auto* byte = BlockLayout::at<std::uint8_t>(block, at.byte);
+  *byte = static_cast<std::uint8_t>(*byte | (code << at.shift));
+}
+float get(const std::byte* block, const Place& at, std::size_t bits) noexcept {
+  return static_cast<float>((*BlockLayout::at<std::uint8_t>(block, at.byte) >> at.shift) &
+                            ((1U << bits) - 1U));
 }
 
 // Scales and minima are kept in f16; keys beyond its range are clamped rather than made infinite.
@@ -45,56 +83,46 @@ void encode_quantized(const BlockLayout& layout, const StagedBlock& staged, std:
   for (std::size_t c = 0; c < layout.key_channels; ++c) {
     const QuantizedGroup group =
         quantize_group({staged.keys.data() + c * kBlockTokens, staged.tokens}, bits, codes.data());
-    std::fill(codes.begin() + static_cast<std::ptrdiff_t>(staged.tokens), codes.begin() + kBlockTokens,
-              std::uint8_t{0});
     key_scales[c] = to_f16(group.scale);
     key_scales[layout.key_channels + c] = to_f16(group.minimum);
-    pack(codes.data(), kBlockTokens, bits,
-         BlockLayout::at<std::uint8_t>(block, layout.keys + c * layout.key_row));
+    const KeyCodes places(layout, c);
+    for (std::size_t t = 0; t < staged.tokens; ++t) put(block, places.of(t), codes[t]);
   }
   auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
   for (std::size_t t = 0; t < staged.tokens; ++t) {
     const float* row = staged.values.data() + t * layout.value_channels;
-    auto* out = BlockLayout::at<std::uint8_t>(block, layout.values + t * layout.value_row);
+    const ValueCodes places(layout, t);
     for (std::size_t g = 0; g < layout.value_groups(); ++g) {
       const std::size_t first = g * layout.value_group;
       const std::size_t n = std::min(layout.value_group, layout.value_channels - first);
       const QuantizedGroup group = quantize_group({row + first, n}, bits, codes.data());
       value_scales[g * kBlockTokens + t] = to_f16(group.scale);
       value_minima[g * kBlockTokens + t] = to_f16(group.minimum);
-      for (std::size_t i = 0; i < n; i += kUnit) {
-        pack(codes.data() + i, std::min(kUnit, n - i), bits, out + (first + i) * bits / 8);
-      }
+      for (std::size_t i = 0; i < n; ++i) put(block, places.of(first + i), codes[i]);
     }
   }
 }
 
 void decode_quantized(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
   const std::size_t bits = element_bits(layout.format);
-  std::uint8_t codes[kUnit];
   const auto* key_scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
   for (std::size_t c = 0; c < layout.key_channels; ++c) {
-    unpack(BlockLayout::at<std::uint8_t>(block, layout.keys + c * layout.key_row), kBlockTokens, bits, codes);
+    const KeyCodes places(layout, c);
     const float scale = f32_from_f16(key_scales[c]);
     const float minimum = f32_from_f16(key_scales[layout.key_channels + c]);
     for (std::size_t t = 0; t < kBlockTokens; ++t) {
-      staged.keys[c * kBlockTokens + t] = static_cast<float>(codes[t]) * scale + minimum;
+      staged.keys[c * kBlockTokens + t] = get(block, places.of(t), bits) * scale + minimum;
     }
   }
   const auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   const auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
   for (std::size_t t = 0; t < staged.tokens; ++t) {
-    const auto* row = BlockLayout::at<std::uint8_t>(block, layout.values + t * layout.value_row);
-    for (std::size_t first = 0; first < layout.value_channels; first += kUnit) {
-      const std::size_t n = std::min(kUnit, layout.value_channels - first);
-      const std::size_t g = first / layout.value_group;
-      const float scale = f32_from_f16(value_scales[g * kBlockTokens + t]);
-      const float minimum = f32_from_f16(value_minima[g * kBlockTokens + t]);
-      unpack(row + first * bits / 8, n, bits, codes);
-      for (std::size_t i = 0; i < n; ++i) {
-        staged.values[t * layout.value_channels + first + i] = static_cast<float>(codes[i]) * scale + minimum;
-      }
+    const ValueCodes places(layout, t);
+    for (std::size_t c = 0; c < layout.value_channels; ++c) {
+      const std::size_t at = c / layout.value_group * kBlockTokens + t;
+      staged.values[t * layout.value_channels + c] =
+          get(block, places.of(c), bits) * f32_from_f16(value_scales[at]) + f32_from_f16(value_minima[at]);
     }
   }
 }

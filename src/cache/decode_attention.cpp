@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "base/parallel.h"
@@ -17,8 +18,8 @@ struct RowTile {
   const HeadCache* head;
   std::size_t kv_head, first_row, rows;
   std::size_t first_task, tasks;
-  const float* thin_query;    // [D'][rows], scaled
-  const float* recent_query;  // [D][rows], scaled
+  const float* thin_query;    // scaled; laid out as query_offset() says
+  const float* recent_query;  // likewise, whole
   float bias[kMaxRows];       // added to the thin logits
 };
 
@@ -66,7 +67,7 @@ class Attention {
         work_.tiles.push_back(tile);
       }
     }
-    work_.queries.resize(work_.tiles.size() * 2 * dim_ * kMaxRows);
+    work_.queries.assign(work_.tiles.size() * 2 * query_room(), 0.0F);
     if (work_.thin.size() < work_.tasks.size()) {
       work_.thin.resize(work_.tasks.size());
       work_.recent.resize(work_.tasks.size());
@@ -80,16 +81,16 @@ class Attention {
   void pack(std::size_t i) {
     RowTile& tile = work_.tiles[i];
     const KeyBasis& basis = tile.head->basis();
-    float* thin = work_.queries.data() + i * 2 * dim_ * kMaxRows;
-    float* recent = thin + dim_ * kMaxRows;
+    float* thin = work_.queries.data() + i * 2 * query_room();
+    float* recent = thin + query_room();
     const float scale = 1.0F / std::sqrt(static_cast<float>(dim_));
     thread_local std::vector<float> reduced;
     reduced.resize(basis.size());
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const float* query = q_ + row_of(tile, r) * dim_;
       basis.reduce_query(query, reduced.data());
-      for (std::size_t c = 0; c < reduced.size(); ++c) thin[c * tile.rows + r] = reduced[c] * scale;
-      for (std::size_t c = 0; c < dim_; ++c) recent[c * tile.rows + r] = query[c] * scale;
+      place_row(tile.head->thin().layout(), tile.rows, r, reduced, scale, thin);
+      place_row(tile.head->recent().layout(), tile.rows, r, {query, dim_}, scale, recent);
       tile.bias[r] = basis.bias(query) * scale;
     }
     tile.thin_query = thin;
@@ -166,6 +167,17 @@ class Attention {
   }
 
  private:
+  // Of a tile's queries; an odd number of channels is rounded up.
+  [[nodiscard]] std::size_t query_room() const noexcept { return kMaxRows * (dim_ + 1); }
+
+  static void place_row(const BlockLayout& layout, std::size_t rows, std::size_t r, std::span<const float> x,
+                        float scale, float* to) {
+    const std::size_t pair = layout.paired() ? 2 : 1;
+    const std::size_t first = query_offset(layout, rows, 0, r);
+    const std::size_t step = query_offset(layout, rows, pair, r) - first;
+    for (std::size_t c = 0; c < x.size(); ++c) to[first + c / pair * step + c % pair] = x[c] * scale;
+  }
+
   // Row of q, out and lse: [n, H].
   [[nodiscard]] std::size_t row_of(const RowTile& tile, std::size_t r) const noexcept {
     const std::size_t row = tile.first_row + r;
