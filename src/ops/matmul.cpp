@@ -204,13 +204,19 @@ void multiply_widened(const MatmulShape& s, const bf16_bits* a, const bf16_bits*
   }
 }
 
+// ONEDNN_MAX_CPU_ISA may lower what it uses. The enumerators are sets of bits.
+bool onednn_uses(dnnl::cpu_isa wanted) {
+  const auto bits = static_cast<unsigned>(wanted);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
+}
+
 }  // namespace
+
+bool cpu_has_amx() { return onednn_uses(dnnl::cpu_isa::avx512_core_amx); }
 
 bool cpu_multiplies_bf16() {
 #if defined(__x86_64__) || defined(__i386__)
-  // What oneDNN will use: ONEDNN_MAX_CPU_ISA may lower it. The enumerators are sets of bits.
-  constexpr auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+  return onednn_uses(dnnl::cpu_isa::avx512_core_bf16);
 #elif defined(__aarch64__) && defined(__linux__)
   constexpr unsigned long kBf16 = 1UL << 14U;  // HWCAP2_BF16, absent from old headers
   if ((getauxval(AT_HWCAP2) & kBf16) == 0) return false;

@@ -17,6 +17,9 @@ enum class Precision : std::uint8_t { F32, BF16 };
 // everywhere, elsewhere slower than F32.
 [[nodiscard]] bool cpu_multiplies_bf16();
 
+// True when oneDNN's bf16 products run on AMX tiles.
+[[nodiscard]] bool cpu_has_amx();
+
 // C[M,N] = A[M,K] * B, B either [N,K] (transposed: weights, keys) or [K,N] (values).
 // Leading dimensions in elements, each at least the row's length; the gaps are neither read nor
 // written. Any size may be 0: no depth gives zeros. Inside a parallel_for the product runs on the

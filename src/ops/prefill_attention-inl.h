@@ -71,7 +71,7 @@ inline void raise_max(const ScoreTile& tile, std::size_t r, float largest, float
 // Replaces the scores by their weights relative to the row's maximum so far; invisible ones by 0.
 inline void online_softmax_f32(const ScoreTile& tile) {
   for (std::size_t r = 0; r < tile.rows; ++r) {
-    const auto [begin, end] = tile.visible[r / tile.group];
+    const auto [begin, end] = tile.visible[(tile.first_row + r) / tile.group];
     float* scores = tile.scores + r * tile.stride;
     std::memset(scores, 0, begin * sizeof(float));
     std::memset(scores + end, 0, (tile.width - end) * sizeof(float));
@@ -85,7 +85,7 @@ inline void online_softmax_f32(const ScoreTile& tile) {
 // The same from scores in units of log2 to weights in bf16.
 inline void online_softmax_bf16(const ScoreTile& tile) {
   for (std::size_t r = 0; r < tile.rows; ++r) {
-    const auto [begin, end] = tile.visible[r / tile.group];
+    const auto [begin, end] = tile.visible[(tile.first_row + r) / tile.group];
     const float* scores = tile.scores + r * tile.stride;
     bf16_bits* weights = tile.weights + r * tile.stride;
     std::memset(weights, 0, begin * sizeof(bf16_bits));

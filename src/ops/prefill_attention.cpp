@@ -11,6 +11,7 @@
 #include "base/aligned_buffer.h"
 #include "base/fail.h"
 #include "base/parallel.h"
+#include "ops/attention_rows_bf16.h"
 #include "ops/convert.h"
 #include "ops/highway_targets.h"
 #include "ops/matmul.h"
@@ -55,18 +56,33 @@ struct HeadTokens {
   std::size_t first, end;
 };
 
+// Whether six query rows at a time go through a tile (attention_rows_bf16.h), instead of all of them
+// through two matrix products.
+template <typename T>
+bool by_rows() {
+  return !std::is_same_v<T, float> && cpu_multiplies_attention_rows() &&
+         (hwy::SupportedTargets() & HWY_AVX3) != 0;
+}
+
 // Buffers of one thread, kept between calls. About 1 MiB at D = 128.
 template <typename T>
 class Scratch {
  public:
-  void prepare(std::size_t rows, std::size_t head_dim) {
-    if (queries.size() >= rows * head_dim && max.size() >= rows) return;
+  void prepare(std::size_t rows, std::size_t head_dim, bool few) {
+    rows = round_up(rows, kAttentionRows);
+    if (queries.size() >= rows * head_dim && max.size() >= rows && few == few_) return;
+    few_ = few;
+    const std::size_t score_rows = few ? kAttentionRows : rows;
     queries = AlignedBuffer<T>(rows * head_dim);
     output = AlignedBuffer<float>(rows * head_dim);
-    scores = AlignedBuffer<float>(rows * kStride);
+    scores = AlignedBuffer<float>(score_rows * kStride);
     if constexpr (!std::is_same_v<T, float>) {
       scaled = AlignedBuffer<float>(rows * head_dim);
-      weights = AlignedBuffer<T>(rows * kStride);
+      weights = AlignedBuffer<T>(score_rows * kStride);
+    }
+    if (few) {
+      packed_keys = AlignedBuffer<T>(kKeys * head_dim);
+      packed_values = AlignedBuffer<T>(kKeys * packed_value_channels(head_dim));
     }
     max = AlignedBuffer<float>(rows);
     sum = AlignedBuffer<float>(rows);
@@ -84,7 +100,11 @@ class Scratch {
   AlignedBuffer<T> queries, weights;
   AlignedBuffer<float> output, scores, max, sum;
   AlignedBuffer<T> edge_keys, edge_values;
+  AlignedBuffer<T> packed_keys, packed_values;  // only where rows are multiplied by few
   VisibleKeys visible[kMaxQueries];
+
+ private:
+  bool few_ = false;
 };
 
 // The last tile may reach past the last token; what lies there must not be multiplied (0 * NaN).
@@ -145,8 +165,9 @@ class Chunk {
     const std::size_t rows = queries * group_;
     // Few different heights, so that a prompt's last tile seldom asks for new primitives.
     const std::size_t full_rows = tile_queries_ * group_;
-    const std::size_t padded_rows = std::min(full_rows, std::bit_ceil(std::max<std::size_t>(rows, 8)));
-    scratch.prepare(full_rows, dim);
+    const std::size_t padded_rows = few_ ? round_up(rows, kAttentionRows)
+                                         : std::min(full_rows, std::bit_ceil(std::max<std::size_t>(rows, 8)));
+    scratch.prepare(full_rows, dim, few_);
     load_queries(head, query0, queries, padded_rows, scratch);
     std::fill_n(scratch.max.data(), rows, -std::numeric_limits<float>::infinity());
     std::fill_n(scratch.sum.data(), rows, 0.0F);
@@ -157,6 +178,7 @@ class Chunk {
                      .group = group_,
                      .head_dim = dim,
                      .stride = kStride,
+                     .first_row = 0,
                      .visible = scratch.visible,
                      .scores = scratch.scores.data(),
                      .weights = nullptr,
@@ -175,7 +197,11 @@ class Chunk {
       HeadTokens<T> readable = tokens;
       if (key0 + scores.width > tokens.end) readable = padded_edge(tokens, key0, scores.width, dim, scratch);
       const std::size_t offset = (key0 - readable.first) * dim;
-      multiply_tile(scores, padded_rows, readable.keys + offset, readable.values + offset, scratch);
+      if (few_) {
+        multiply_rows(scores, readable.keys + offset, readable.values + offset, scratch);
+      } else {
+        multiply_tile(scores, padded_rows, readable.keys + offset, readable.values + offset, scratch);
+      }
     }
     store_output(head, query0, rows, scores);
   }
@@ -207,6 +233,35 @@ class Chunk {
             .b_transposed = false,
             .accumulate = true},
            weights, values, scores.output);
+  }
+
+  // The same, few rows at a time, and of each only as far as they see.
+  void multiply_rows(const ScoreTile& tile, const T* keys, const T* values, Scratch<T>& scratch) const {
+    if constexpr (!std::is_same_v<T, float>) {
+      pack_attention_keys(keys, tile.width, tile.head_dim, scratch.packed_keys.data());
+      pack_attention_values(values, tile.width, tile.head_dim, scratch.packed_values.data());
+      for (std::size_t row = 0; row < tile.rows; row += kAttentionRows) {
+        ScoreTile some = tile;
+        some.rows = std::min(kAttentionRows, tile.rows - row);
+        some.first_row = row;
+        some.weights = scratch.weights.data();
+        some.max += row;
+        some.sum += row;
+        some.output += row * tile.head_dim;
+        // Later queries see more, and their windows start later.
+        const VisibleKeys& first = tile.visible[row / tile.group];
+        const VisibleKeys& last = tile.visible[(row + some.rows - 1) / tile.group];
+        const std::size_t begin = round_down(first.begin, kAttentionKeys);
+        const std::size_t end = round_up(last.end, kAttentionKeys);
+        if (begin >= end) continue;
+        some.width = end;
+        score_attention_rows(scratch.queries.data() + row * tile.head_dim, scratch.packed_keys.data(), begin,
+                             end, tile.head_dim, kStride, some.scores);
+        HWY_DYNAMIC_DISPATCH(online_softmax_bf16)(some);
+        weigh_attention_rows(some.weights, kStride, scratch.packed_values.data(), begin, end, tile.head_dim,
+                             some.output);
+      }
+    }
   }
 
   // The group's heads of each query become consecutive rows, which is how q stores them.
@@ -247,6 +302,7 @@ class Chunk {
 
   const PrefillAttention& shape_;
   const Arrays<T>& arrays_;
+  bool few_ = by_rows<T>();
   std::size_t group_ = 0;
   std::size_t tile_queries_ = 0;
   std::size_t tiles_ = 0;

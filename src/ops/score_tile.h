@@ -12,11 +12,13 @@ struct VisibleKeys {
   std::size_t begin, end;
 };
 
-// One tile of scores [rows, width] and the running state of its rows. Row r belongs to query r / group.
+// One tile of scores [rows, width] and the running state of its rows. Row r belongs to query
+// (first_row + r) / group.
 struct ScoreTile {
   std::size_t rows, width, group, head_dim;
   std::size_t stride;          // elements between rows of scores and of weights
-  const VisibleKeys* visible;  // [rows / group]
+  std::size_t first_row;       // of the rows that `visible` counts
+  const VisibleKeys* visible;  // by query
   float* scores;               // [rows, stride]; the f32 kernel leaves the weights here
   bf16_bits* weights;          // [rows, stride]; written by the bf16 kernel
   float* max;                  // [rows] largest score so far, -inf at first
