@@ -36,6 +36,39 @@ std::pair<int, std::string> error_of(Call&& call) {
   return {0, "nothing was thrown"};
 }
 
+// Sessions of different lengths and specs, in one step and one after the other.
+TEST(DecodeTogether, EqualsDecodingApart) {
+  const Expected expects = expected("llama2.gguf");
+  const auto model = load("llama2.gguf");
+  std::vector<Session> apart;
+  std::vector<Session> together;
+  const std::vector<std::string> specs = {"full", "snapkv:24,window=8+think:0.5", "kivi:8"};
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    for (auto* sessions : {&apart, &together}) {
+      sessions->emplace_back(model, SessionOptions{.cache = CacheSpec::parse(specs[i])});
+      sessions->back().prefill(std::span(expects.ids).first(30 + 3 * i));
+    }
+  }
+  std::vector<Session*> batch;
+  for (Session& s : together) batch.push_back(&s);
+  for (const std::int32_t step : {1, 2, 3}) {
+    const std::vector<std::int32_t> tokens = {step, step + 5, step + 9};
+    Session::decode_together(batch, tokens);
+    for (std::size_t i = 0; i < apart.size(); ++i) {
+      apart[i].decode(tokens[i]);
+      EXPECT_LT(largest_difference(apart[i].logits(), together[i].logits()), 1e-4) << specs[i];
+      EXPECT_EQ(apart[i].tokens_seen(), together[i].tokens_seen());
+    }
+  }
+  EXPECT_EQ(error_of([&] { Session::decode_together(batch, std::vector<std::int32_t>{1}); }).first, 2);
+  batch[1] = batch[0];
+  const auto [kind, message] = error_of([&] {
+    Session::decode_together(batch, std::vector<std::int32_t>{1, 2, 3});
+  });
+  EXPECT_EQ(kind, 2);
+  EXPECT_THAT(message, HasSubstr("more than once"));
+}
+
 class GreedySession : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GreedySession, ContinuesAsTransformersDoes) {
