@@ -23,9 +23,17 @@ enum class PrefillPrecision : std::uint8_t {
   F32,
 };
 
+enum class DecodePrecision : std::uint8_t {
+  Auto,  // activations rounded to 8 bits (an f32 scale per 32) for quantized weights where the CPU has
+         // such products (AVX-512 VNNI), f32 otherwise
+  F32,
+};
+
 struct ModelOptions {
   int threads = 0;  // 0: all cores available to the process. Process-wide.
   PrefillPrecision precision = PrefillPrecision::Auto;
+  // Prompts of a few tokens are multiplied in the same way, unless `precision` is F32.
+  DecodePrecision decode_precision = DecodePrecision::Auto;
 };
 
 struct ModelInfo {

@@ -29,12 +29,19 @@ void ModelArguments::add_compute(CLI::App& app) {
                  "Matrix products of the prompt: auto (bf16 where the CPU has it) or f32")
       ->check(CLI::IsMember({"auto", "f32"}))
       ->type_name("NAME");
+  app.add_option(
+         "--decode-precision", decode_precision,
+         "Activations of a new token's matrix products: auto (8 bits where the weights are quantized and the "
+         "CPU has it) or f32")
+      ->check(CLI::IsMember({"auto", "f32"}))
+      ->type_name("NAME");
 }
 
 std::shared_ptr<const Model> ModelArguments::load() const {
   return Model::load(
-      model,
-      {.threads = threads, .precision = precision == "f32" ? PrefillPrecision::F32 : PrefillPrecision::Auto});
+      model, {.threads = threads,
+              .precision = precision == "f32" ? PrefillPrecision::F32 : PrefillPrecision::Auto,
+              .decode_precision = decode_precision == "f32" ? DecodePrecision::F32 : DecodePrecision::Auto});
 }
 
 void CacheArgument::add(CLI::App& app) {

@@ -13,11 +13,12 @@
 
 namespace thinkey::cli {
 
-// -m, -t, --prefill-precision
+// -m, -t, --prefill-precision, --decode-precision
 struct ModelArguments {
   std::string model;
   int threads = 0;
   std::string precision = "auto";
+  std::string decode_precision = "auto";
 
   void add_model(CLI::App& app);
   void add_compute(CLI::App& app);  // threads and precision

@@ -17,11 +17,17 @@ struct Model::Impl {
   std::unique_ptr<Tokenizer> tokenizer;  // null when the file has none
   Weights weights;
   Precision precision = Precision::F32;
+  ActivationPrecision decode_activations = ActivationPrecision::F32;
+  ActivationPrecision prefill_activations = ActivationPrecision::F32;
   ModelInfo info;
 
   [[nodiscard]] const Config& config() const noexcept { return file->hyperparameters(); }
   [[nodiscard]] Decoder decoder() const noexcept {
-    return {.config = config(), .weights = weights, .precision = precision};
+    return {.config = config(),
+            .weights = weights,
+            .precision = precision,
+            .decode_activations = decode_activations,
+            .prefill_activations = prefill_activations};
   }
   // Tells models apart: a hash of the hyperparameters and of every tensor's name, type, shape and first
   // bytes. A saved cache carries it.

@@ -79,7 +79,7 @@ void ChunkProducts::multiply(const ReadyMatrix& matrix, float* y, std::size_t st
     dense(matrix, y, stride, false);
   } else {
     assert(stride == static_cast<std::size_t>(matrix.view.rows));
-    matvec(matrix.view, input_, rows_, y);
+    matvec(matrix.view, input_, rows_, y, activations_);
   }
 }
 
@@ -88,7 +88,7 @@ void ChunkProducts::multiply_add(const ReadyMatrix& matrix, float* y) {
   if (matrix.f32 != nullptr || matrix.bf16 != nullptr) {
     dense(matrix, y, columns, true);
   } else {
-    matvec(matrix.view, input_, rows_, scratch_.projected);
+    matvec(matrix.view, input_, rows_, scratch_.projected, activations_);
     add(scratch_.projected, rows_ * columns, y);
   }
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "model/run_state.h"
+#include "ops/matvec.h"
 
 namespace thinkey {
 
@@ -19,7 +20,9 @@ struct ReadyMatrix {
 
 class ChunkProducts {
  public:
-  explicit ChunkProducts(Precision precision) : precision_(precision) {}
+  // activations: of products straight from the file's types.
+  ChunkProducts(Precision precision, ActivationPrecision activations)
+      : precision_(precision), activations_(activations) {}
 
   // From now on weights are widened into, and rows converted in, this scratch.
   void start_phase(const ProductScratch& scratch) noexcept {
@@ -50,6 +53,7 @@ class ChunkProducts {
   void dense(const ReadyMatrix& matrix, float* y, std::size_t stride, bool accumulate);
 
   Precision precision_;
+  ActivationPrecision activations_;
   ProductScratch scratch_;
   std::size_t widened_ = 0;  // elements of the scratch in use
   const float* input_ = nullptr;

@@ -22,6 +22,7 @@ CacheShape cache_shape(const Config& config) noexcept {
 void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeState& s) {
   const Config& c = decoder.config;
   const Weights& weights = decoder.weights;
+  const ActivationPrecision precision = decoder.decode_activations;
   const std::size_t n = batch.size();
   const auto width = static_cast<std::size_t>(c.width);
   const auto heads = static_cast<std::size_t>(c.query_heads);
@@ -43,7 +44,7 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeSt
     rms_norm(s.hidden.data(), w.attention_norm.data(), c.rms_epsilon, n, width, s.normed.data());
     const std::array qkv = {MatvecJob{w.query, s.query.data()}, MatvecJob{w.key, s.key.data()},
                             MatvecJob{w.value, s.value.data()}};
-    matvec(qkv.data(), qkv.size(), s.normed.data(), n);
+    matvec(qkv.data(), qkv.size(), s.normed.data(), n, precision);
     for (std::size_t b = 0; b < n; ++b) {
       float* query = s.query.data() + b * heads * head_dim;
       float* key = s.key.data() + b * kv_heads * head_dim;
@@ -56,19 +57,19 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeSt
       cache.attend(layer, 1, position, query, s.attended.data() + b * heads * head_dim);
       cache.renew(layer, 1, position, query, false);
     }
-    matvec(w.attention_output, s.attended.data(), n, s.projected.data());
+    matvec(w.attention_output, s.attended.data(), n, s.projected.data(), precision);
     add(s.projected.data(), n * width, s.hidden.data());
 
     rms_norm(s.hidden.data(), w.ffn_norm.data(), c.rms_epsilon, n, width, s.normed.data());
     const std::array gate_up = {MatvecJob{w.gate, s.gate.data()}, MatvecJob{w.up, s.up.data()}};
-    matvec(gate_up.data(), gate_up.size(), s.normed.data(), n);
+    matvec(gate_up.data(), gate_up.size(), s.normed.data(), n, precision);
     swiglu(s.gate.data(), s.up.data(), n * static_cast<std::size_t>(c.ffn_width), s.gate.data());
-    matvec(w.down, s.gate.data(), n, s.projected.data());
+    matvec(w.down, s.gate.data(), n, s.projected.data(), precision);
     add(s.projected.data(), n * width, s.hidden.data());
   }
 
   rms_norm(s.hidden.data(), weights.output_norm.data(), c.rms_epsilon, n, width, s.normed.data());
-  matvec(weights.output, s.normed.data(), n, s.logits.data());
+  matvec(weights.output, s.normed.data(), n, s.logits.data(), precision);
 }
 
 }  // namespace thinkey

@@ -16,6 +16,7 @@
 #include "model/run_state.h"
 #include "model/weights.h"
 #include "ops/matmul.h"
+#include "ops/matvec.h"
 
 namespace thinkey {
 
@@ -25,6 +26,9 @@ struct Decoder {
   const Weights& weights;
   Precision precision = Precision::F32;  // of prefill's matrix products
   std::size_t chunk = 512;               // prompt tokens per product
+  // Of decode's products, and of those that prefill makes straight from the file's types.
+  ActivationPrecision decode_activations = ActivationPrecision::F32;
+  ActivationPrecision prefill_activations = ActivationPrecision::F32;
 };
 
 [[nodiscard]] CacheShape cache_shape(const Config& config) noexcept;

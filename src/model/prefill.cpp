@@ -40,7 +40,8 @@ class Prefill {
                  .precision = decoder.precision},
         sizes_(prefill_sizes(config_, weights_, request_)),
         state_(config_, request_, sizes_, outputs.counter),
-        products_(decoder.precision) {}
+        activations_(decoder.prefill_activations),
+        products_(decoder.precision, decoder.prefill_activations) {}
 
   void run() {
     total_work_ = total_work();
@@ -229,7 +230,7 @@ class Prefill {
     const float* hidden = state_.hidden.data() + (tokens_.size() - 1) * width_;
     float* normed = state_.logits.normed;
     rms_norm(hidden, weights_.output_norm.data(), config_.rms_epsilon, 1, width_, normed);
-    matvec(weights_.output, normed, 1, outputs_.last_logits.data());
+    matvec(weights_.output, normed, 1, outputs_.last_logits.data(), activations_);
   }
 
   // [output_rows, V] at a time; where the output matrix has to be widened, a block of it at a time.
@@ -344,6 +345,7 @@ class Prefill {
   PrefillRequest request_;
   PrefillSizes sizes_;
   PrefillState state_;
+  ActivationPrecision activations_;  // of products straight from the file's types
   ChunkProducts products_;
 
   std::size_t width_ = static_cast<std::size_t>(config_.width);

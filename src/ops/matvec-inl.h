@@ -4,8 +4,7 @@
 // time are decoded panel by panel into the first-level cache, and a small register-tiled product reads
 // them there; the decoding is paid once for the whole batch.
 //
-// A product on 8-bit activations would be a second set of such functions beside these, chosen in
-// matvec.cpp per call; decoders and work split stay as they are.
+// matvec_vnni.cpp has products on 8-bit activations beside these; matvec.cpp chooses per call and type.
 
 #if defined(THINKEY_OPS_MATVEC_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_OPS_MATVEC_INL_H_

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/aligned_buffer.h"
 #include "base/parallel.h"
 #include "ops/highway_targets.h"
+#include "ops/matvec_int8.h"
 #include "ops/matvec_rows.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -34,25 +36,62 @@ constexpr std::size_t kSerialWork = std::size_t{64} * 1024;
 constexpr std::size_t kTasksPerThread = 12;
 constexpr std::size_t kRowGroup = 4;  // rows the kernels treat together
 
-void multiply(const MatvecJob& job, std::size_t begin, std::size_t end, const float* x, std::size_t batch) {
+// What all jobs of a call are multiplied with: f32, and in 8 bits where some job takes them.
+struct Activations {
+  const float* f32;
+  const Int8Group* int8;
+  std::size_t batch;
+};
+
+// x [batch, cols] in 8 bits, in memory of the calling thread that is valid until its next call: 1.5 bytes
+// per activation, kept, so that decoding a token allocates nothing.
+const Int8Group* to_int8(const float* x, std::size_t batch, std::size_t cols) {
+  thread_local AlignedBuffer<Int8Group> buffer;
+  const std::size_t groups = (cols + kInt8Group - 1) / kInt8Group;
+  if (buffer.size() < batch * groups) buffer = AlignedBuffer<Int8Group>(batch * groups);
+  Int8Group* out = buffer.data();
+  const auto one = [=](std::size_t b) { quantize_activations(x + b * cols, cols, out + b * groups); };
+  if (batch * cols < kSerialWork) {
+    for (std::size_t b = 0; b < batch; ++b) one(b);
+  } else {
+    parallel_for(batch, one);
+  }
+  return out;
+}
+
+bool takes_int8(const MatvecJob& job) { return has_int8_product(job.weights.type) && job.weights.rows > 0; }
+
+void multiply(const MatvecJob& job, std::size_t begin, std::size_t end, const Activations& x) {
   const MatrixView& w = job.weights;
   const auto rows = static_cast<std::size_t>(w.rows);
   const std::size_t stride = w.row_stride();
+  if (x.int8 != nullptr && takes_int8(job)) {
+    return multiply_rows_int8({.type = w.type,
+                               .weights = reinterpret_cast<const std::uint8_t*>(w.data) + begin * stride,
+                               .row_bytes = stride,
+                               .rows = end - begin,
+                               .cols = static_cast<std::size_t>(w.cols),
+                               .x = x.int8,
+                               .batch = x.batch,
+                               .y = job.y + begin,
+                               .y_stride = rows});
+  }
   HWY_DYNAMIC_DISPATCH(multiply_rows)
   (MatvecRows{.type = w.type,
               .weights = reinterpret_cast<const std::uint8_t*>(w.data) + begin * stride,
               .row_bytes = stride,
               .rows = end - begin,
               .cols = static_cast<std::size_t>(w.cols),
-              .x = x,
-              .batch = batch,
+              .x = x.f32,
+              .batch = x.batch,
               .y = job.y + begin,
               .y_stride = rows});
 }
 
 }  // namespace
 
-void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_t batch) {
+void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_t batch,
+            ActivationPrecision precision) {
   std::size_t rows = 0;
   std::size_t work = 0;
   for (std::size_t j = 0; j < count; ++j) {
@@ -72,13 +111,18 @@ void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_
   for (std::size_t j = 0; j < count; ++j) {
     tasks += (static_cast<std::size_t>(jobs[j].weights.rows) + rows_per_task - 1) / rows_per_task;
   }
+  Activations activations{.f32 = x, .int8 = nullptr, .batch = batch};
+  if (precision == ActivationPrecision::Int8 && cpu_multiplies_int8() &&
+      std::any_of(jobs, jobs + count, takes_int8)) {
+    activations.int8 = to_int8(x, batch, static_cast<std::size_t>(jobs[0].weights.cols));
+  }
   auto run = [&](std::size_t task) {
     for (std::size_t j = 0; j < count; ++j) {
       const auto job_rows = static_cast<std::size_t>(jobs[j].weights.rows);
       const std::size_t job_tasks = (job_rows + rows_per_task - 1) / rows_per_task;
       if (task < job_tasks) {
         const std::size_t begin = task * rows_per_task;
-        return multiply(jobs[j], begin, std::min(job_rows, begin + rows_per_task), x, batch);
+        return multiply(jobs[j], begin, std::min(job_rows, begin + rows_per_task), activations);
       }
       task -= job_tasks;
     }
@@ -90,9 +134,10 @@ void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_
   }
 }
 
-void matvec(const MatrixView& weights, const float* x, std::size_t batch, float* y) {
+void matvec(const MatrixView& weights, const float* x, std::size_t batch, float* y,
+            ActivationPrecision precision) {
   const MatvecJob job{weights, y};
-  matvec(&job, 1, x, batch);
+  matvec(&job, 1, x, batch, precision);
 }
 
 }  // namespace thinkey

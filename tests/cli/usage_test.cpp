@@ -69,6 +69,8 @@ TEST(Usage, NotANumber) {
 TEST(Usage, PrecisionNamesItsChoices) {
   expect_failure(run_thinkey({"run", "-m", tiny_model(), "-p", "a", "--prefill-precision", "f16"}), 2,
                  {"f16", "auto", "f32"});
+  expect_failure(run_thinkey({"run", "-m", tiny_model(), "-p", "a", "--decode-precision", "int4"}), 2,
+                 {"int4", "auto", "f32"});
 }
 
 TEST(Usage, SamplerOptionOutOfRange) {

@@ -1,7 +1,12 @@
 // Token-major decode against layer-major prefill and against transformers.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <span>
+#include <vector>
+
 #include "model/fixture.h"
+#include "ops/matvec_int8.h"
 
 namespace thinkey {
 namespace {
@@ -52,6 +57,45 @@ TEST_P(Decode, ABatchIsItsSequencesEachOnItsOwn) {
       EXPECT_LE(largest_difference(got, wanted), 1e-3F) << "sequence " << b << ", step " << step;
     }
   }
+}
+
+// Activations rounded to 8 bits change every product a little; each option reaches its own part.
+TEST(DecodeInt8, IsCloseToF32) {
+  if (!cpu_multiplies_int8()) GTEST_SKIP() << "this CPU has no 8-bit products";
+  const TinyModel model("quantized.gguf");
+  const std::span<const std::int32_t> ids = model.expects.ids;
+  const Decoder f32 = model.decoder();
+  Decoder int8_decode = f32;
+  int8_decode.decode_activations = ActivationPrecision::Int8;
+  Decoder int8_prefill = f32;
+  int8_prefill.prefill_activations = ActivationPrecision::Int8;
+
+  const auto run = [&](const Decoder& decoder) {  // logits after a prompt of 5, and after one more token
+    SequenceCache cache = model.cache();
+    std::vector<std::vector<float>> logits = {model.last_logits(decoder, ids.first(5), cache)};
+    DecodeState state(model.config(), 1);
+    const DecodeInput next{.token = ids[5], .cache = &cache};
+    decode(decoder, {&next, 1}, state);
+    logits.emplace_back(state.logits.data(), state.logits.data() + model.vocabulary());
+    return logits;
+  };
+  const auto difference = [](const std::vector<float>& a, const std::vector<float>& b) {
+    double squared = 0;
+    double squared_difference = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      squared += std::pow(static_cast<double>(a[i]), 2);
+      squared_difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    }
+    return std::sqrt(squared_difference / squared);
+  };
+  const auto exact = run(f32);
+  const auto decoded = run(int8_decode);
+  const auto prefilled = run(int8_prefill);
+  EXPECT_EQ(decoded[0], exact[0]);
+  EXPECT_NE(decoded[1], exact[1]);
+  EXPECT_LT(difference(exact[1], decoded[1]), 0.05);
+  EXPECT_NE(prefilled[0], exact[0]);
+  EXPECT_LT(difference(exact[0], prefilled[0]), 0.05);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Decode, ::testing::ValuesIn(testing::fixture_models()), testing::test_name);
