@@ -1,3 +1,8 @@
+# For code that only arranges work (the program, the tests): it compiles in two thirds of the time.
+function(thinkey_compile_quickly target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()
+
 # Warnings and sanitizers, the same for every target of the project.
 function(thinkey_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
