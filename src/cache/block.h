@@ -1,16 +1,17 @@
 // The unit of cache storage: up to 32 tokens of one KV head, keys and values side by side.
 //
 // 16-bit blocks:
-//   keys          [key_channels][32] f16      one 64-byte row per kept channel
+//   keys          [channels][32] f16          one 64-byte row per kept channel
 //   values        [32][value_channels] f16    one row per token
 //   positions     [32] i32                    -1 where the block has no token
 // Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
 // over groups of channels; x = code * scale + minimum):
-//   key scales    [key_channels] f16, then minima likewise
-//   key codes     [key_channels][32 * bits / 8]
+//   key scales    [channels] f16, then minima likewise
+//   key codes     [channels][32 * bits / 8]
 //   value scales  [groups][32] f16, then minima likewise
 //   value codes   [32][row]                   whole units of 32 channels, then the rest
 //   positions     [32] i32
+// Keys of several formats lie in runs, one after another in the order of ElementFormat, each as above.
 //
 // A pruned channel is a row that is not there. Decode attention reads a block front to back, so
 // keys and values of the same tokens share one stream of memory. Unused token slots hold zeros.
@@ -20,6 +21,7 @@
 // A last unit of n < 32 value channels has planes of ceil(n * bits / 8) channels.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -32,28 +34,56 @@ inline constexpr std::size_t kBlockTokens = 32;
 inline constexpr std::size_t kUnit = 32;  // elements whose codes are packed together
 
 enum class ElementFormat : std::uint8_t { F16, Q8, Q4, Q2 };
+inline constexpr std::size_t kElementFormats = 4;
 
 [[nodiscard]] constexpr std::size_t element_bits(ElementFormat format) noexcept {
   constexpr std::size_t bits[] = {16, 8, 4, 2};
   return bits[static_cast<std::size_t>(format)];
 }
 
+// Key channels per format, in the order they are stored.
+using KeyCounts = std::array<std::size_t, kElementFormats>;
+
+[[nodiscard]] constexpr KeyCounts uniform_keys(std::size_t channels, ElementFormat format) noexcept {
+  KeyCounts counts{};
+  counts[static_cast<std::size_t>(format)] = channels;
+  return counts;
+}
+
+// Bytes of 32 tokens of one key channel, scale and minimum included.
+[[nodiscard]] constexpr std::size_t key_row_bytes(ElementFormat format) noexcept {
+  return kBlockTokens * element_bits(format) / 8 + (format == ElementFormat::F16 ? 0 : 2 * sizeof(f16_bits));
+}
+
+// Key channels of one format.
+struct KeyRun {
+  ElementFormat format = ElementFormat::F16;
+  std::size_t first = 0, channels = 0;  // channels of the block
+  std::size_t scales = 0, rows = 0;     // bytes from the block's start; minima follow their scales
+  std::size_t row = 0;                  // bytes of one channel's elements
+  bool operator==(const KeyRun&) const = default;
+};
+
 struct BlockLayout {
   std::size_t key_channels = 0;    // D'
   std::size_t value_channels = 0;  // D'v
-  ElementFormat format = ElementFormat::F16;
+  std::array<KeyRun, kElementFormats> key_runs;
+  ElementFormat value_format = ElementFormat::F16;
   std::size_t value_group = kUnit;  // channels that share a scale, a multiple of kUnit
 
   // Bytes from the block's start; a minimum's array follows its scales' at the same length.
-  std::size_t key_scales = 0, keys = 0, value_scales = 0, values = 0, positions_offset = 0;
-  std::size_t key_row = 0, value_row = 0;  // bytes of one key channel, of one token's values
-  std::size_t bytes = 0;                   // of the block, a multiple of 64
+  std::size_t value_scales = 0, values = 0, positions_offset = 0;
+  std::size_t value_row = 0;  // bytes of one token's values
+  std::size_t bytes = 0;      // of the block, a multiple of 64
 
   BlockLayout() = default;
-  BlockLayout(std::size_t key_channels, std::size_t value_channels, ElementFormat format = ElementFormat::F16,
+  BlockLayout(const KeyCounts& keys, std::size_t value_channels, ElementFormat value_format,
               std::size_t value_group = kUnit) noexcept;
+  // 16 bits throughout.
+  BlockLayout(std::size_t keys, std::size_t values_) noexcept
+      : BlockLayout(uniform_keys(keys, ElementFormat::F16), values_, ElementFormat::F16) {}
 
-  [[nodiscard]] bool quantized() const noexcept { return format != ElementFormat::F16; }
+  [[nodiscard]] bool values_quantized() const noexcept { return value_format != ElementFormat::F16; }
   [[nodiscard]] std::size_t value_units() const noexcept { return (value_channels + kUnit - 1) / kUnit; }
   [[nodiscard]] std::size_t value_groups() const noexcept {
     return (value_channels + value_group - 1) / value_group;

@@ -28,20 +28,26 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
 
-// scores[r][0..31] = start[r] + sum_c q[c * pitch + r] * element(c, token).
+// scores[r][0..31] = start[r] + sum_c q[c * pitch + r] * element(c, token) over the channels of a run;
+// unless it is the block's first, that is added to the scores.
 template <ElementFormat kFormat, std::size_t kRows>
-HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, const float* HWY_RESTRICT q,
-                           std::size_t pitch, const float* start, float* HWY_RESTRICT scores) {
+HWY_INLINE void score_rows(const KeyRun& run, const std::byte* block, const float* HWY_RESTRICT q,
+                           std::size_t pitch, const float* start, bool first, float* HWY_RESTRICT scores) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   // Two vectors of tokens at a time keep 2 * kRows sums in registers on every target.
   for (std::size_t t = 0; t < kBlockTokens; t += 2 * lanes) {
     FloatVector low[kRows];
     FloatVector high[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Set(d, start[r]);
-    const std::byte* row = block + layout.keys;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      low[r] = high[r] = hn::Set(d, start[r]);
+      if (first) continue;
+      low[r] = hn::Add(low[r], hn::LoadU(d, scores + r * kBlockTokens + t));
+      high[r] = hn::Add(high[r], hn::LoadU(d, scores + r * kBlockTokens + t + lanes));
+    }
+    const std::byte* row = block + run.rows;
     const float* element = q;
-    for (std::size_t c = 0; c < layout.key_channels; ++c, row += layout.key_row, element += pitch) {
+    for (std::size_t c = 0; c < run.channels; ++c, row += run.row, element += pitch) {
       const FloatVector k0 = Elements<kFormat>::load(d, row, t);
       const FloatVector k1 = Elements<kFormat>::load(d, row, t + lanes);
       for (std::size_t r = 0; r < kRows; ++r) {
@@ -57,27 +63,68 @@ HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, co
   }
 }
 
-// Queries with the block's key scales folded in: folded[c * kRows + r]; start[r] gains the minima's share.
+// Queries with a run's key scales folded in: folded[c * kRows + r]; start[r] gains the minima's share.
 template <std::size_t kRows>
-HWY_INLINE void fold_key_scales(const BlockLayout& layout, const std::byte* block,
-                                const float* HWY_RESTRICT q, std::size_t pitch, float* HWY_RESTRICT folded,
-                                float* start) {
-  const auto* scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
+HWY_INLINE void fold_key_scales(const KeyRun& run, const std::byte* block, const float* HWY_RESTRICT q,
+                                std::size_t pitch, float* HWY_RESTRICT folded, float* start) {
+  const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   HWY_ALIGN float scale[kMaxChannels];
   HWY_ALIGN float minimum[kMaxChannels];
   // Reading past the last scale meets the minima or the codes, past the last minimum the codes.
-  for (std::size_t c = 0; c < layout.key_channels; c += lanes) {
+  for (std::size_t c = 0; c < run.channels; c += lanes) {
     hn::Store(load_f16(d, scales + c), d, scale + c);
-    hn::Store(load_f16(d, scales + layout.key_channels + c), d, minimum + c);
+    hn::Store(load_f16(d, scales + run.channels + c), d, minimum + c);
   }
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
+  for (std::size_t c = 0; c < run.channels; ++c) {
     for (std::size_t r = 0; r < kRows; ++r) {
       const float element = q[c * pitch + r];
       folded[c * kRows + r] = element * scale[c];
       start[r] += element * minimum[c];
     }
+  }
+}
+
+// One run of a block's keys; the first one adds the bias. A call of its own, so that
+// the kernel below is not compiled once per pair of key and value formats.
+template <ElementFormat kFormat, std::size_t kRows>
+HWY_NOINLINE void score_run(const KeyRun& run, const std::byte* block, const float* q, std::size_t pitch,
+                            const float* bias, bool first, float* scores) {
+  float start[kRows] = {};
+  if (first && bias != nullptr) std::copy_n(bias, kRows, start);
+  const float* elements = q + run.first * pitch;
+  if constexpr (kFormat == ElementFormat::F16) {
+    score_rows<kFormat, kRows>(run, block, elements, pitch, start, first, scores);
+  } else {
+    float folded[kMaxChannels * kRows];
+    fold_key_scales<kRows>(run, block, elements, pitch, folded, start);
+    score_rows<kFormat, kRows>(run, block, folded, kRows, start, first, scores);
+  }
+}
+
+// scores[r][0..31] = bias[r] + q[r] . keys of a block.
+template <std::size_t kRows>
+HWY_INLINE void score_block(const BlockLayout& layout, const std::byte* block, const float* q,
+                            std::size_t pitch, const float* bias, float* scores) {
+  bool first = true;
+  for (const KeyRun& run : layout.key_runs) {
+    if (run.channels == 0) continue;
+    switch (run.format) {
+      case ElementFormat::F16:
+        score_run<ElementFormat::F16, kRows>(run, block, q, pitch, bias, first, scores);
+        break;
+      case ElementFormat::Q8:
+        score_run<ElementFormat::Q8, kRows>(run, block, q, pitch, bias, first, scores);
+        break;
+      case ElementFormat::Q4:
+        score_run<ElementFormat::Q4, kRows>(run, block, q, pitch, bias, first, scores);
+        break;
+      case ElementFormat::Q2:
+        score_run<ElementFormat::Q2, kRows>(run, block, q, pitch, bias, first, scores);
+        break;
+    }
+    first = false;
   }
 }
 
@@ -165,22 +212,14 @@ HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
   }
 }
 
-// One block for rows [first, first + kRows) of the state.
+// One block for rows [first, first + kRows) of the state; kFormat is the values'.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
                              const float* q, const float* bias, const std::int32_t* oldest, std::size_t first,
                              PartialAttention& state) {
   HWY_ALIGN float scores[kRows * kBlockTokens];
-  float start[kRows] = {};
   float factor[kRows];
-  if (bias != nullptr) std::copy_n(bias + first, kRows, start);
-  if constexpr (kFormat == ElementFormat::F16) {
-    score_rows<kFormat, kRows>(layout, block, q + first, state.rows, start, scores);
-  } else {
-    float folded[kMaxChannels * kRows];
-    fold_key_scales<kRows>(layout, block, q + first, state.rows, folded, start);
-    score_rows<kFormat, kRows>(layout, block, folded, kRows, start, scores);
-  }
+  score_block<kRows>(layout, block, q + first, state.rows, bias == nullptr ? nullptr : bias + first, scores);
   for (std::size_t r = 0; r < kRows; ++r) {
     float* row = scores + r * kBlockTokens;
     std::fill(row + tokens, row + kBlockTokens, -std::numeric_limits<float>::infinity());
@@ -228,7 +267,7 @@ void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::
 inline void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
                                  const float* q, const float* bias, const std::int32_t* oldest,
                                  PartialAttention& state) {
-  switch (layout.format) {
+  switch (layout.value_format) {
     case ElementFormat::F16:
       attend_all<ElementFormat::F16>(layout, blocks, count, q, bias, oldest, state);
       break;

@@ -29,29 +29,36 @@ void unpack(const std::uint8_t* packed, std::size_t n, std::size_t bits, std::ui
 // Scales and minima are kept in f16; keys beyond its range are clamped rather than made infinite.
 f16_bits to_f16(float x) { return f16_from_f32(std::clamp(x, -65504.0F, 65504.0F)); }
 
-void encode_f16(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
-    f32_to_f16(staged.keys.data() + c * kBlockTokens, staged.tokens,
-               BlockLayout::at<f16_bits>(block, layout.keys + c * layout.key_row));
+void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block) {
+  const float* from = staged.keys.data() + run.first * kBlockTokens;
+  if (run.format == ElementFormat::F16) {
+    for (std::size_t c = 0; c < run.channels; ++c) {
+      f32_to_f16(from + c * kBlockTokens, staged.tokens,
+                 BlockLayout::at<f16_bits>(block, run.rows + c * run.row));
+    }
+    return;
   }
-  f32_to_f16(staged.values.data(), staged.tokens * layout.value_channels,
-             BlockLayout::at<f16_bits>(block, layout.values));
+  std::uint8_t codes[kBlockTokens];
+  auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    std::fill_n(codes, kBlockTokens, std::uint8_t{0});
+    const QuantizedGroup group =
+        quantize_group({from + c * kBlockTokens, staged.tokens}, element_bits(run.format), codes);
+    scales[c] = to_f16(group.scale);
+    scales[run.channels + c] = to_f16(group.minimum);
+    pack(codes, kBlockTokens, element_bits(run.format),
+         BlockLayout::at<std::uint8_t>(block, run.rows + c * run.row));
+  }
 }
 
-void encode_quantized(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
-  const std::size_t bits = element_bits(layout.format);
-  std::vector<std::uint8_t> codes(std::max(kBlockTokens, layout.value_group));
-  auto* key_scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
-    const QuantizedGroup group =
-        quantize_group({staged.keys.data() + c * kBlockTokens, staged.tokens}, bits, codes.data());
-    std::fill(codes.begin() + static_cast<std::ptrdiff_t>(staged.tokens), codes.begin() + kBlockTokens,
-              std::uint8_t{0});
-    key_scales[c] = to_f16(group.scale);
-    key_scales[layout.key_channels + c] = to_f16(group.minimum);
-    pack(codes.data(), kBlockTokens, bits,
-         BlockLayout::at<std::uint8_t>(block, layout.keys + c * layout.key_row));
+void encode_values(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
+  if (!layout.values_quantized()) {
+    f32_to_f16(staged.values.data(), staged.tokens * layout.value_channels,
+               BlockLayout::at<f16_bits>(block, layout.values));
+    return;
   }
+  const std::size_t bits = element_bits(layout.value_format);
+  std::vector<std::uint8_t> codes(layout.value_group);
   auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
   for (std::size_t t = 0; t < staged.tokens; ++t) {
@@ -70,18 +77,32 @@ void encode_quantized(const BlockLayout& layout, const StagedBlock& staged, std:
   }
 }
 
-void decode_quantized(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
-  const std::size_t bits = element_bits(layout.format);
-  std::uint8_t codes[kUnit];
-  const auto* key_scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
-    unpack(BlockLayout::at<std::uint8_t>(block, layout.keys + c * layout.key_row), kBlockTokens, bits, codes);
-    const float scale = f32_from_f16(key_scales[c]);
-    const float minimum = f32_from_f16(key_scales[layout.key_channels + c]);
+void decode_keys(const KeyRun& run, const std::byte* block, StagedBlock& staged) {
+  float* to = staged.keys.data() + run.first * kBlockTokens;
+  if (run.format == ElementFormat::F16) {
+    f16_to_f32(BlockLayout::at<f16_bits>(block, run.rows), run.channels * kBlockTokens, to);
+    return;
+  }
+  std::uint8_t codes[kBlockTokens];
+  const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    unpack(BlockLayout::at<std::uint8_t>(block, run.rows + c * run.row), kBlockTokens,
+           element_bits(run.format), codes);
+    const float scale = f32_from_f16(scales[c]);
+    const float minimum = f32_from_f16(scales[run.channels + c]);
     for (std::size_t t = 0; t < kBlockTokens; ++t) {
-      staged.keys[c * kBlockTokens + t] = static_cast<float>(codes[t]) * scale + minimum;
+      to[c * kBlockTokens + t] = static_cast<float>(codes[t]) * scale + minimum;
     }
   }
+}
+
+void decode_values(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
+  if (!layout.values_quantized()) {
+    f16_to_f32(BlockLayout::at<f16_bits>(block, layout.values), staged.values.size(), staged.values.data());
+    return;
+  }
+  const std::size_t bits = element_bits(layout.value_format);
+  std::uint8_t codes[kUnit];
   const auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   const auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
   for (std::size_t t = 0; t < staged.tokens; ++t) {
@@ -121,11 +142,8 @@ QuantizedGroup quantize_group(std::span<const float> x, std::size_t bits, std::u
 
 void encode_block(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
   layout.clear(block);
-  if (layout.quantized()) {
-    encode_quantized(layout, staged, block);
-  } else {
-    encode_f16(layout, staged, block);
-  }
+  for (const KeyRun& run : layout.key_runs) encode_keys(run, staged, block);
+  encode_values(layout, staged, block);
   std::copy_n(staged.positions, staged.tokens, layout.positions(block));
 }
 
@@ -133,12 +151,8 @@ void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock
   staged.reset(layout);
   staged.tokens = layout.count(block);
   std::copy_n(layout.positions(block), kBlockTokens, staged.positions);
-  if (layout.quantized()) {
-    decode_quantized(layout, block, staged);
-    return;
-  }
-  f16_to_f32(BlockLayout::at<f16_bits>(block, layout.keys), staged.keys.size(), staged.keys.data());
-  f16_to_f32(BlockLayout::at<f16_bits>(block, layout.values), staged.values.size(), staged.values.data());
+  for (const KeyRun& run : layout.key_runs) decode_keys(run, block, staged);
+  decode_values(layout, block, staged);
 }
 
 }  // namespace thinkey
