@@ -28,6 +28,18 @@ void PartialAttention::reset(std::size_t new_rows, std::size_t value_units) {
   weighted.assign((rows + kTileRows - 1) / kTileRows * kTileRows * stride, 0.0F);
 }
 
+void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, const float* x, float scale,
+                 float* q) {
+  const QueryTile tile = query_tile(layout, rows, r);
+  for (const KeyRun& run : layout.key_runs) {
+    const std::size_t pair = run.pair();
+    float* to = q + tile.begin + run.query * tile.width + r % kTileRows * pair;
+    for (std::size_t c = 0; c < run.channels; ++c) {
+      to[c / pair * pair * tile.width + c % pair] = x[run.first + c] * scale;
+    }
+  }
+}
+
 void attend_blocks(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
                    const float* q, const float* bias, const std::int32_t* oldest, PartialAttention& state) {
   HWY_DYNAMIC_DISPATCH(attend_blocks_kernel)(layout, blocks, count, q, bias, oldest, state);

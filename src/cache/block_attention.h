@@ -13,23 +13,28 @@ namespace thinkey {
 inline constexpr std::size_t kMaxRows = 16;  // query rows one call serves
 inline constexpr std::size_t kTileRows = 4;  // of which so many share each widened row of a block
 
-// Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is [channel][width] or,
-// for paired layouts, [pair of channels][width][2].
+// Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is run after run of the
+// layout's keys, each [channel][width] or, where rows hold pairs, [pair of channels][width][2].
 [[nodiscard]] inline std::size_t tile_width(const BlockLayout& layout, std::size_t rows) noexcept {
   return layout.paired() && rows == 3 ? 4 : rows;  // the kernels for pairs know 1, 2 and 4
 }
 // Numbers of q for `rows` rows; those of missing rows and channels must be zero.
 [[nodiscard]] inline std::size_t query_size(const BlockLayout& layout, std::size_t rows) noexcept {
-  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.key_rows() * (layout.paired() ? 2 : 1);
+  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.query_numbers();
 }
-// Where in q channel c of row r is.
-[[nodiscard]] inline std::size_t query_offset(const BlockLayout& layout, std::size_t rows, std::size_t c,
-                                              std::size_t r) noexcept {
-  const std::size_t pair = layout.paired() ? 2 : 1;
-  const std::size_t tile = r / kTileRows * kTileRows;
-  const std::size_t width = tile_width(layout, rows - tile < kTileRows ? rows - tile : kTileRows);
-  return tile * layout.key_rows() * pair + c / pair * pair * width + r % kTileRows * pair + c % pair;
+// Where in q the tile of row r begins, and how wide it is.
+struct QueryTile {
+  std::size_t begin, width;
+};
+[[nodiscard]] inline QueryTile query_tile(const BlockLayout& layout, std::size_t rows,
+                                          std::size_t r) noexcept {
+  const std::size_t first = r / kTileRows * kTileRows;
+  const std::size_t left = rows - first;
+  return {first * layout.query_numbers(), tile_width(layout, left < kTileRows ? left : kTileRows)};
 }
+// Writes channels x [D'], times `scale`, as row r of q.
+void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, const float* x, float scale,
+                 float* q);
 
 // Unfinished softmax of up to kMaxRows rows over some keys.
 struct PartialAttention {

@@ -122,7 +122,7 @@ THINKEY_BF16_INLINE void sum_pairs(const std::byte* rows, std::size_t row_bytes,
 
 template <ElementFormat kFormat, std::size_t kRows>
 THINKEY_BF16 void score(const std::byte* keys, std::size_t row_bytes, std::size_t pairs, const float* q,
-                        const float* start, float* scores) {
+                        const float* start, bool first, float* scores) {
   alignas(64) std::uint32_t factors[(kMostPairs + 16) * kRows];
   round_to_bf16(q, 2 * pairs * kRows, factors);
   __m512 sums[kRows][2];
@@ -130,8 +130,12 @@ THINKEY_BF16 void score(const std::byte* keys, std::size_t row_bytes, std::size_
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
     const __m512 from = _mm512_set1_ps(start[r]);
-    _mm512_storeu_ps(scores + r * kBlockTokens, _mm512_add_ps(from, sums[r][0]));
-    _mm512_storeu_ps(scores + r * kBlockTokens + 16, _mm512_add_ps(from, sums[r][1]));
+#pragma GCC unroll 8
+    for (std::size_t half = 0; half < 2; ++half) {
+      float* at = scores + r * kBlockTokens + 16 * half;
+      const __m512 before = first ? from : _mm512_add_ps(from, _mm512_loadu_ps(at));
+      _mm512_storeu_ps(at, _mm512_add_ps(before, sums[r][half]));
+    }
   }
 }
 
@@ -165,15 +169,15 @@ bool cpu_multiplies_bf16_pairs() noexcept {
 }
 
 void score_pairs_bf16(const PairKernel& kernel, const std::byte* keys, std::size_t row_bytes,
-                      std::size_t pairs, const float* q, const float* start, float* scores) {
+                      std::size_t pairs, const float* q, const float* start, bool first, float* scores) {
   const auto run = [&]<ElementFormat kFormat>() {
     switch (kernel.rows) {
       case 1:
-        return score<kFormat, 1>(keys, row_bytes, pairs, q, start, scores);
+        return score<kFormat, 1>(keys, row_bytes, pairs, q, start, first, scores);
       case 2:
-        return score<kFormat, 2>(keys, row_bytes, pairs, q, start, scores);
+        return score<kFormat, 2>(keys, row_bytes, pairs, q, start, first, scores);
       default:
-        return score<kFormat, 4>(keys, row_bytes, pairs, q, start, scores);
+        return score<kFormat, 4>(keys, row_bytes, pairs, q, start, first, scores);
     }
   };
   kernel.format == ElementFormat::Q4 ? run.operator()<ElementFormat::Q4>()
@@ -205,7 +209,7 @@ namespace thinkey {
 
 bool cpu_multiplies_bf16_pairs() noexcept { return false; }
 void score_pairs_bf16(const PairKernel&, const std::byte*, std::size_t, std::size_t, const float*,
-                      const float*, float*) {
+                      const float*, bool, float*) {
   std::abort();
 }
 void weigh_pairs_bf16(const PairKernel&, const std::byte*, std::size_t, std::size_t, const float*,

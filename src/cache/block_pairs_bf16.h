@@ -21,10 +21,11 @@ struct PairKernel {
   std::size_t rows;      // query rows: 1, 2 or 4
 };
 
-// scores[r][0..31] = start[r] + sum over `pairs` key rows, `row_bytes` apart, of q times (code - centre).
+// scores[r][0..31] = start[r] + sum over `pairs` key rows, `row_bytes` apart, of q times (code - centre);
+// added to the scores unless `first`.
 // q is [pairs][rows][2]; up to 16 numbers past its end are read.
 void score_pairs_bf16(const PairKernel& kernel, const std::byte* keys, std::size_t row_bytes,
-                      std::size_t pairs, const float* q, const float* start, float* scores);
+                      std::size_t pairs, const float* q, const float* start, bool first, float* scores);
 
 // out[r][0..31] = out[r] * factor[r] + offset[r] + sum over `pairs` value rows of weights times
 // (code - centre). weights is [rows][32]; `stride` numbers lie between rows of out.

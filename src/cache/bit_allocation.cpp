@@ -1,0 +1,143 @@
+#include "cache/bit_allocation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace thinkey {
+namespace {
+
+constexpr ElementFormat kAscending[] = {ElementFormat::Q2, ElementFormat::Q4, ElementFormat::Q8,
+                                        ElementFormat::F16};
+
+// A broken model's NaN or infinity must not upset the comparisons.
+double finite(float x) { return std::isfinite(x) ? static_cast<double>(x) : 0.0; }
+
+struct Channel {
+  double dropped = 0.0, noise = 0.0;
+  int step = -1;  // index into kAscending; -1: dropped
+
+  [[nodiscard]] double error(int at) const {
+    if (at < 0) return dropped;
+    const ElementFormat format = kAscending[at];
+    if (format == ElementFormat::F16) return 0.0;
+    const auto steps = static_cast<double>((1U << element_bits(format)) - 1U);
+    return noise / (steps * steps);
+  }
+};
+
+constexpr int kSteps = 4;
+
+// Channels per step, and what they cost.
+struct Counts {
+  std::size_t at[kSteps] = {};
+
+  // Bytes of a block's keys.
+  [[nodiscard]] std::size_t bytes() const {
+    std::size_t sum = 0;
+    for (int s = 0; s < kSteps; ++s) sum += key_run_bytes(kAscending[s], at[s]);
+    return sum;
+  }
+  // The same without the empty places of odd runs.
+  [[nodiscard]] std::size_t filled() const {
+    std::size_t sum = 0;
+    for (int s = 0; s < kSteps; ++s) sum += at[s] * key_run_bytes(kAscending[s], 2) / 2;
+    return sum;
+  }
+  [[nodiscard]] Counts after(int from, int to) const {
+    Counts next = *this;
+    if (from >= 0) --next.at[from];
+    if (to >= 0) ++next.at[to];
+    return next;
+  }
+};
+
+struct Allocation {
+  std::vector<Channel> channels;
+  Counts counts;
+
+  void move(Channel& channel, int to) {
+    counts = counts.after(channel.step, to);
+    channel.step = to;
+  }
+
+  // Gives channels more bits, the most error saved per byte first, until `size` would exceed `most`.
+  template <typename Size>
+  void raise(std::size_t most, const Size& size) {
+    for (;;) {
+      const std::size_t now = size(counts);
+      Channel* best = nullptr;
+      int best_step = -1;
+      double best_gain = -1.0;
+      for (Channel& channel : channels) {
+        for (int step = channel.step + 1; step < kSteps; ++step) {
+          const std::size_t then = size(counts.after(channel.step, step));
+          if (then > most) continue;
+          const double saved = channel.error(channel.step) - channel.error(step);
+          const double gain = saved / static_cast<double>(std::max(then, now + 1) - now);
+          if (gain > best_gain && saved >= 0.0) {
+            best = &channel;
+            best_step = step;
+            best_gain = gain;
+          }
+        }
+      }
+      if (best == nullptr) return;
+      move(*best, best_step);
+    }
+  }
+
+  // Takes bits away, the least error per byte first, until the block fits.
+  void lower(std::size_t most) {
+    while (counts.bytes() > most) {
+      Channel* best = nullptr;
+      int best_step = -1;
+      double least = std::numeric_limits<double>::infinity();
+      for (Channel& channel : channels) {
+        for (int step = -1; step < channel.step; ++step) {
+          const std::size_t then = counts.after(channel.step, step).bytes();
+          if (then >= counts.bytes()) continue;
+          const std::size_t over = counts.bytes() - most;  // bytes beyond these are saved for nothing
+          const double cost = (channel.error(step) - channel.error(channel.step)) /
+                              static_cast<double>(std::min(counts.bytes() - then, over));
+          if (cost < least) {
+            best = &channel;
+            best_step = step;
+            least = cost;
+          }
+        }
+      }
+      if (best == nullptr) return;
+      move(*best, best_step);
+    }
+  }
+};
+
+}  // namespace
+
+KeyPlan allocate_bits(std::span<const float> dropped, std::span<const float> noise, std::size_t rows,
+                      ElementFormat format) {
+  Allocation allocation;
+  for (std::size_t j = 0; j < dropped.size(); ++j) {
+    allocation.channels.push_back({finite(dropped[j]), finite(noise[j])});
+  }
+  // First as if every channel paid for itself; then the odd ones of a pair pay for their empty place.
+  const std::size_t most = key_run_bytes(format, rows);
+  allocation.raise(most, [](const Counts& c) { return c.filled(); });
+  allocation.lower(most);
+  allocation.raise(most, [](const Counts& c) { return c.bytes(); });
+
+  const std::vector<Channel>& channels = allocation.channels;
+  KeyPlan plan;
+  for (int step = kSteps - 1; step >= 0; --step) {  // stored in the order of ElementFormat: most bits first
+    for (std::size_t j = 0; j < channels.size(); ++j) {
+      if (channels[j].step != step) continue;
+      plan.channels.push_back(static_cast<std::int32_t>(j));
+      ++plan.formats[static_cast<std::size_t>(kAscending[step])];
+    }
+  }
+  return plan;
+}
+
+}  // namespace thinkey
