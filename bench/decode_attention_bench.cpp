@@ -72,7 +72,7 @@ BENCHMARK(read_memory)->Unit(benchmark::kMillisecond)->UseRealTime();
 SPEC(full, "full");
 SPEC(think_0_4, "think:0.4");
 SPEC(think_0_6, "think:0.6");
-SPEC(think_0_6_rotate, "think:0.6,rotate");
+SPEC(think_0_8_mixed, "think:0.8,mixed");
 SPEC(think_keys_0_4_values_0_3, "think:keys=0.4,values=0.3");
 SPEC(kivi_8, "kivi:8");
 SPEC(kivi_4, "kivi:4");

@@ -55,7 +55,7 @@ std::vector<Entry> standard_entries(std::int64_t budget) {
   for (const char* ratio : {"0.3", "0.4", "0.5", "0.6", "0.7", "0.8"}) {
     add("snapkv+think", base + "+think:" + ratio);
     for (const char* beyond :
-         {"bias", "adaptive", "rotate", "bias,adaptive", "bias,rotate", "bias,adaptive,rotate"}) {
+         {"bias", "adaptive", "mixed", "bias,adaptive", "bias,mixed", "adaptive,mixed"}) {
       if (std::string(ratio) >= "0.6") {
         add(fmt::format("think,{}", beyond), fmt::format("{}+think:{},{}", base, ratio, beyond));
       }

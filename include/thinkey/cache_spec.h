@@ -47,7 +47,7 @@ struct ChannelSpec {
   std::int64_t window = 32;  // S, queries that score the channels
   bool bias = false;         // what pruning drops is replaced by its mean over the thin tokens
   bool adaptive = false;     // the same number of channels, spread over heads and layers by marginal loss
-  bool rotate = false;       // keep the best D' directions instead of the best D' channels
+  bool mixed = false;        // the bytes of D' channels, spent as 16, 8, 4, 2 or no bits per channel
   bool operator==(const ChannelSpec&) const = default;
 
   [[nodiscard]] bool active() const noexcept { return keys > 0.0 || values > 0.0; }

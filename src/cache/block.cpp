@@ -14,33 +14,55 @@ constexpr std::size_t round_up(std::size_t n, std::size_t multiple) noexcept {
 
 }  // namespace
 
-BlockLayout::BlockLayout(std::size_t key_channels_, std::size_t value_channels_, ElementFormat format_,
+std::size_t key_bytes(const KeyCounts& counts) noexcept {
+  return BlockLayout(counts, 0, ElementFormat::F16).values;
+}
+
+BlockLayout::BlockLayout(const KeyCounts& keys, std::size_t value_channels_, ElementFormat value_format_,
                          std::size_t value_group_) noexcept
-    : key_channels(key_channels_),
-      value_channels(value_channels_),
-      format(format_),
-      value_group(value_group_) {
-  const std::size_t bits = element_bits(format);
-  key_row = kBlockTokens * bits / 8 * (paired() ? 2 : 1);
-  if (quantized()) {
+    : value_channels(value_channels_), value_format(value_format_), value_group(value_group_) {
+  std::size_t end = 0;
+  for (std::size_t f = 0; f < kElementFormats; ++f) {
+    KeyRun& run = key_runs[f];
+    run.format = static_cast<ElementFormat>(f);
+    run.first = key_channels;
+    run.channels = keys[f];
+    run.row = kBlockTokens * element_bits(run.format) / 8 * run.pair();
+    run.scales = end;
+    run.keys = end + (run.format == ElementFormat::F16 ? 0 : 2 * run.channels * sizeof(f16_bits));
+    end = run.keys + run.rows() * run.row;
+    key_channels += run.channels;
+  }
+  value_scales = round_up(end, sizeof(f16_bits));
+  values = value_scales;
+  if (values_quantized()) {
     value_row = value_channels;
-    if (paired()) {
+    if (values_paired()) {
       value_row = value_channels / kUnit * plane_bytes(kUnit) + plane_bytes(value_channels % kUnit);
     }
-    keys = key_scales + 2 * key_channels * sizeof(f16_bits);
-    value_scales = round_up(keys + key_rows() * key_row, sizeof(f16_bits));
-    values = value_scales + 2 * value_groups() * kBlockTokens * sizeof(f16_bits);
+    values += 2 * value_groups() * kBlockTokens * sizeof(f16_bits);
   } else {
     value_row = value_channels * sizeof(f16_bits);
-    values = value_scales = keys + key_channels * key_row;
   }
   // Kernels may read up to 64 bytes past the last value row: the positions lie there.
   positions_offset = round_up(values + value_rows() * value_row, sizeof(std::int32_t));
   bytes = round_up(positions_offset + kBlockTokens * sizeof(std::int32_t), kAlignment);
 }
 
+std::size_t BlockLayout::key_slots() const noexcept {
+  std::size_t slots = 0;
+  for (const KeyRun& run : key_runs) slots += run.rows() * run.pair();
+  return slots;
+}
+
+bool BlockLayout::any_paired() const noexcept {
+  return values_paired() || std::any_of(key_runs.begin(), key_runs.end(), [](const KeyRun& run) {
+           return run.channels > 0 && paired(run.format);
+         });
+}
+
 std::size_t BlockLayout::value_slot(std::size_t c) const noexcept {
-  if (!paired()) return c;
+  if (!values_paired()) return c;
   const std::size_t unit = c / kUnit;
   const std::size_t width = plane_bytes(std::min(kUnit, value_channels - unit * kUnit));  // as packed
   const std::size_t full = plane_bytes(kUnit);                                            // as unpacked

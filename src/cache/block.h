@@ -1,16 +1,17 @@
 // The unit of cache storage: up to 32 tokens of one KV head, keys and values side by side.
 //
 // 16-bit blocks:
-//   keys          [key_channels][32] f16      one 64-byte row per kept channel
+//   keys          [channels][32] f16          one 64-byte row per kept channel
 //   values        [32][value_channels] f16    one row per token
 //   positions     [32] i32                    -1 where the block has no token
 // Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
 // over groups of channels; x = code * scale + minimum):
-//   key scales    [key_channels] f16, then minima likewise
-//   key codes     [key_channels][32] x bits; 4 and 2 bits: pairs of channels (below)
+//   key scales    [channels] f16, then minima likewise
+//   key codes     [channels][32] x bits; 4 and 2 bits: pairs of channels (below)
 //   value scales  [groups][32] f16, then minima likewise
 //   value codes   [32][row], whole units of 32 channels, then the rest; 4 and 2 bits: pairs of tokens
 //   positions     [32] i32
+// Keys of several formats lie in runs, one after another in the order of ElementFormat, each as above.
 //
 // A pruned channel is a row that is not there. Decode attention reads a block front to back, so
 // keys and values of the same tokens share one stream of memory. Unused token slots hold zeros.
@@ -24,6 +25,7 @@
 // value channels has 2 n codes in planes of ceil(2 n * bits / 8), rounded up to an even number.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -36,36 +38,71 @@ inline constexpr std::size_t kBlockTokens = 32;
 inline constexpr std::size_t kUnit = 32;  // elements whose codes are packed together
 
 enum class ElementFormat : std::uint8_t { F16, Q8, Q4, Q2 };
+inline constexpr std::size_t kElementFormats = 4;
 
 [[nodiscard]] constexpr std::size_t element_bits(ElementFormat format) noexcept {
   constexpr std::size_t bits[] = {16, 8, 4, 2};
   return bits[static_cast<std::size_t>(format)];
 }
 
+// 4- and 2-bit codes are stored in pairs.
+[[nodiscard]] constexpr bool paired(ElementFormat format) noexcept { return element_bits(format) < 8; }
+
+// Key channels per format, in the order they are stored.
+using KeyCounts = std::array<std::size_t, kElementFormats>;
+
+[[nodiscard]] constexpr KeyCounts uniform_keys(std::size_t channels, ElementFormat format) noexcept {
+  KeyCounts counts{};
+  counts[static_cast<std::size_t>(format)] = channels;
+  return counts;
+}
+
+// Key channels of one format.
+struct KeyRun {
+  ElementFormat format = ElementFormat::F16;
+  std::size_t first = 0, channels = 0;  // channels of the block
+  std::size_t scales = 0, keys = 0;     // bytes from the block's start; minima follow their scales
+  std::size_t row = 0;                  // bytes of one channel's elements, or of a pair's
+
+  [[nodiscard]] std::size_t pair() const noexcept { return paired(format) ? 2 : 1; }
+  [[nodiscard]] std::size_t rows() const noexcept { return (channels + pair() - 1) / pair(); }
+  bool operator==(const KeyRun&) const = default;
+};
+
+// Bytes that key channels of these formats take in a block, scales and minima included.
+[[nodiscard]] std::size_t key_bytes(const KeyCounts& counts) noexcept;
+
 struct BlockLayout {
   std::size_t key_channels = 0;    // D'
   std::size_t value_channels = 0;  // D'v
-  ElementFormat format = ElementFormat::F16;
+  std::array<KeyRun, kElementFormats> key_runs;
+  ElementFormat value_format = ElementFormat::F16;
   std::size_t value_group = kUnit;  // channels that share a scale, a multiple of kUnit
 
   // Bytes from the block's start; a minimum's array follows its scales' at the same length.
-  std::size_t key_scales = 0, keys = 0, value_scales = 0, values = 0, positions_offset = 0;
-  std::size_t key_row = 0, value_row = 0;  // bytes of one key channel, of one token's values; or of a pair
-  std::size_t bytes = 0;                   // of the block, a multiple of 64
+  std::size_t value_scales = 0, values = 0, positions_offset = 0;
+  std::size_t value_row = 0;  // bytes of one token's values, or of a pair's
+  std::size_t bytes = 0;      // of the block, a multiple of 64
 
   BlockLayout() = default;
-  BlockLayout(std::size_t key_channels, std::size_t value_channels, ElementFormat format = ElementFormat::F16,
+  BlockLayout(const KeyCounts& keys, std::size_t value_channels, ElementFormat value_format,
               std::size_t value_group = kUnit) noexcept;
+  // 16 bits throughout.
+  BlockLayout(std::size_t keys, std::size_t values_) noexcept
+      : BlockLayout(uniform_keys(keys, ElementFormat::F16), values_, ElementFormat::F16) {}
 
-  [[nodiscard]] bool quantized() const noexcept { return format != ElementFormat::F16; }
-  [[nodiscard]] bool paired() const noexcept { return element_bits(format) < 8; }
-  [[nodiscard]] std::size_t key_rows() const noexcept {
-    return paired() ? (key_channels + 1) / 2 : key_channels;
+  // Key rows of all runs, times the channels of a row: D' and the missing partners of odd ones.
+  [[nodiscard]] std::size_t key_slots() const noexcept;
+  [[nodiscard]] bool any_paired() const noexcept;  // keys or values
+
+  [[nodiscard]] bool values_quantized() const noexcept { return value_format != ElementFormat::F16; }
+  [[nodiscard]] bool values_paired() const noexcept { return paired(value_format); }
+  [[nodiscard]] std::size_t value_rows() const noexcept {
+    return values_paired() ? kBlockTokens / 2 : kBlockTokens;
   }
-  [[nodiscard]] std::size_t value_rows() const noexcept { return paired() ? kBlockTokens / 2 : kBlockTokens; }
   // Bytes of a plane of a unit of `channels` value channels; paired formats.
   [[nodiscard]] std::size_t plane_bytes(std::size_t channels) const noexcept {
-    return ((2 * channels * element_bits(format) + 7) / 8 + 1) / 2 * 2;
+    return ((2 * channels * element_bits(value_format) + 7) / 8 + 1) / 2 * 2;
   }
   [[nodiscard]] std::size_t value_units() const noexcept { return (value_channels + kUnit - 1) / kUnit; }
   [[nodiscard]] std::size_t value_groups() const noexcept {

@@ -43,10 +43,10 @@ HWY_INLINE bool multiplies_pairs() {
   return false;
 }
 
-// scores[r][0..31] = start[r] + sum over the key rows of query elements times row elements. The queries
-// are laid out as query_offset() says.
+// scores[r][0..31] = start[r] + sum over a run's key rows of query elements times row elements. The queries
+// are laid out as place_query() does it.
 template <ElementFormat kFormat, std::size_t kRows>
-HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, const float* HWY_RESTRICT q,
+HWY_INLINE void score_rows(const KeyRun& run, const std::byte* block, const float* HWY_RESTRICT q,
                            const float* start, float* HWY_RESTRICT scores) {
   constexpr std::size_t pair = kPairOf<kFormat>;
   const FloatTag d;
@@ -56,9 +56,9 @@ HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, co
     FloatVector low[kRows];
     FloatVector high[kRows];
     for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
-    const std::byte* row = block + layout.keys;
+    const std::byte* row = block + run.keys;
     const float* element = q;
-    for (std::size_t c = 0; c < layout.key_rows(); ++c, row += layout.key_row, element += pair * kRows) {
+    for (std::size_t c = 0; c < run.rows(); ++c, row += run.row, element += pair * kRows) {
       const FloatVector k0 = Elements<kFormat>::load(d, row, i);
       const FloatVector k1 = Elements<kFormat>::load(d, row, i + lanes);
       for (std::size_t r = 0; r < kRows; ++r) {
@@ -79,28 +79,27 @@ HWY_INLINE void score_rows(const BlockLayout& layout, const std::byte* block, co
   }
 }
 
-// Queries with the block's key scales folded in, laid out like q; start[r] gains the share of the minima,
+// Queries with a run's key scales folded in, laid out like q; start[r] gains the share of the minima,
 // and of codes that are counted from `centre`.
 template <ElementFormat kFormat, std::size_t kRows>
-HWY_INLINE void fold_key_scales(const BlockLayout& layout, const std::byte* block,
-                                const float* HWY_RESTRICT q, float centre, float* HWY_RESTRICT folded,
-                                float* start) {
+HWY_INLINE void fold_key_scales(const KeyRun& run, const std::byte* block, const float* HWY_RESTRICT q,
+                                float centre, float* HWY_RESTRICT folded, float* start) {
   constexpr std::size_t pair = kPairOf<kFormat>;
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  const auto* scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
-  const auto* minima = scales + layout.key_channels;
+  const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
+  const auto* minima = scales + run.channels;
   HWY_ALIGN float scale[kMaxChannels + 16];
   HWY_ALIGN float offset[kMaxChannels + 16];
   // Reading past the last scale meets the minima or the codes, past the last minimum the codes: finite
   // or not, what they are multiplied with is never added.
   const FloatVector middle = hn::Set(d, centre);
-  for (std::size_t c = 0; c < layout.key_channels; c += lanes) {
+  for (std::size_t c = 0; c < run.channels; c += lanes) {
     const FloatVector s = load_f16(d, scales + c);
     hn::Store(s, d, scale + c);
     hn::Store(hn::MulAdd(middle, s, load_f16(d, minima + c)), d, offset + c);
   }
-  for (std::size_t c = layout.key_channels; c < layout.key_rows() * pair; ++c) scale[c] = offset[c] = 0.0F;
+  for (std::size_t c = run.channels; c < run.rows() * pair; ++c) scale[c] = offset[c] = 0.0F;
 
   if constexpr (16 % (kRows * pair) == 0) {
     if (lanes ==
@@ -113,7 +112,7 @@ HWY_INLINE void fold_key_scales(const BlockLayout& layout, const std::byte* bloc
       const hn::RebindToSigned<FloatTag> d32;
       const auto lane_channel = hn::IndicesFromVec(d, hn::Load(d32, spread));
       FloatVector sum = hn::Zero(d);
-      const std::size_t total = layout.key_rows() * pair;
+      const std::size_t total = run.rows() * pair;
       std::size_t c = 0;
       for (; c + channels <= total; c += channels) {
         const FloatVector x = hn::LoadU(d, q + c * kRows);
@@ -135,12 +134,65 @@ HWY_INLINE void fold_key_scales(const BlockLayout& layout, const std::byte* bloc
       return;
     }
   }
-  for (std::size_t c = 0; c < layout.key_rows() * pair; ++c) {
+  for (std::size_t c = 0; c < run.rows() * pair; ++c) {
     for (std::size_t r = 0; r < kRows; ++r) {
       const std::size_t at = c / pair * pair * kRows + r * pair + c % pair;
       folded[at] = q[at] * scale[c];
       start[r] += q[at] * offset[c];
     }
+  }
+}
+
+// Scores of one run. A call of its own, so that it is not compiled once per pair of key and value formats.
+template <ElementFormat kFormat, std::size_t kRows>
+HWY_NOINLINE void score_run(const KeyRun& run, const std::byte* block, const float* q, const float* bias,
+                            float* scores) {
+  float start[kRows];
+  std::copy_n(bias, kRows, start);
+  if constexpr (kFormat == ElementFormat::F16) {
+    score_rows<kFormat, kRows>(run, block, q, start, scores);
+  } else {
+    HWY_ALIGN float folded[(kMaxChannels + 16) * kRows];
+    const bool by_pairs = multiplies_pairs<kFormat>();
+    fold_key_scales<kFormat, kRows>(run, block, q, by_pairs ? code_centre(kFormat) : 0.0F, folded, start);
+    if (by_pairs) {
+      score_pairs_bf16({kFormat, kRows}, block + run.keys, run.row, run.rows(), folded, start, scores);
+    } else {
+      score_rows<kFormat, kRows>(run, block, folded, start, scores);
+    }
+  }
+}
+
+// scores[r][0..31] = bias[r] + q[r] . keys of a block.
+template <std::size_t kRows>
+HWY_INLINE void score_block(const BlockLayout& layout, const std::byte* block, const float* q,
+                            const float* bias, float* HWY_RESTRICT scores) {
+  HWY_ALIGN float more[kRows * kBlockTokens];
+  constexpr float kNothing[kRows] = {};
+  bool first = true;
+  for (const KeyRun& run : layout.key_runs) {
+    if (run.channels == 0) continue;
+    float* to = first ? scores : more;
+    const float* start = first ? bias : kNothing;
+    switch (run.format) {
+      case ElementFormat::F16:
+        score_run<ElementFormat::F16, kRows>(run, block, q, start, to);
+        break;
+      case ElementFormat::Q8:
+        score_run<ElementFormat::Q8, kRows>(run, block, q, start, to);
+        break;
+      case ElementFormat::Q4:
+        score_run<ElementFormat::Q4, kRows>(run, block, q, start, to);
+        break;
+      case ElementFormat::Q2:
+        score_run<ElementFormat::Q2, kRows>(run, block, q, start, to);
+        break;
+    }
+    if (!first) {
+      for (std::size_t i = 0; i < kRows * kBlockTokens; ++i) scores[i] += more[i];
+    }
+    q += run.rows() * run.pair() * kRows;
+    first = false;
   }
 }
 
@@ -273,7 +325,7 @@ HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
   }
 }
 
-// One block for up to kRows rows; `rows` of them are real.
+// One block for up to kRows rows; `rows` of them are real. kFormat is the values'.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
                              const float* q, const float* bias, const std::int32_t* oldest, std::size_t rows,
@@ -282,19 +334,7 @@ HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, 
   float start[kRows] = {};
   float factor[kRows];
   if (bias != nullptr) std::copy_n(bias, rows, start);
-  if constexpr (kFormat == ElementFormat::F16) {
-    score_rows<kFormat, kRows>(layout, block, q, start, scores);
-  } else {
-    HWY_ALIGN float folded[(kMaxChannels + 16) * kRows];
-    const bool by_pairs = multiplies_pairs<kFormat>();
-    fold_key_scales<kFormat, kRows>(layout, block, q, by_pairs ? code_centre(kFormat) : 0.0F, folded, start);
-    if (by_pairs) {
-      score_pairs_bf16({kFormat, kRows}, block + layout.keys, layout.key_row, layout.key_rows(), folded,
-                       start, scores);
-    } else {
-      score_rows<kFormat, kRows>(layout, block, folded, start, scores);
-    }
-  }
+  score_block<kRows>(layout, block, q, start, scores);
   for (std::size_t r = 0; r < kRows; ++r) {
     float* row = scores + r * kBlockTokens;
     if (tokens < kBlockTokens) {
@@ -327,7 +367,7 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
   }
   if (oldest != nullptr) oldest += first;
   const std::int32_t horizon = oldest == nullptr ? 0 : *std::min_element(oldest, oldest + rows);
-  const float* queries = q + query_offset(layout, state.rows, 0, first);
+  const float* queries = q + tile_offset(layout, first);
   float* out = state.weighted.data() + first * state.stride;
   for (std::size_t i = 0; i < count; ++i) {
     const std::byte* block = blocks[i];
@@ -375,7 +415,7 @@ void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::
 inline void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
                                  const float* q, const float* bias, const std::int32_t* oldest,
                                  PartialAttention& state) {
-  switch (layout.format) {
+  switch (layout.value_format) {
     case ElementFormat::F16:
       attend_all<ElementFormat::F16>(layout, blocks, count, q, bias, oldest, state);
       break;

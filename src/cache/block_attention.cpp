@@ -20,6 +20,20 @@ HWY_EXPORT(attend_blocks_kernel);
 
 }  // namespace
 
+void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, std::span<const float> x,
+                 float scale, float* q) {
+  const std::size_t first = r / kTileRows * kTileRows;
+  const std::size_t width = tile_width(layout, std::min(kTileRows, rows - first));
+  float* to = q + tile_offset(layout, first);
+  for (const KeyRun& run : layout.key_runs) {
+    const std::size_t pair = run.pair();
+    for (std::size_t c = 0; c < run.channels; ++c) {
+      to[(c / pair * width + r - first) * pair + c % pair] = x[run.first + c] * scale;
+    }
+    to += run.rows() * pair * width;
+  }
+}
+
 void PartialAttention::reset(std::size_t new_rows, std::size_t value_units) {
   rows = new_rows;
   stride = value_units * kUnit;

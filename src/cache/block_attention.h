@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cache/block.h"
@@ -13,22 +14,21 @@ namespace thinkey {
 inline constexpr std::size_t kMaxRows = 16;  // query rows one call serves
 inline constexpr std::size_t kTileRows = 4;  // of which so many share each widened row of a block
 
-// Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is [channel][width] or,
-// for paired layouts, [pair of channels][width][2].
+// Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is, for one key run after
+// another, [channel][width] or, for paired runs, [pair of channels][width][2].
 [[nodiscard]] inline std::size_t tile_width(const BlockLayout& layout, std::size_t rows) noexcept {
-  return layout.paired() && rows == 3 ? 4 : rows;  // the kernels for pairs know 1, 2 and 4
+  return rows == 3 && layout.any_paired() ? 4 : rows;  // the kernels for pairs know 1, 2 and 4
 }
 // Numbers of q for `rows` rows; those of missing rows and channels must be zero.
 [[nodiscard]] inline std::size_t query_size(const BlockLayout& layout, std::size_t rows) noexcept {
-  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.key_rows() * (layout.paired() ? 2 : 1);
+  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.key_slots();
 }
-// Where in q channel c of row r is.
-[[nodiscard]] inline std::size_t query_offset(const BlockLayout& layout, std::size_t rows, std::size_t c,
-                                              std::size_t r) noexcept {
-  const std::size_t pair = layout.paired() ? 2 : 1;
-  const std::size_t tile = r / kTileRows * kTileRows;
-  const std::size_t width = tile_width(layout, rows - tile < kTileRows ? rows - tile : kTileRows);
-  return tile * layout.key_rows() * pair + c / pair * pair * width + r % kTileRows * pair + c % pair;
+// Writes row r of `rows`, x [key channels] times `scale`, to its places in q.
+void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, std::span<const float> x,
+                 float scale, float* q);
+// Where in q the tile of row `first` begins.
+[[nodiscard]] inline std::size_t tile_offset(const BlockLayout& layout, std::size_t first) noexcept {
+  return first / kTileRows * kTileRows * layout.key_slots();
 }
 
 // Unfinished softmax of up to kMaxRows rows over some keys.

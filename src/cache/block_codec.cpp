@@ -20,12 +20,12 @@ Place place(std::size_t i, std::size_t width, std::size_t bits) noexcept {
 // Bytes of channel c's or token t's codes, and of the next one's.
 class KeyCodes {
  public:
-  KeyCodes(const BlockLayout& layout, std::size_t channel)
-      : step_(layout.paired() ? 2 : 1),
-        first_(layout.paired() ? channel % 2 : 0),
-        row_(layout.keys + (layout.paired() ? channel / 2 : channel) * layout.key_row),
-        width_(layout.key_row),
-        bits_(element_bits(layout.format)) {}
+  KeyCodes(const KeyRun& run, std::size_t channel)
+      : step_(run.pair()),
+        first_(channel % run.pair()),
+        row_(run.keys + channel / run.pair() * run.row),
+        width_(run.row),
+        bits_(element_bits(run.format)) {}
   [[nodiscard]] Place of(std::size_t token) const noexcept {
     const Place p = place(step_ * token + first_, width_, bits_);
     return {row_ + p.byte, p.shift};
@@ -40,12 +40,12 @@ class ValueCodes {
   ValueCodes(const BlockLayout& layout, std::size_t token)
       : layout_(layout),
         parity_(token % 2),
-        row_(layout.values + (layout.paired() ? token / 2 : token) * layout.value_row) {}
+        row_(layout.values + (layout.values_paired() ? token / 2 : token) * layout.value_row) {}
   [[nodiscard]] Place of(std::size_t channel) const noexcept {
-    if (!layout_.paired()) return {row_ + channel, 0};
+    if (!layout_.values_paired()) return {row_ + channel, 0};
     const std::size_t unit = channel / kUnit;
     const std::size_t width = layout_.plane_bytes(std::min(kUnit, layout_.value_channels - unit * kUnit));
-    const Place p = place(2 * (channel % kUnit) + parity_, width, element_bits(layout_.format));
+    const Place p = place(2 * (channel % kUnit) + parity_, width, element_bits(layout_.value_format));
     return {row_ + unit * layout_.plane_bytes(kUnit) + p.byte, p.shift};
   }
 
@@ -67,27 +67,35 @@ float get(const std::byte* block, const Place& at, std::size_t bits) noexcept {
 // Scales and minima are kept in f16; keys beyond its range are clamped rather than made infinite.
 f16_bits to_f16(float x) { return f16_from_f32(std::clamp(x, -65504.0F, 65504.0F)); }
 
-void encode_f16(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
-    f32_to_f16(staged.keys.data() + c * kBlockTokens, staged.tokens,
-               BlockLayout::at<f16_bits>(block, layout.keys + c * layout.key_row));
+void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block) {
+  const float* from = staged.keys.data() + run.first * kBlockTokens;
+  if (run.format == ElementFormat::F16) {
+    for (std::size_t c = 0; c < run.channels; ++c) {
+      f32_to_f16(from + c * kBlockTokens, staged.tokens,
+                 BlockLayout::at<f16_bits>(block, run.keys + c * run.row));
+    }
+    return;
   }
-  f32_to_f16(staged.values.data(), staged.tokens * layout.value_channels,
-             BlockLayout::at<f16_bits>(block, layout.values));
-}
-
-void encode_quantized(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
-  const std::size_t bits = element_bits(layout.format);
-  std::vector<std::uint8_t> codes(std::max(kBlockTokens, layout.value_group));
-  auto* key_scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
+  std::uint8_t codes[kBlockTokens];
+  auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
+  for (std::size_t c = 0; c < run.channels; ++c) {
     const QuantizedGroup group =
-        quantize_group({staged.keys.data() + c * kBlockTokens, staged.tokens}, bits, codes.data());
-    key_scales[c] = to_f16(group.scale);
-    key_scales[layout.key_channels + c] = to_f16(group.minimum);
-    const KeyCodes places(layout, c);
+        quantize_group({from + c * kBlockTokens, staged.tokens}, element_bits(run.format), codes);
+    scales[c] = to_f16(group.scale);
+    scales[run.channels + c] = to_f16(group.minimum);
+    const KeyCodes places(run, c);
     for (std::size_t t = 0; t < staged.tokens; ++t) put(block, places.of(t), codes[t]);
   }
+}
+
+void encode_values(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
+  if (!layout.values_quantized()) {
+    f32_to_f16(staged.values.data(), staged.tokens * layout.value_channels,
+               BlockLayout::at<f16_bits>(block, layout.values));
+    return;
+  }
+  const std::size_t bits = element_bits(layout.value_format);
+  std::vector<std::uint8_t> codes(layout.value_group);
   auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
   for (std::size_t t = 0; t < staged.tokens; ++t) {
@@ -104,17 +112,30 @@ void encode_quantized(const BlockLayout& layout, const StagedBlock& staged, std:
   }
 }
 
-void decode_quantized(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
-  const std::size_t bits = element_bits(layout.format);
-  const auto* key_scales = BlockLayout::at<f16_bits>(block, layout.key_scales);
-  for (std::size_t c = 0; c < layout.key_channels; ++c) {
-    const KeyCodes places(layout, c);
-    const float scale = f32_from_f16(key_scales[c]);
-    const float minimum = f32_from_f16(key_scales[layout.key_channels + c]);
+void decode_keys(const KeyRun& run, const std::byte* block, StagedBlock& staged) {
+  float* to = staged.keys.data() + run.first * kBlockTokens;
+  if (run.format == ElementFormat::F16) {
+    f16_to_f32(BlockLayout::at<f16_bits>(block, run.keys), run.channels * kBlockTokens, to);
+    return;
+  }
+  const std::size_t bits = element_bits(run.format);
+  const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    const KeyCodes places(run, c);
+    const float scale = f32_from_f16(scales[c]);
+    const float minimum = f32_from_f16(scales[run.channels + c]);
     for (std::size_t t = 0; t < kBlockTokens; ++t) {
-      staged.keys[c * kBlockTokens + t] = get(block, places.of(t), bits) * scale + minimum;
+      to[c * kBlockTokens + t] = get(block, places.of(t), bits) * scale + minimum;
     }
   }
+}
+
+void decode_values(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
+  if (!layout.values_quantized()) {
+    f16_to_f32(BlockLayout::at<f16_bits>(block, layout.values), staged.values.size(), staged.values.data());
+    return;
+  }
+  const std::size_t bits = element_bits(layout.value_format);
   const auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   const auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
   for (std::size_t t = 0; t < staged.tokens; ++t) {
@@ -149,11 +170,8 @@ QuantizedGroup quantize_group(std::span<const float> x, std::size_t bits, std::u
 
 void encode_block(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
   layout.clear(block);
-  if (layout.quantized()) {
-    encode_quantized(layout, staged, block);
-  } else {
-    encode_f16(layout, staged, block);
-  }
+  for (const KeyRun& run : layout.key_runs) encode_keys(run, staged, block);
+  encode_values(layout, staged, block);
   std::copy_n(staged.positions, staged.tokens, layout.positions(block));
 }
 
@@ -161,12 +179,8 @@ void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock
   staged.reset(layout);
   staged.tokens = layout.count(block);
   std::copy_n(layout.positions(block), kBlockTokens, staged.positions);
-  if (layout.quantized()) {
-    decode_quantized(layout, block, staged);
-    return;
-  }
-  f16_to_f32(BlockLayout::at<f16_bits>(block, layout.keys), staged.keys.size(), staged.keys.data());
-  f16_to_f32(BlockLayout::at<f16_bits>(block, layout.values), staged.values.size(), staged.values.data());
+  for (const KeyRun& run : layout.key_runs) decode_keys(run, block, staged);
+  decode_values(layout, block, staged);
 }
 
 }  // namespace thinkey

@@ -139,7 +139,7 @@ const std::vector<Stage>& stages() {
         {"window", [](CacheSpec& s, Text text, Text v) { s.channels.window = integer(text, "window", v); }},
         {"bias", [](CacheSpec& s, Text, Text) { s.channels.bias = true; }, true},
         {"adaptive", [](CacheSpec& s, Text, Text) { s.channels.adaptive = true; }, true},
-        {"rotate", [](CacheSpec& s, Text, Text) { s.channels.rotate = true; }, true}},
+        {"mixed", [](CacheSpec& s, Text, Text) { s.channels.mixed = true; }, true}},
        true},
       {"kivi",
        2,
@@ -286,7 +286,7 @@ std::string print(const ChannelSpec& c) {
   print_option(text, "recent", c.recent, standard.recent);
   print_option(text, "window", c.window, standard.window);
   for (const auto& [on, name] :
-       {std::pair{c.bias, ",bias"}, {c.adaptive, ",adaptive"}, {c.rotate, ",rotate"}}) {
+       {std::pair{c.bias, ",bias"}, {c.adaptive, ",adaptive"}, {c.mixed, ",mixed"}}) {
     if (on) text += name;
   }
   return text;

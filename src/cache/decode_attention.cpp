@@ -18,7 +18,7 @@ struct RowTile {
   const HeadCache* head;
   std::size_t kv_head, first_row, rows;
   std::size_t first_task, tasks;
-  const float* thin_query;    // scaled; laid out as query_offset() says
+  const float* thin_query;    // scaled; laid out as place_query() does it
   const float* recent_query;  // likewise, whole
   float bias[kMaxRows];       // added to the thin logits
 };
@@ -89,8 +89,8 @@ class Attention {
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const float* query = q_ + row_of(tile, r) * dim_;
       basis.reduce_query(query, reduced.data());
-      place_row(tile.head->thin().layout(), tile.rows, r, reduced, scale, thin);
-      place_row(tile.head->recent().layout(), tile.rows, r, {query, dim_}, scale, recent);
+      place_query(tile.head->thin().layout(), tile.rows, r, reduced, scale, thin);
+      place_query(tile.head->recent().layout(), tile.rows, r, {query, dim_}, scale, recent);
       tile.bias[r] = basis.bias(query) * scale;
     }
     tile.thin_query = thin;
@@ -167,16 +167,8 @@ class Attention {
   }
 
  private:
-  // Of a tile's queries; an odd number of channels is rounded up.
-  [[nodiscard]] std::size_t query_room() const noexcept { return kMaxRows * (dim_ + 1); }
-
-  static void place_row(const BlockLayout& layout, std::size_t rows, std::size_t r, std::span<const float> x,
-                        float scale, float* to) {
-    const std::size_t pair = layout.paired() ? 2 : 1;
-    const std::size_t first = query_offset(layout, rows, 0, r);
-    const std::size_t step = query_offset(layout, rows, pair, r) - first;
-    for (std::size_t c = 0; c < x.size(); ++c) to[first + c / pair * step + c % pair] = x[c] * scale;
-  }
+  // Of a tile's queries; an odd number of channels of a run of pairs is rounded up.
+  [[nodiscard]] std::size_t query_room() const noexcept { return kMaxRows * (dim_ + 2); }
 
   // Row of q, out and lse: [n, H].
   [[nodiscard]] std::size_t row_of(const RowTile& tile, std::size_t r) const noexcept {

@@ -4,9 +4,8 @@
 #include <numeric>
 
 namespace thinkey {
-namespace {
 
-ElementFormat format_of(const CacheSpec& spec) noexcept {
+ElementFormat HeadCache::thin_format(const CacheSpec& spec) noexcept {
   switch (spec.quantization.bits) {
     case 8:
       return ElementFormat::Q8;
@@ -19,7 +18,11 @@ ElementFormat format_of(const CacheSpec& spec) noexcept {
   }
 }
 
-}  // namespace
+KeyPlan HeadCache::all_channels(std::size_t head_dim, const CacheSpec& spec) {
+  KeyPlan plan{std::vector<std::int32_t>(head_dim), uniform_keys(head_dim, thin_format(spec))};
+  std::iota(plan.channels.begin(), plan.channels.end(), 0);
+  return plan;
+}
 
 HeadCache::HeadCache(std::size_t head_dim, const CacheSpec& spec, AllocationCounter* counter)
     : head_dim_(head_dim), spec_(spec), counter_(counter) {}
@@ -29,7 +32,7 @@ void HeadCache::adopt(HeadPlan plan) {
   value_channels_ = AlignedBuffer<std::uint16_t>(plan.value_channels.size(), counter_);
   std::transform(plan.value_channels.begin(), plan.value_channels.end(), value_channels_.data(),
                  [](std::int32_t c) { return static_cast<std::uint16_t>(c); });
-  thin_ = Segment(thin_layout(basis_.size(), value_channels_.size(), spec_), counter_);
+  thin_ = Segment(thin_layout(basis_.formats(), value_channels_.size(), spec_), counter_);
   recent_ = Segment(BlockLayout(head_dim_, head_dim_), counter_);
 }
 
@@ -40,9 +43,9 @@ std::size_t HeadCache::recent_share(std::size_t kept, const CacheSpec& spec) noe
   return spec.quantization.active() ? recent + (kept - recent) % kBlockTokens : recent;
 }
 
-BlockLayout HeadCache::thin_layout(std::size_t key_channels, std::size_t value_channels,
+BlockLayout HeadCache::thin_layout(const KeyCounts& keys, std::size_t value_channels,
                                    const CacheSpec& spec) noexcept {
-  return {key_channels, value_channels, format_of(spec), static_cast<std::size_t>(spec.quantization.group)};
+  return {keys, value_channels, thin_format(spec), static_cast<std::size_t>(spec.quantization.group)};
 }
 
 void HeadCache::fill(std::span<const std::int32_t> kept, TokenRows keys, TokenRows values) {
@@ -88,9 +91,8 @@ void HeadCache::push_thin(const StagedBlock& whole) {
 
 void HeadCache::append(std::int32_t position, const float* key, const float* value) {
   if (basis_.size() == 0) {  // no prompt was compressed: every channel is kept
-    std::vector<std::int32_t> all(head_dim_);
-    std::iota(all.begin(), all.end(), 0);
-    adopt({KeyBasis::of_channels(all, head_dim_, counter_), all});
+    const KeyPlan all = all_channels(head_dim_, spec_);
+    adopt({KeyBasis(all, head_dim_, counter_), all.channels});
   }
   if (!spec_.compresses()) {
     thin_.push_token(position, key, value);
@@ -165,14 +167,28 @@ void restore_segment(Segment& segment, ByteReader& in, std::int64_t& last, std::
   }
 }
 
-std::vector<std::uint16_t> read_channels(ByteReader& in, std::size_t head_dim) {
-  auto channels = in.array<std::uint16_t>(head_dim);
-  for (std::size_t i = 0; i < channels.size(); ++i) {
-    if (channels[i] >= head_dim || (i > 0 && channels[i] <= channels[i - 1])) {
-      in.damaged("a channel list is out of order");
+std::vector<std::int32_t> read_channels(ByteReader& in, std::size_t head_dim) {
+  const auto stored = in.array<std::uint16_t>(head_dim);
+  return {stored.begin(), stored.end()};
+}
+
+// Channels must be ascending, below head_dim, within each run of `counts`, and occur once.
+void check_channels(ByteReader& in, std::span<const std::int32_t> channels,
+                    std::span<const std::size_t> counts, std::size_t head_dim) {
+  std::vector<bool> seen(head_dim, false);
+  std::size_t at = 0;
+  for (const std::size_t n : counts) {
+    if (n > channels.size() - at) in.damaged("a head's tables do not fit together");
+    for (std::size_t i = at; i < at + n; ++i) {
+      const auto c = static_cast<std::size_t>(channels[i]);
+      if (c >= head_dim || seen[c] || (i > at && channels[i] <= channels[i - 1])) {
+        in.damaged("a channel list is out of order");
+      }
+      seen[c] = true;
     }
+    at += n;
   }
-  return channels;
+  if (at != channels.size()) in.damaged("a head's tables do not fit together");
 }
 
 }  // namespace
@@ -181,8 +197,7 @@ void HeadCache::save(ByteWriter& out) const {
   out.value(static_cast<std::uint8_t>(basis_.size() > 0));
   if (basis_.size() == 0) return;
   out.array(basis_.channels());
-  out.array(basis_.key_map());
-  out.array(basis_.query_map());
+  for (const std::size_t n : basis_.formats()) out.value(static_cast<std::uint16_t>(n));
   out.array(basis_.mean());
   out.array(value_channels());
   save_segment(thin_, out);
@@ -191,21 +206,18 @@ void HeadCache::save(ByteWriter& out) const {
 
 void HeadCache::restore(ByteReader& in, std::int64_t next_position) {
   if (in.value<std::uint8_t>() == 0) return;
-  const std::vector<std::uint16_t> channels = read_channels(in, head_dim_);
-  const std::size_t table = head_dim_ * head_dim_;
-  const auto key_map = in.array<f16_bits>(table);
-  const auto query_map = in.array<f16_bits>(table);
+  KeyPlan keys;
+  keys.channels = read_channels(in, head_dim_);
+  for (std::size_t& n : keys.formats) n = in.value<std::uint16_t>();
+  check_channels(in, keys.channels, keys.formats, head_dim_);
   const auto mean = in.array<f16_bits>(head_dim_);
-  const bool rotated = !key_map.empty();
-  const std::size_t size = rotated ? key_map.size() / head_dim_ : channels.size();
-  if (size == 0 || key_map.size() != query_map.size() ||
-      (rotated && (!channels.empty() || key_map.size() % head_dim_ != 0)) ||
-      (!mean.empty() && mean.size() != (rotated ? head_dim_ : head_dim_ - size))) {
+  if (keys.channels.empty() || (!mean.empty() && mean.size() != head_dim_ - keys.channels.size())) {
     in.damaged("a head's tables do not fit together");
   }
   HeadPlan plan;
-  plan.basis = KeyBasis::restored(channels, key_map, query_map, mean, head_dim_, counter_);
-  for (const std::uint16_t c : read_channels(in, head_dim_)) plan.value_channels.push_back(c);
+  plan.basis = KeyBasis::restored(keys, mean, head_dim_, counter_);
+  plan.value_channels = read_channels(in, head_dim_);
+  check_channels(in, plan.value_channels, std::vector{plan.value_channels.size()}, head_dim_);
   adopt(std::move(plan));
   std::int64_t last = -1;
   restore_segment(thin_, in, last, next_position);

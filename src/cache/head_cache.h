@@ -58,8 +58,11 @@ class HeadCache {
 
   // Of `kept` prompt tokens, how many stay in the recent segment.
   [[nodiscard]] static std::size_t recent_share(std::size_t kept, const CacheSpec& spec) noexcept;
-  [[nodiscard]] static BlockLayout thin_layout(std::size_t key_channels, std::size_t value_channels,
+  [[nodiscard]] static BlockLayout thin_layout(const KeyCounts& keys, std::size_t value_channels,
                                                const CacheSpec& spec) noexcept;
+  // Of quantized elements; F16 where nothing is quantized.
+  [[nodiscard]] static ElementFormat thin_format(const CacheSpec& spec) noexcept;
+  [[nodiscard]] static KeyPlan all_channels(std::size_t head_dim, const CacheSpec& spec);
 
  private:
   // Writes staged whole tokens to the thin segment.

@@ -1,40 +1,15 @@
 #include "cache/layer_cache.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "base/parallel.h"
 #include "cache/attention_sums.h"
+#include "cache/bit_allocation.h"
 #include "cache/eviction.h"
-#include "cache/rotation.h"
 #include "cache/think.h"
 
 namespace thinkey {
-namespace {
-
-std::vector<std::int32_t> all_channels(std::size_t dim) {
-  std::vector<std::int32_t> channels(dim);
-  std::iota(channels.begin(), channels.end(), 0);
-  return channels;
-}
-
-// The mean of what the basis drops: mean key minus its reconstruction. For maps, the logit of the
-// mean is q . m - (Q q) . (K m) = q . (m - Q^T K m).
-std::vector<float> dropped_mean(std::vector<float> mean, const std::vector<float>& key_map,
-                                const std::vector<float>& query_map, std::size_t rank) {
-  const std::size_t dim = mean.size();
-  const std::vector<float> original = mean;
-  for (std::size_t j = 0; j < rank; ++j) {
-    float coordinate = 0.0F;
-    for (std::size_t c = 0; c < dim; ++c) coordinate += key_map[j * dim + c] * original[c];
-    for (std::size_t c = 0; c < dim; ++c) mean[c] -= query_map[j * dim + c] * coordinate;
-  }
-  return mean;
-}
-
-}  // namespace
-
 LayerCache::LayerCache(const CacheShape& shape, const CacheSpec& spec, std::size_t layer,
                        AllocationCounter* counter)
     : shape_(shape), spec_(spec), layer_(layer), counter_(counter) {
@@ -75,40 +50,28 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt,
   const bool prunes_keys = spec.keys > 0.0;
 
   std::vector<std::vector<float>> losses(shape_.kv_heads);
-  std::vector<Rotation> rotations(shape_.kv_heads);
   if (prunes_keys) {
     parallel_for(shape_.kv_heads, [&](std::size_t h) {
-      if (spec.rotate) {
-        rotations[h] = best_rotation(shape_, prompt, window, h, kept[h], spec.bias);
-        losses[h] = rotations[h].losses;
-      } else {
-        losses[h] = think_key_scores(shape_, prompt, window, h, kept[h], spec.bias);
-      }
+      losses[h] = think_key_scores(shape_, prompt, window, h, kept[h], spec.bias);
     });
   }
   std::vector<std::size_t> sizes(shape_.kv_heads,
                                  static_cast<std::size_t>(spec.kept_keys(static_cast<std::int64_t>(dim))));
   if (prunes_keys && spec.adaptive) sizes = budget.split(losses);
 
+  const ElementFormat format = HeadCache::thin_format(spec_);
   std::vector<HeadPlan> plans(shape_.kv_heads);
   parallel_for(shape_.kv_heads, [&](std::size_t h) {
     HeadPlan& plan = plans[h];
-    if (prunes_keys && spec.rotate) {
-      const Rotation& r = rotations[h];
-      plan.basis = KeyBasis::of_maps({r.key_map.data(), sizes[h] * dim}, {r.query_map.data(), sizes[h] * dim},
-                                     dim, counter_);
-    } else {
-      plan.basis = KeyBasis::of_channels(prunes_keys ? top_indices(losses[h], sizes[h]) : all_channels(dim),
-                                         dim, counter_);
+    KeyPlan keys = HeadCache::all_channels(dim, spec_);
+    if (prunes_keys && spec.mixed) {
+      keys = allocate_bits(losses[h], key_noise(shape_, prompt, window, h, kept[h]), sizes[h], format);
+    } else if (prunes_keys) {
+      keys = {top_indices(losses[h], sizes[h]), uniform_keys(sizes[h], format)};
     }
-    if (prunes_keys && spec.bias) {
-      std::vector<float> mean = mean_key(shape_, prompt, h, kept[h]);
-      if (spec.rotate) {
-        mean = dropped_mean(std::move(mean), rotations[h].key_map, rotations[h].query_map, sizes[h]);
-      }
-      plan.basis.set_mean(mean, counter_);
-    }
-    plan.value_channels = all_channels(dim);
+    plan.basis = KeyBasis(keys, dim, counter_);
+    if (prunes_keys && spec.bias) plan.basis.set_mean(mean_key(shape_, prompt, h, kept[h]), counter_);
+    plan.value_channels = HeadCache::all_channels(dim, spec_).channels;
     if (spec.values > 0.0) {
       plan.value_channels =
           top_indices(think_value_scores(shape_, prompt, window, h, kept[h]),

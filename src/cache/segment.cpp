@@ -26,7 +26,7 @@ void Segment::push_token(std::int32_t position, const float* key, const float* v
     slot = 0;
   }
   std::byte* block = index_[used_ - 1];
-  auto* keys = BlockLayout::at<f16_bits>(block, layout_.keys);
+  auto* keys = BlockLayout::at<f16_bits>(block, layout_.key_runs.front().keys);
   for (std::size_t c = 0; c < layout_.key_channels; ++c) keys[c * kBlockTokens + slot] = f16_from_f32(key[c]);
   f32_to_f16(value, layout_.value_channels,
              BlockLayout::at<f16_bits>(block, layout_.values + slot * layout_.value_row));

@@ -97,11 +97,12 @@ CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::
   const auto keys = static_cast<std::size_t>(spec.channels.kept_keys(signed_dim));
   const auto values = static_cast<std::size_t>(spec.channels.kept_values(signed_dim));
   const bool pruned = spec.channels.keys > 0.0;
-  const bool rotated = pruned && spec.channels.rotate;
-  std::size_t tables = (rotated ? 2 * keys * dim * sizeof(f16_bits) : keys * sizeof(std::uint16_t)) +
-                       values * sizeof(std::uint16_t);
-  if (pruned && spec.channels.bias) tables += (rotated ? dim : dim - keys) * sizeof(f16_bits);
-
+  // Mixed precision: blocks of at most this size, and any number of channels.
+  const std::size_t listed = (pruned && spec.channels.mixed ? dim : keys) + values;
+  std::size_t tables = listed * sizeof(std::uint16_t);
+  if (pruned && spec.channels.bias) tables += (dim - keys) * sizeof(f16_bits);
+  const std::size_t thin_bytes =
+      HeadCache::thin_layout(uniform_keys(keys, HeadCache::thin_format(spec)), values, spec).bytes;
   CacheReport report;
   report.spec = spec.to_string();
   report.tokens_seen = tokens;
@@ -113,10 +114,8 @@ CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::
     layer.tokens_kept = static_cast<double>(kept);
     layer.channels_kept = static_cast<double>(keys);
     layer.value_channels_kept = static_cast<double>(values);
-    layer.bytes =
-        shape.kv_heads *
-        (tables + Segment::blocks_for(kept - recent) * HeadCache::thin_layout(keys, values, spec).bytes +
-         Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
+    layer.bytes = shape.kv_heads * (tables + Segment::blocks_for(kept - recent) * thin_bytes +
+                                    Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
     report.bytes += layer.bytes;
     report.layers.push_back(layer);
   }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
+#include "cache/block.h"
 #include "ops/matmul.h"
 #include "ops/softmax.h"
 
@@ -28,19 +30,27 @@ std::vector<float> window_rows(const CacheShape& shape, const PromptView& prompt
   return rows;
 }
 
+// Mean of q_j^2 over the window's queries and the group's heads, [D].
+std::vector<double> mean_query_energy(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+                                      std::size_t kv_head) {
+  const std::vector<float> queries =
+      window_rows(shape, prompt, std::min(window, prompt.queries), kv_head, 1.0F);
+  std::vector<double> energy(shape.head_dim, 0.0);
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    energy[i % shape.head_dim] += static_cast<double>(queries[i]) * queries[i];
+  }
+  const std::size_t rows = std::max<std::size_t>(1, queries.size() / shape.head_dim);
+  for (double& x : energy) x /= static_cast<double>(rows);
+  return energy;
+}
+
 }  // namespace
 
 std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& prompt, std::size_t window,
                                     std::size_t kv_head, std::span<const std::int32_t> kept_tokens,
                                     bool centred) {
   const std::size_t dim = shape.head_dim;
-  const std::vector<float> queries =
-      window_rows(shape, prompt, std::min(window, prompt.queries), kv_head, 1.0F);
-  std::vector<double> query_energy(dim, 0.0);
-  for (std::size_t i = 0; i < queries.size(); ++i) {
-    query_energy[i % dim] += static_cast<double>(queries[i]) * queries[i];
-  }
-
+  const std::vector<double> query_energy = mean_query_energy(shape, prompt, window, kv_head);
   std::vector<double> energy(dim, 0.0);
   std::vector<double> sum(dim, 0.0);
   const TokenRows keys = head_rows(shape, prompt, prompt.k, kv_head);
@@ -52,12 +62,46 @@ std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& p
       sum[j] += k[j];
     }
   }
-  const auto rows = static_cast<double>(std::max<std::size_t>(1, queries.size() / dim));
   const auto tokens = static_cast<double>(std::max<std::size_t>(1, kept_tokens.size()));
   std::vector<float> scores(dim);
   for (std::size_t j = 0; j < dim; ++j) {
     const double mean = centred ? sum[j] / tokens : 0.0;
-    scores[j] = static_cast<float>(query_energy[j] / rows * std::max(0.0, energy[j] / tokens - mean * mean));
+    scores[j] = static_cast<float>(query_energy[j] * std::max(0.0, energy[j] / tokens - mean * mean));
+  }
+  return scores;
+}
+
+std::vector<float> key_noise(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+                             std::size_t kv_head, std::span<const std::int32_t> kept_tokens) {
+  const std::size_t dim = shape.head_dim;
+  const std::vector<double> query_energy = mean_query_energy(shape, prompt, window, kv_head);
+  const TokenRows keys = head_rows(shape, prompt, prompt.k, kv_head);
+  std::vector<float> scratch(dim);
+  std::vector<double> noise(dim, 0.0);
+  std::vector<float> low(dim);
+  std::vector<float> high(dim);
+  std::size_t blocks = 0;
+  for (std::size_t begin = 0; begin < kept_tokens.size(); begin += kBlockTokens, ++blocks) {
+    const auto block =
+        kept_tokens.subspan(begin, std::min<std::size_t>(kBlockTokens, kept_tokens.size() - begin));
+    low.assign(dim, std::numeric_limits<float>::max());
+    high.assign(dim, std::numeric_limits<float>::lowest());
+    for (const std::int32_t t : block) {
+      const float* k = (keys + static_cast<std::size_t>(t) * dim).load(dim, scratch.data());
+      for (std::size_t j = 0; j < dim; ++j) {
+        low[j] = std::min(low[j], k[j]);
+        high[j] = std::max(high[j], k[j]);
+      }
+    }
+    for (std::size_t j = 0; j < dim; ++j) {
+      const double range = static_cast<double>(high[j]) - low[j];
+      noise[j] += range * range;
+    }
+  }
+  std::vector<float> scores(dim);
+  for (std::size_t j = 0; j < dim; ++j) {
+    const double mean = noise[j] / static_cast<double>(std::max<std::size_t>(1, blocks));
+    scores[j] = static_cast<float>(query_energy[j] * mean / 12.0);
   }
   return scores;
 }

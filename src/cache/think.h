@@ -18,6 +18,13 @@ namespace thinkey {
                                                   std::span<const std::int32_t> kept_tokens,
                                                   bool centred = false);
 
+// What storing channel j in b bits costs the logits, times (2^b - 1)^2, in the unit of think_key_scores: a
+// step of KIVI's scale s has the mean square error s^2 / 12, s = (range of k_j in a block) / (2^b - 1).
+// noise[j] = mean of q_j^2 times the mean over blocks of 32 kept tokens of range^2 / 12. [D]
+[[nodiscard]] std::vector<float> key_noise(const CacheShape& shape, const PromptView& prompt,
+                                           std::size_t window, std::size_t kv_head,
+                                           std::span<const std::int32_t> kept_tokens);
+
 // score[j] = ||softmax(Q_S K^T / sqrt(D)) V[:, j]||_F over the kept tokens, root mean square over the
 // last queries and the group's heads. [D]
 [[nodiscard]] std::vector<float> think_value_scores(const CacheShape& shape, const PromptView& prompt,

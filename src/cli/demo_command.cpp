@@ -58,7 +58,7 @@ std::vector<std::string> default_specs(std::int64_t budget) {
           snapkv + "+think:0.6",
           snapkv + "+think:0.8",
           snapkv + "+think:0.8,bias",
-          snapkv + "+think:0.8,bias,adaptive,rotate",
+          snapkv + "+think:0.8,mixed",
           snapkv + "+think:keys=0.4,values=0.3",
           snapkv + "+think:0.4+kivi:4",
           snapkv + "+think:0.4+kivi:2"};

@@ -66,7 +66,7 @@ SequenceCache small_cache(const CacheShape& shape, const char* spec, std::size_t
 TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
   const CacheShape shape{2, 4, 2, 48, 0};
   for (const char* spec :
-       {"full", "snapkv:64+think:0.4", "think:0.6,rotate,bias+kivi:2,residual=32", "think:0.7,bias",
+       {"full", "snapkv:64+think:0.4", "think:0.6,mixed,bias+kivi:4,residual=32", "think:0.7,bias",
         "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive+kivi:4,residual=0"}) {
     SCOPED_TRACE(spec);
     SequenceCache cache = small_cache(shape, spec);

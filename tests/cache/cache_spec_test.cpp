@@ -54,7 +54,7 @@ TEST(CacheSpec, PrintsWhatItReads) {
   for (const char* text :
        {"full", "snapkv:2048", "snapkv:25%", "snapkv:12.5%,window=8,kernel=7,pool=max", "think:0.5",
         "snapkv:100,window=16+think:0.4,recent=0,window=8", "h2o:80,observe=window", "pyramidkv:10%,beta=7.5",
-        "streaming:64,sinks=8,every=512", "think:0.4,values=0.3,bias,adaptive,rotate",
+        "streaming:64,sinks=8,every=512", "think:0.4,values=0.3,bias,adaptive,mixed",
         "think:values=0.5+kivi:2,group=64,residual=32", "snapkv:2048,every=512+think:0.6+kivi:4", "kivi:8"}) {
     EXPECT_EQ(CacheSpec::parse(text).to_string(), text);
   }

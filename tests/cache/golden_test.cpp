@@ -127,7 +127,8 @@ TEST_P(GoldenKivi, CodesScalesAndDequantization) {
   const std::vector<float> k_dequant = to_floats(file.at("k_dequant"));
   const std::vector<float> v_dequant = to_floats(file.at("v_dequant"));
 
-  const BlockLayout layout(dim, dim, bits == 4 ? ElementFormat::Q4 : ElementFormat::Q2);
+  const ElementFormat format = bits == 4 ? ElementFormat::Q4 : ElementFormat::Q2;
+  const BlockLayout layout(uniform_keys(dim, format), dim, format);
   std::vector<std::byte> block(layout.bytes);
   StagedBlock staged;
   StagedBlock read;

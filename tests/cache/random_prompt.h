@@ -129,10 +129,15 @@ class ReferenceHead {
     std::vector<float> keys(reduced * 32);
     head_.basis().reduce_keys(whole.data(), keys.data());
     for (std::size_t t = 0; t < n; ++t) block[t].key.assign(reduced, 0.0);
+    std::vector<std::int64_t> bits;  // of each kept channel
+    for (std::size_t f = 0; f < kElementFormats; ++f) {
+      bits.insert(bits.end(), head_.basis().formats()[f],
+                  static_cast<std::int64_t>(element_bits(static_cast<ElementFormat>(f))));
+    }
     for (std::size_t c = 0; c < reduced; ++c) {
       std::vector<double> row(keys.begin() + static_cast<std::ptrdiff_t>(c * 32),
                               keys.begin() + static_cast<std::ptrdiff_t>(c * 32 + n));
-      store(row);
+      store(row, bits[c]);
       for (std::size_t t = 0; t < n; ++t) block[t].key[c] = row[t];
     }
     const auto kept = head_.value_channels();
@@ -143,7 +148,7 @@ class ReferenceHead {
         const std::size_t last = std::min(kept.size(), first + group);
         std::vector<double> row;
         for (std::size_t c = first; c < last; ++c) row.push_back(token.value[kept[c]]);
-        store(row);
+        store(row, spec_.quantization.bits);
         for (std::size_t c = first; c < last; ++c) value[kept[c]] = row[c - first];
       }
       token.value = value;
@@ -151,14 +156,14 @@ class ReferenceHead {
     }
   }
 
-  // What storage makes of a group of numbers.
-  void store(std::vector<double>& x) const {
-    if (!spec_.quantization.active()) {
+  // What storage in so many bits makes of a group of numbers.
+  static void store(std::vector<double>& x, std::int64_t bits) {
+    if (bits == 16) {
       for (double& e : x) e = rounded(e);
       return;
     }
     const auto [low, high] = std::minmax_element(x.begin(), x.end());
-    const auto most = static_cast<float>((1 << spec_.quantization.bits) - 1);
+    const auto most = static_cast<float>((1 << bits) - 1);
     const auto minimum = static_cast<float>(*low);
     const float scale = (static_cast<float>(*high) - minimum) / most;
     for (double& e : x) {

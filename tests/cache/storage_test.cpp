@@ -16,7 +16,7 @@ TEST(CacheStorage, ReportEqualsAllocatorAndEstimate) {
   const CacheShape shape{3, 6, 2, 64, 0};
   for (const char* text :
        {"full", "snapkv:128", "snapkv:10%", "think:0.4", "snapkv:128+think:0.5", "think:0.5,recent=0",
-        "pyramidkv:128", "think:keys=0.4,values=0.3+kivi:4", "kivi:2,residual=32", "think:0.6,rotate,bias"}) {
+        "pyramidkv:128", "think:keys=0.4,values=0.3+kivi:4", "kivi:2,residual=32"}) {
     for (const std::size_t tokens : {1U, 20U, 32U, 33U, 500U, 1024U}) {
       const CacheSpec spec = CacheSpec::parse(text);
       RandomPrompt prompt(shape, tokens, tokens);
@@ -139,7 +139,7 @@ TEST(CacheStorage, NotANumberDoesNoHarm) {
   for (std::size_t i = 0; i < prompt.k.size(); i += 3) prompt.k[i] = std::numeric_limits<float>::quiet_NaN();
   for (std::size_t i = 0; i < prompt.q.size(); i += 5) prompt.q[i] = std::numeric_limits<float>::infinity();
   for (const char* spec :
-       {"snapkv:100+think:0.4", "snapkv:100,pool=max+think:0.6,adaptive+kivi:4", "think:0.5,rotate,bias"}) {
+       {"snapkv:100+think:0.4", "snapkv:100,pool=max+think:0.6,adaptive+kivi:4", "think:0.5,mixed,bias"}) {
     SequenceCache cache(shape, CacheSpec::parse(spec));
     for (std::size_t l = 0; l < shape.layers; ++l) cache.compress_prompt(l, prompt.view());
     std::vector<float> out(4 * 32);
