@@ -152,12 +152,15 @@ TEST(CacheAttention, EveryCompositionOfStages) {
 TEST(CacheAttention, EdgesOfLength) {
   for (const std::string spec :
        {"full", "snapkv:64", "think:0.4", "snapkv:64,window=16+think:0.6", "kivi:2,residual=32",
-        "snapkv:48,kernel=7,pool=max+think:0.3,recent=0+kivi:4,residual=0"}) {
+        "snapkv:48,kernel=7,pool=max+think:0.3,recent=0+kivi:4,residual=0", "think:0.8,mixed,bias",
+        "snapkv:64+think:0.6,recent=0,adaptive,mixed+kivi:4,residual=0"}) {
     for (const std::size_t tokens : {1U, 2U, 31U, 32U, 33U, 47U, 63U, 64U, 65U, 97U, 300U}) {
       check({2, 2, 64, tokens, spec}, tokens);
       check({4, 1, 40, tokens, spec, 70}, tokens + 1);
     }
   }
+  check({8, 1, 256, 3000, "snapkv:1000+think:0.7,mixed", 40}, 1);
+  check({1, 1, 32, 3000, "h2o:32+think:keys=0.5,values=0.5+kivi:2,residual=0", 40}, 2);
 }
 
 TEST(CacheAttention, RandomShapes) {

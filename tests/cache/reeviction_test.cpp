@@ -31,8 +31,8 @@ std::set<std::int32_t> positions(const Segment& segment) {
 TEST(Reeviction, TwentyThousandTokensStayBounded) {
   const CacheShape shape{1, 2, 1, 32, 0};
   for (const char* text :
-       {"snapkv:128,window=16,every=64+think:0.5", "h2o:128,every=100", "streaming:128,every=32",
-        "pyramidkv:128,every=64+think:keys=0.4,values=0.3+kivi:4,residual=32"}) {
+       {"snapkv:128,window=16,every=64+think:0.5", "h2o:128,every=100", "snapkv:128,every=64+think:0.7,mixed",
+        "streaming:128,every=32", "pyramidkv:128,every=64+think:keys=0.4,values=0.3+kivi:4,residual=32"}) {
     SCOPED_TRACE(text);
     const CacheSpec spec = CacheSpec::parse(text);
     AllocationCounter counter;
