@@ -31,13 +31,14 @@ STAGES = [
     (80, 1024, 6, 8192, 0, MIDDLE, 0.1), (50, 2048, 3, 8192, 0, MIDDLE, 0.1), (40, 4096, 2, 8192, 0, MIDDLE, 0.1),
     (120, 1024, 6, 8192, 0, MIDDLE, 0.1), (50, 2048, 3, 8192, 0, MIDDLE, 0.1), (30, 4096, 2, 8192, 0, MIDDLE, 0.1),
     (100, 1024, 6, 8192, 0, SPACED, 0.1), (40, 2048, 3, 8192, 0, SPACED, 0.1), (30, 4096, 2, 8192, 0, SPACED, 0.1),
+    (120, 1024, 6, 8192, 0, SPACED, 0.1), (100, 2048, 3, 8192, 0, SPACED, 0.1), (160, 4096, 2, 8192, 0, SPACED, 0.1),
 ]
 # From this step on, answers in the chat form begin with a space. The digits then follow the same token as in the
 # needle, which tells the first digit of a number from the inner ones; without it inner digits were mixed up.
 SPACE_FROM = 1720
 ALIKE_FROM, ALIKE = 1520, 0.5  # from this step on, half of the values share their first digits with another one
 # (steps, peak of the rate, share of the steps in which it falls, value it falls to, relative to the peak)
-CYCLES = [(1190, 1, 0.5, 0), (160, 0.5, 1, 0.2), (170, 0.4, 1, 0), (200, 0.5, 1, 0), (170, 0.5, 1, 0)]
+CYCLES = [(1190, 1, 0.5, 0), (160, 0.5, 1, 0.2), (170, 0.4, 1, 0), (200, 0.5, 1, 0), (170, 0.5, 1, 0), (380, 0.5, 1, 0)]
 SHORT_MIX = 0.25  # share of later steps that go back to an earlier length
 LM_SHARE = 0.15  # share of document tokens that carry the plain next-token loss
 COPY = -1  # kind of the drills' repeated tokens
