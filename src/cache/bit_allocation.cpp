@@ -20,7 +20,7 @@ struct Channel {
     if (at < 0) return dropped;
     const ElementFormat format = kAscending[at];
     if (format == ElementFormat::F16) return 0.0;
-    const double steps = static_cast<double>((1U << element_bits(format)) - 1U);
+    const auto steps = static_cast<double>((1U << element_bits(format)) - 1U);
     return noise / (steps * steps);
   }
 };
