@@ -19,5 +19,9 @@ struct Command {
 [[nodiscard]] Command add_compress_command(CLI::App& program);
 [[nodiscard]] Command add_bench_command(CLI::App& program);
 [[nodiscard]] Command add_demo_command(CLI::App& program);
+[[nodiscard]] Command add_eval_command(CLI::App& program);
+
+// Of `thinkey eval`.
+[[nodiscard]] Command add_eval_needle_command(CLI::App& eval);
 
 }  // namespace thinkey::cli
