@@ -8,17 +8,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <numeric>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/fail.h"
 #include "eval/chart.h"
+#include "eval/distribution.h"
 #include "eval/needle_samples.h"
 #include "thinkey/session.h"
 
@@ -71,22 +69,6 @@ std::vector<Entry> standard_entries(std::int64_t budget) {
   return entries;
 }
 
-// log-softmax of logits, in double.
-std::vector<double> log_probabilities(std::span<const float> logits) {
-  const double peak = *std::max_element(logits.begin(), logits.end());
-  double sum = 0.0;
-  for (const float x : logits) sum += std::exp(x - peak);
-  std::vector<double> out(logits.begin(), logits.end());
-  for (double& x : out) x -= peak + std::log(sum);
-  return out;
-}
-
-double kl(const std::vector<double>& p, const std::vector<double>& q) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
-  return std::max(0.0, sum);
-}
-
 void run_sample(const std::shared_ptr<const Model>& model, const eval::NeedleSample& sample,
                 std::vector<Entry>& entries) {
   const std::vector<ChatMessage> messages = {{"user", sample.message()}};
@@ -112,13 +94,12 @@ void run_sample(const std::shared_ptr<const Model>& model, const eval::NeedleSam
   // token is the true one, feeding the truth is greedy decoding.
   std::vector<bool> right(entries.size(), true);
   for (std::size_t i = 0; i <= answer.size(); ++i) {
-    const std::vector<double> reference = log_probabilities(sessions[0].logits());
+    const std::vector<double> reference = eval::log_probabilities(sessions[0].logits());
     for (std::size_t e = 0; e < entries.size(); ++e) {
       const auto logits = sessions[e + 1].logits();
-      entries[e].divergence += kl(reference, log_probabilities(logits));
+      entries[e].divergence += eval::kl_divergence(reference, eval::log_probabilities(logits));
       ++entries[e].tokens;
-      const auto best =
-          static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      const std::int32_t best = eval::likeliest(logits);
       if (i < answer.size() ? best != answer[i] : !model->ends_generation(best)) right[e] = false;
     }
     if (i < answer.size()) {

@@ -20,8 +20,12 @@ struct Command {
 [[nodiscard]] Command add_bench_command(CLI::App& program);
 [[nodiscard]] Command add_demo_command(CLI::App& program);
 [[nodiscard]] Command add_eval_command(CLI::App& program);
+[[nodiscard]] Command add_sweep_command(CLI::App& program);
 
 // Of `thinkey eval`.
 [[nodiscard]] Command add_eval_needle_command(CLI::App& eval);
+[[nodiscard]] Command add_eval_ruler_command(CLI::App& eval);
+[[nodiscard]] Command add_eval_perplexity_command(CLI::App& eval);
+[[nodiscard]] Command add_eval_kl_command(CLI::App& eval);
 
 }  // namespace thinkey::cli

@@ -14,6 +14,9 @@ Command add_eval_command(CLI::App& program) {
   app->require_subcommand(0, 1);
   auto children = std::make_shared<std::vector<Command>>();
   children->push_back(add_eval_needle_command(*app));
+  children->push_back(add_eval_ruler_command(*app));
+  children->push_back(add_eval_perplexity_command(*app));
+  children->push_back(add_eval_kl_command(*app));
   app->allow_extras();  // so that an unknown word is ours to explain
   add_examples(
       *app, {"thinkey eval needle -m model.gguf --cache full --cache snapkv:10%+think:0.4 --html needle.html",

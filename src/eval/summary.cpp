@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "base/format_text.h"
+#include "eval/summary_json.h"
 
 namespace thinkey::eval {
 namespace {
@@ -151,7 +151,7 @@ HeatMap score_heat_map(const std::vector<Record>& records, std::string_view row_
   return map;
 }
 
-std::string summary_json(const RunIdentity& identity, const RunOutcome& outcome) {
+Json summary_object(const RunIdentity& identity, const RunOutcome& outcome) {
   Json json = {{"task", identity.task},
                {"model", identity.model},
                {"weights", identity.weights},
@@ -170,9 +170,7 @@ std::string summary_json(const RunIdentity& identity, const RunOutcome& outcome)
       seen.push_back(record.labels);
       Json group = Json::object();
       for (const auto& [name, value] : record.labels) group[name] = value;
-      const std::vector<Record> members = selected(own, {.cache = {}, .labels = record.labels});
-      group["score"] = mean_of(members, {}, "score").value;
-      group["samples"] = members.size();
+      add_means(group, selected(own, {.cache = {}, .labels = record.labels}));
       groups.push_back(std::move(group));
     }
     if (!groups.empty()) entry["groups"] = std::move(groups);
@@ -180,10 +178,19 @@ std::string summary_json(const RunIdentity& identity, const RunOutcome& outcome)
   }
   json["caches"] = std::move(caches);
   Json skipped = Json::array();
-  for (const auto& [sample, reason] : outcome.skipped)
+  for (const auto& [sample, reason] : outcome.skipped) {
     skipped.push_back({{"sample", sample}, {"reason", reason}});
+  }
   json["skipped"] = std::move(skipped);
+  return json;
+}
+
+std::string json_text(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string summary_json(const RunIdentity& identity, const RunOutcome& outcome) {
+  return json_text(summary_object(identity, outcome));
 }
 
 void describe_run(Report& report, const RunIdentity& identity, const RunOutcome& outcome) {

@@ -55,9 +55,9 @@ struct Mean {
 [[nodiscard]] HeatMap score_heat_map(const std::vector<Record>& records, std::string_view row_label,
                                      std::string_view column_label, const std::string& title);
 
-// {"task", "model", "settings", "caches": [{"cache", "score", "samples", "cache_bytes", ...,
-// "groups": [{labels..., "score", "samples"}]}], "skipped": [...]} as text; groups by every combination of
-// labels that occurs.
+// {"task", "model", "weights", "settings", "caches": [{"cache", mean of every value, "samples",
+// "share_of_full", "groups": [{labels, means, "samples"}]}], "skipped": [...]} as text; a group is a
+// combination of labels.
 [[nodiscard]] std::string summary_json(const RunIdentity& identity, const RunOutcome& outcome);
 
 // A paragraph about the model and the settings, and one about skipped samples, if any.
