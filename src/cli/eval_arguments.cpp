@@ -38,6 +38,7 @@ void EvalArguments::add(CLI::App& app) {
       ->type_name("FILE");
   app.add_flag("--fresh", fresh, "Start over instead of going on from the result file");
   app.add_option("--json", json, "Write the figures as JSON")->type_name("FILE");
+  app.add_option("--markdown", markdown, "Write the tables as Markdown")->type_name("FILE");
   app.add_option("--html", html, "Write the report as one HTML page with its figures")->type_name("FILE");
   model.add_compute(app);
 }
@@ -62,7 +63,7 @@ eval::ChatUse EvalArguments::chat_use() const {
 
 void EvalArguments::check_outputs() const {
   static_cast<void>(parse_specs());
-  for (const std::string* path : {&json, &html}) {
+  for (const std::string* path : {&json, &markdown, &html}) {
     if (!path->empty()) require_writable(*path);
   }
 }
@@ -87,15 +88,17 @@ int EvalArguments::run(const eval::Task& task, const Model& loaded, const MakeRe
               outcome.skipped.empty() ? "" : outcome.skipped.front().second);
   }
   if (outcome.resumed > 0) print_message("thinkey: {} results were in {} already\n", outcome.resumed, path);
-  publish(make_report(identity, outcome), json, html);
+  publish(make_report(identity, outcome), json, html, markdown);
   return 0;
 }
 
-void publish(const eval::Report& report, const std::string& json, const std::string& html) {
+void publish(const eval::Report& report, const std::string& json, const std::string& html,
+             const std::string& markdown) {
   write_output(eval::report_text(report));
   flush_output();
   if (!json.empty()) write_file(json, report.json);
   if (!html.empty()) write_file(html, eval::report_html(report));
+  if (!markdown.empty()) write_file(markdown, eval::report_markdown(report));
 }
 
 std::vector<std::int64_t> parse_counts(const std::string& option, const std::vector<std::string>& words) {

@@ -21,11 +21,12 @@ struct EvalArguments {
   std::string results;
   bool fresh = false;
   std::string json;
+  std::string markdown;
   std::string html;
   std::int64_t context = 0;
   std::string chat = "auto";
 
-  // -m, -t, --prefill-precision, --cache, -c, --results, --fresh, --json, --html
+  // -m, -t, --prefill-precision, --cache, -c, --results, --fresh, --json, --markdown, --html
   void add(CLI::App& app);
   void add_chat(CLI::App& app);  // --chat
 
@@ -41,7 +42,8 @@ struct EvalArguments {
 };
 
 // Prints the report, and writes it where the options say ("" for nowhere).
-void publish(const eval::Report& report, const std::string& json, const std::string& html);
+void publish(const eval::Report& report, const std::string& json, const std::string& html,
+             const std::string& markdown = {});
 
 // "1024,2048,4096" or "1k,2k" (1k = 1024): token counts. Error(Usage) names option and word.
 [[nodiscard]] std::vector<std::int64_t> parse_counts(const std::string& option,

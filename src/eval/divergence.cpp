@@ -89,9 +89,10 @@ Report divergence_report(const RunIdentity& identity, const RunOutcome& outcome)
   Chart chart{.title = "mean KL divergence from the full cache",
               .x_title = "cache bytes, percent of full f16",
               .y_title = "mean KL, nats",
-              .series = {{.name = "caches", .points = {}, .joined = false}},
+              .series = {},
               .log_x = true,
-              .log_y = true};
+              .log_y = true,
+              .least_y = 1e-4};
   for (auto& entry : json["caches"]) {
     const auto cache = entry["cache"].get<std::string>();
     const Selection all{.cache = cache, .labels = {}};
@@ -107,7 +108,11 @@ Report divergence_report(const RunIdentity& identity, const RunOutcome& outcome)
     table.rows.push_back({cache, number_cell(kl.value, 4), number_cell(kl.error, 4), percent_cell(top1),
                           number_cell(std::exp(nll), 3), number_cell(ratio, 4),
                           Cell(format_bytes(static_cast<std::size_t>(bytes)), bytes), percent_cell(share)});
-    chart.series.front().points.push_back({100.0 * share, kl.value, cache});
+    const std::string family = family_of(cache);
+    auto series = std::find_if(chart.series.begin(), chart.series.end(),
+                               [&](const Chart::Series& s) { return s.name == family; });
+    if (series == chart.series.end()) series = chart.series.insert(series, {.name = family, .points = {}});
+    series->points.push_back({100.0 * share, kl.value, cache});
   }
   report.blocks.emplace_back(std::move(table));
   report.add_figure(chart_svg(chart), "Each point is a cache; rest the pointer on it for its spec.");

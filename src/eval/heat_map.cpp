@@ -39,7 +39,7 @@ Layout plan(const HeatMap& map) {
   std::size_t title = 0;
   for (const HeatMap::Panel& panel : map.panels) title = std::max(title, panel.title.size());
   out.panel_width = std::max(out.left + out.cell_width * columns + 20.0,
-                             kCharacter * 1.1 * static_cast<double>(title) + 20.0);
+                             kCharacter * 1.3 * static_cast<double>(title) + 20.0);
   out.panel_height = kPanelTitle + out.cell_height * rows + kBelow;
   out.per_row = std::clamp(static_cast<std::size_t>(kWidest / out.panel_width), std::size_t{1},
                            std::max<std::size_t>(1, map.panels.size()));

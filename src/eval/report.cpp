@@ -101,6 +101,17 @@ std::string report_html(const Report& report) {
   return html + "</body>\n</html>\n";
 }
 
+std::string report_markdown(const Report& report) {
+  std::string text;
+  for (const auto& block : report.blocks) {
+    const auto* table = std::get_if<TableBlock>(&block);
+    if (table == nullptr) continue;
+    text += (text.empty() ? "" : "\n") + (table->caption.empty() ? "" : table->caption + "\n\n") +
+            markdown_table(*table);
+  }
+  return text;
+}
+
 std::string markdown_table(const TableBlock& table) {
   std::string out;
   for (std::size_t r = 0; r < table.rows.size(); ++r) {

@@ -50,7 +50,8 @@ struct Report {
 // One page: no script runs, nothing is fetched. Cells with a number have a data-value attribute.
 [[nodiscard]] std::string report_html(const Report& report);
 
-// A Markdown table, for documents.
+// The tables as Markdown, for documents.
+[[nodiscard]] std::string report_markdown(const Report& report);
 [[nodiscard]] std::string markdown_table(const TableBlock& table);
 
 }  // namespace thinkey::eval

@@ -194,12 +194,19 @@ std::string summary_json(const RunIdentity& identity, const RunOutcome& outcome)
 }
 
 void describe_run(Report& report, const RunIdentity& identity, const RunOutcome& outcome) {
-  report.add_text(
-      fmt::format("Model {}, weights {}, settings {}.", identity.model, identity.weights, identity.settings));
+  std::string settings;
+  const Json json = Json::parse(identity.settings);
+  for (const auto& [name, value] : json.items()) settings += fmt::format("; {}: {}", name, value.dump());
+  report.add_text(fmt::format("Model {}, weights {}{}.", identity.model, identity.weights, settings));
   if (!outcome.skipped.empty()) {
     report.add_text(fmt::format("{} samples were left out, the first: {}: {}.", outcome.skipped.size(),
                                 outcome.skipped.front().first, outcome.skipped.front().second));
   }
+}
+
+std::string family_of(const std::string& cache) {
+  const std::size_t plus = std::min(cache.find('+'), cache.size());
+  return cache.substr(0, std::min(cache.find(':'), plus)) + cache.substr(plus);
 }
 
 }  // namespace thinkey::eval

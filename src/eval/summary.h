@@ -19,6 +19,10 @@ namespace thinkey::eval {
                                                     std::string_view label);
 [[nodiscard]] std::vector<std::string> cache_names(const std::vector<Record>& records);
 
+// A spec without its first stage's parameters, "snapkv+think:0.4": what differs in budget only, for a chart's
+// lines.
+[[nodiscard]] std::string family_of(const std::string& cache);
+
 // Which records a mean is over: empty fields and labels that are not named match all.
 struct Selection {
   std::string cache;
