@@ -8,18 +8,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <numeric>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/fail.h"
-#include "cli/demo_samples.h"
-#include "frontier_plot.h"
+#include "eval/chart.h"
+#include "eval/distribution.h"
+#include "eval/needle_samples.h"
 #include "thinkey/session.h"
 
 namespace thinkey::bench {
@@ -71,23 +69,7 @@ std::vector<Entry> standard_entries(std::int64_t budget) {
   return entries;
 }
 
-// log-softmax of logits, in double.
-std::vector<double> log_probabilities(std::span<const float> logits) {
-  const double peak = *std::max_element(logits.begin(), logits.end());
-  double sum = 0.0;
-  for (const float x : logits) sum += std::exp(x - peak);
-  std::vector<double> out(logits.begin(), logits.end());
-  for (double& x : out) x -= peak + std::log(sum);
-  return out;
-}
-
-double kl(const std::vector<double>& p, const std::vector<double>& q) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
-  return std::max(0.0, sum);
-}
-
-void run_sample(const std::shared_ptr<const Model>& model, const cli::NeedleSample& sample,
+void run_sample(const std::shared_ptr<const Model>& model, const eval::NeedleSample& sample,
                 std::vector<Entry>& entries) {
   const std::vector<ChatMessage> messages = {{"user", sample.message()}};
   const std::vector<std::int32_t> prompt = model->tokenize(model->render_chat(messages), true, true);
@@ -112,13 +94,12 @@ void run_sample(const std::shared_ptr<const Model>& model, const cli::NeedleSamp
   // token is the true one, feeding the truth is greedy decoding.
   std::vector<bool> right(entries.size(), true);
   for (std::size_t i = 0; i <= answer.size(); ++i) {
-    const std::vector<double> reference = log_probabilities(sessions[0].logits());
+    const std::vector<double> reference = eval::log_probabilities(sessions[0].logits());
     for (std::size_t e = 0; e < entries.size(); ++e) {
       const auto logits = sessions[e + 1].logits();
-      entries[e].divergence += kl(reference, log_probabilities(logits));
+      entries[e].divergence += eval::kl_divergence(reference, eval::log_probabilities(logits));
       ++entries[e].tokens;
-      const auto best =
-          static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      const std::int32_t best = eval::likeliest(logits);
       if (i < answer.size() ? best != answer[i] : !model->ends_generation(best)) right[e] = false;
     }
     if (i < answer.size()) {
@@ -161,7 +142,7 @@ int run(int argc, char** argv) {
   }
   if (entries.empty()) entries = standard_entries(budget);
   const auto model = Model::load(path);
-  const auto samples = cli::read_samples(samples_path, count);
+  const auto samples = eval::read_samples(samples_path, count);
   for (std::size_t i = 0; i < samples.size(); ++i) {
     fmt::print(stderr, "\rsample {} of {} ", i + 1, samples.size());
     run_sample(model, samples[i], entries);
@@ -170,15 +151,24 @@ int run(int argc, char** argv) {
 
   fmt::print(
       "| cache | exact match | mean KL, nats | bytes | of full f16 |\n| --- | ---: | ---: | ---: | ---: |\n");
-  std::vector<Point> points;
+  eval::Chart chart{.title = fmt::format("{} samples of {}", samples.size(), samples_path),
+                    .x_title = "cache bytes, percent of full f16",
+                    .y_title = "mean KL from the full cache, nats",
+                    .series = {},
+                    .log_x = true,
+                    .log_y = true};
   for (const Entry& e : entries) {
     fmt::print("| `{}` | {:.1f} % | {:.4f} | {:.0f} KiB | {:.1f} % |\n", e.spec.to_string(), e.accuracy(),
                e.mean_kl(), e.bytes / 1024.0 / static_cast<double>(e.samples), e.share());
-    if (e.family != "full") points.push_back({e.family, e.spec.to_string(), e.share(), e.mean_kl()});
+    if (e.family == "full") continue;
+    const auto same = [&](const eval::Chart::Series& series) { return series.name == e.family; };
+    auto series = std::find_if(chart.series.begin(), chart.series.end(), same);
+    if (series == chart.series.end()) series = chart.series.insert(series, {e.family, {}});
+    series->points.push_back({e.share(), e.mean_kl(), e.spec.to_string()});
   }
   if (!svg.empty()) {
     std::ofstream out(svg, std::ios::binary);
-    out << plot_svg(fmt::format("{} samples of {}", samples.size(), samples_path), points);
+    out << eval::chart_svg(chart);
     if (!out.flush()) fail_data("{}: cannot write", svg);
   }
   return 0;

@@ -7,18 +7,22 @@
 
 #include "base/fail.h"
 #include "cli/commands.h"
-#include "cli/demo_samples.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "eval/needle_samples.h"
 #include "thinkey/generate.h"
 
 namespace thinkey::cli {
 
 namespace {
+
+using eval::hide_needles;
+using eval::NeedleSample;
+using eval::read_samples;
 
 struct Arguments {
   ModelArguments model;

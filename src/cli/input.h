@@ -7,13 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/text_file.h"
+
 namespace thinkey::cli {
 
-// The bytes of a file (or pipe) of at most 1 GiB; "-" is standard input. Error(Data) names the path.
-[[nodiscard]] std::string read_file(const std::filesystem::path& path);
-
-// Error(Data) "WHAT: not valid UTF-8 at byte N" unless `text` is well formed.
-void require_utf8(std::string_view text, std::string_view what);
+using thinkey::read_file;
+using thinkey::require_utf8;
 
 // Token ids separated by white space, each in [0, vocabulary). Error(Data) names path, line and word.
 [[nodiscard]] std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::int64_t vocabulary);

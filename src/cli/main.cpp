@@ -26,6 +26,9 @@ std::vector<Command> add_commands(CLI::App& program) {
   commands.push_back(add_compress_command(program));
   commands.push_back(add_bench_command(program));
   commands.push_back(add_demo_command(program));
+  commands.push_back(add_eval_command(program));
+  commands.push_back(add_sweep_command(program));
+  commands.push_back(add_analyze_command(program));
   return commands;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/format_text.h"
 #include "thinkey/cache_report.h"
 #include "thinkey/generate.h"
 
@@ -14,16 +15,9 @@ namespace thinkey::cli {
 
 using OrderedJson = nlohmann::ordered_json;
 
-// "512 B", "37.5 KiB", "1.20 GiB": three significant digits.
-[[nodiscard]] std::string format_bytes(std::size_t bytes);
-
-// A count that may be a mean: "2048", "2047.5".
-[[nodiscard]] std::string format_count(double count);
-
-// Columns padded to their widest cell, two spaces apart, the first one flush left and the others
-// flush right; every line starts with `indent` spaces. rows[0] is the header.
-[[nodiscard]] std::string format_table(const std::vector<std::vector<std::string>>& rows,
-                                       std::size_t indent = 0);
+using thinkey::format_bytes;
+using thinkey::format_count;
+using thinkey::format_table;
 
 // Tokens kept, key channels kept and bytes, per layer (equal neighbours in one row) and in all, against full
 // f16.

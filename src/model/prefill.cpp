@@ -36,6 +36,7 @@ class Prefill {
                  .observation = observation(),
                  .has_past = past_ > 0,
                  .observes_all = past_ == 0 && std::any_of(caches.begin(), caches.end(), observes_all),
+                 .all_queries = outputs.observer != nullptr,
                  .all_logits = static_cast<bool>(outputs.logits),
                  .precision = decoder.precision},
         sizes_(prefill_sizes(config_, weights_, request_)),
@@ -62,7 +63,7 @@ class Prefill {
  private:
   static bool observes_all(const SequenceCache* cache) { return cache->observes_all_queries(); }
   [[nodiscard]] std::size_t observation() const {
-    std::size_t most = 0;
+    std::size_t most = outputs_.observer != nullptr ? outputs_.observer->last_queries() : 0;
     for (const SequenceCache* cache : caches_) most = std::max(most, cache->observed_queries(past_ > 0));
     return most;
   }
@@ -96,6 +97,14 @@ class Prefill {
       rope(pairs_, state_.angles, chunk.tokens(), kv_heads_, kv_width_, s.key_rows);
       keep(chunk, s.key_rows, state_.key_f32, state_.key_bf16);
       keep(chunk, s.value_rows, state_.value_f32, state_.value_bf16);
+               chunk.tokens(), width_, state_.normed.data());
+      products_.set_input(state_.normed.data(), chunk.tokens(), width_);
+      products_.multiply(key, state_.key_rows.data(), kv_width_);
+      products_.multiply(value, state_.value_rows.data(), kv_width_);
+      if (outputs_.observer != nullptr) observe_unrotated(layer, chunk, query);
+      rope(pairs_, state_.angles[chunk.index], chunk.tokens(), kv_heads_, kv_width_, state_.key_rows.data());
+      scatter(chunk, state_.key_rows.data(), state_.key.data());
+      scatter(chunk, state_.value_rows.data(), state_.value.data());
 
       if (chunk.end > extent.first_query) {
         // Rotated from the chunk's first token on, so that its angles fit.
@@ -107,6 +116,7 @@ class Prefill {
         products_.multiply(query, s.query + skipped * query_width_, query_width_);
         rope(pairs_, state_.angles, chunk.tokens(), heads_, query_width_, s.query);
         keep_observed(chunk);
+        if (outputs_.observer != nullptr) outputs_.observer->attention_inputs(inputs(layer, chunk, true));
       }
       if (chunk.end > extent.first_output) {
         const std::size_t first = std::max(chunk.begin, extent.first_output);
@@ -121,6 +131,23 @@ class Prefill {
   }
 
   // attended [n, H, D] for queries q of the tokens first .. first + n - 1.
+  [[nodiscard]] AttentionInputs inputs(std::size_t layer, const Chunk& chunk, bool rotated) const {
+    return {.layer = layer,
+            .first = chunk.begin,
+            .tokens = chunk.tokens(),
+            .rotated = rotated,
+            .q = state_.query.data(),
+            .k = state_.key_rows.data(),
+            .v = state_.value_rows.data()};
+  }
+
+  // The queries are computed once more afterwards: only observed runs pay for showing them unrotated.
+  void observe_unrotated(std::size_t layer, const Chunk& chunk, const ReadyMatrix& query) {
+    products_.multiply(query, state_.query.data(), query_width_);
+    outputs_.observer->attention_inputs(inputs(layer, chunk, false));
+  }
+
+  // state_.attended [n, H, D] for queries q of the tokens first .. first + n - 1.
   void attend(std::size_t layer, std::size_t first, std::size_t n, const float* q) {
     const PrefillAttention shape{.query_heads = heads_,
                                  .kv_heads = kv_heads_,
@@ -167,6 +194,7 @@ class Prefill {
                               .v = state_.value(),
                               .capacity = tokens_.size()};
       for (SequenceCache* cache : caches_) cache->compress_prompt(layer, prompt);
+      if (outputs_.observer != nullptr) outputs_.observer->compressed(layer, prompt);
       return;
     }
     SequenceCache& cache = *caches_[0];

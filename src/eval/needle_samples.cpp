@@ -1,33 +1,22 @@
-#include "cli/demo_samples.h"
+#include "eval/needle_samples.h"
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
 #include <string_view>
 
 #include "base/fail.h"
-#include "cli/input.h"
+#include "eval/haystack.h"
+#include "eval/json_lines.h"
 
-namespace thinkey::cli {
+namespace thinkey::eval {
 
 std::vector<NeedleSample> read_samples(const std::filesystem::path& path, std::size_t limit) {
-  std::istringstream lines(read_file(path));
   std::vector<NeedleSample> samples;
-  std::string line;
-  for (std::size_t number = 1; samples.size() < limit && std::getline(lines, line); ++number) {
-    if (line.empty()) continue;
-    try {
-      const auto json = nlohmann::json::parse(line);
-      samples.push_back(
-          {json.at("document"), json.at("question"), json.at("answer"), json.value("depth", 0.0)});
-    } catch (const nlohmann::json::exception&) {
-      fail_data("{}: line {}: not a sample; a line is {{\"document\", \"question\", \"answer\"}}",
-                path.string(), number);
-    }
+  for (const JsonLine& line : read_json_lines(path, limit)) {
+    samples.push_back(
+        {line.text("document"), line.text("question"), line.text("answer"), line.json.value("depth", 0.0)});
   }
-  if (samples.empty()) fail_data("{}: no samples in it", path.string());
   return samples;
 }
 
@@ -38,26 +27,6 @@ constexpr std::array<std::string_view, 24> kKeys = {
     "Athens",         "Madrid",        "silver falcon",   "quiet otter", "amber lantern", "frozen harbour",
     "golden compass", "crimson raven", "hollow mountain", "iron bridge", "velvet candle", "distant island",
     "copper kettle",  "violet heron",  "Alice",           "Dmitri",      "Greta",         "Yusuf"};
-
-// Uniform in [0, n); the standard's distributions differ between libraries.
-std::size_t below(std::mt19937_64& random, std::size_t n) { return static_cast<std::size_t>(random() % n); }
-
-// Pieces of text that a needle may stand between: sentences, white space in them made single.
-std::vector<std::string> sentences_of(const std::string& text) {
-  std::vector<std::string> sentences;
-  std::istringstream words(text);
-  std::string word;
-  std::string sentence;
-  while (words >> word) {
-    sentence += (sentence.empty() ? "" : " ") + word;
-    if (std::string_view(".!?:").find(word.back()) != std::string_view::npos || sentence.size() > 300) {
-      sentences.push_back(std::move(sentence));
-      sentence.clear();
-    }
-  }
-  if (!sentence.empty()) sentences.push_back(std::move(sentence));
-  return sentences;
-}
 
 }  // namespace
 
@@ -109,4 +78,4 @@ std::vector<NeedleSample> hide_needles(const Model& model, const std::string& te
   return samples;
 }
 
-}  // namespace thinkey::cli
+}  // namespace thinkey::eval

@@ -1,5 +1,5 @@
-// Questions for the demo: held-out samples of the bundled model's generator, and needles hidden in
-// real text.
+// Questions for the demo and the frontier: held-out samples of the bundled model's generator, and needles
+// hidden in real text.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 #include "thinkey/model.h"
 
-namespace thinkey::cli {
+namespace thinkey::eval {
 
 struct NeedleSample {
   std::string document;
@@ -32,4 +32,4 @@ struct NeedleSample {
                                                      std::int64_t tokens, std::size_t count,
                                                      std::uint64_t seed);
 
-}  // namespace thinkey::cli
+}  // namespace thinkey::eval

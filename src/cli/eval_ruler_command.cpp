@@ -1,0 +1,92 @@
+// thinkey eval ruler: RULER's kinds of long-context questions.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/fail.h"
+#include "cli/commands.h"
+#include "cli/eval_arguments.h"
+#include "cli/input.h"
+#include "eval/needle.h"
+#include "eval/ruler.h"
+
+namespace thinkey::cli {
+namespace {
+
+struct Arguments {
+  EvalArguments eval;
+  eval::RulerOptions options;
+  std::vector<std::string> lengths;
+};
+
+// Reads the passages and puts the text's fingerprint beside the name, for the record.
+std::vector<eval::Passages> passages(std::string& name) {
+  if (name.empty()) return {};
+  std::vector<eval::Passages> read = eval::read_passages(name);
+  name += " " + eval::text_fingerprint(read_file(name));
+  return read;
+}
+
+int execute(Arguments& arguments) {
+  eval::RulerOptions& options = arguments.options;
+  options.lengths = parse_counts("--lengths", arguments.lengths);
+  arguments.eval.check_outputs();
+  eval::RulerSources sources;
+  if (!options.haystack.empty()) {
+    const std::string text = eval::read_directory(options.haystack);
+    sources.haystack = eval::Haystack(eval::sentences_of(text));
+    options.haystack += " " + eval::text_fingerprint(text);
+  }
+  sources.single_hop = passages(options.qa_1);
+  sources.multi_hop = passages(options.qa_2);
+  const auto model = arguments.eval.model.load();
+  options.context = arguments.eval.context;
+  if (options.lengths.empty()) {
+    options.lengths =
+        eval::default_lengths(options.context > 0 ? options.context : model->info().context_length);
+  }
+  const eval::Task task = ruler_task(model, arguments.eval.chat_use(), std::move(sources), options);
+  return arguments.eval.run(task, *model, eval::ruler_report);
+}
+
+}  // namespace
+
+Command add_eval_ruler_command(CLI::App& eval) {
+  auto arguments = std::make_shared<Arguments>();
+  eval::RulerOptions& options = arguments->options;
+  CLI::App* app =
+      eval.add_subcommand("ruler", "RULER's thirteen tasks at many lengths, by our own generators");
+  arguments->eval.add(*app);
+  arguments->eval.add_chat(*app);
+  app->add_option(
+         "--tasks", options.tasks,
+         "Among niah_single_1..3, niah_multikey_1..3, niah_multivalue, niah_multiquery, vt, cwe, fwe, qa_1, "
+         "qa_2; default: all")
+      ->delimiter(',')
+      ->type_name("NAME,...");
+  app->add_option(
+         "--lengths", arguments->lengths,
+         "Tokens of prompt and answer: 4096,8192 or 4k,8k; default: 1k, 2k, 4k, ... up to the context")
+      ->delimiter(',')
+      ->type_name("N,...");
+  app->add_option("--samples", options.samples, "Per task and length")
+      ->check(within(std::int64_t{1}, std::int64_t{100000}))
+      ->type_name("N");
+  app->add_option("--haystack", options.haystack, "Text files for the needle tasks; default: synthetic prose")
+      ->type_name("DIR");
+  app->add_option(
+         "--qa1", options.qa_1,
+         "JSON lines {\"question\", \"answers\": [...], \"passages\": [...]} for qa_1 (one passage answers); "
+         "default: made-up passages")
+      ->type_name("FILE");
+  app->add_option("--qa2", options.qa_2, "The same for qa_2 (several passages together answer)")
+      ->type_name("FILE");
+  app->add_option("--seed", options.seed, "Of the samples")->type_name("N");
+  add_examples(*app,
+               {"thinkey eval ruler -m model.gguf --lengths 4k,8k --cache full --cache snapkv:20%+think:0.4",
+                "thinkey eval ruler -m model.gguf --tasks qa_1 --qa1 squad.jsonl --html ruler.html"});
+  return {app, [arguments] { return execute(*arguments); }};
+}
+
+}  // namespace thinkey::cli
