@@ -15,7 +15,7 @@ model=${MODEL:-models/thinkey-needle.gguf}
 mkdir -p "$out"
 
 variants=("" +think:0.4 +think:0.5 +think:0.6 +think:keys=0.4,values=0.3 +kivi:4 +kivi:2 +think:0.4+kivi:4
-  +think:0.4+kivi:2 +think:0.6,bias +think:0.6,rotate +think:0.6,bias,rotate)
+  +think:0.4+kivi:2 +think:0.6,bias +think:0.6,mixed +think:0.8,mixed)
 caches=(--cache full)
 for variant in "${variants[@]:1}"; do caches+=(--cache "full$variant"); done
 for budget in 10 20 50; do
@@ -48,14 +48,14 @@ report() { # NAME
   evaluate needle "${needle[@]}" "${caches[@]}" $(report needle) >/dev/null
   # The figure shows some of them, from the same results.
   chosen=(--cache full --cache streaming:20% --cache h2o:20% --cache pyramidkv:20%,kernel=7,pool=max)
-  for variant in "" +think:0.4 +think:0.5 +think:0.6 +think:0.4,values=0.3 +think:0.4+kivi:4; do
+  for variant in "" +think:0.4 +think:0.5 +think:0.6 +think:0.8,mixed +think:0.4+kivi:4; do
     chosen+=(--cache "snapkv:20%,kernel=7,pool=max$variant")
   done
   evaluate needle "${needle[@]}" "${chosen[@]}" $(report needle-figure) >/dev/null
   evaluate ruler ruler --lengths 4k --samples "${SAMPLES:-5}" "${caches[@]}" $(report ruler) >/dev/null
   evaluate kl kl -f "$out/documents.txt" --prompt 3500 --continuation 256 --samples "${WINDOWS:-8}" "${caches[@]}" \
     $(report kl) >/dev/null
-  evaluate perplexity perplexity -f "$out/documents.txt" -c 2048 --chunks 16 --prefill-precision f32 \
+  evaluate perplexity perplexity -f "$out/documents.txt" -c 2048 --chunks 16 --prefill-precision f32 --decode-precision f32 \
     $(report perplexity) >/dev/null
 }
 python3 tools/evidence_tables.py "$out" >"$out/tables.md"

@@ -13,8 +13,8 @@ VARIANTS = [
     ("", "alone"), ("think:0.4", "+ ThinK 0.4"), ("think:0.5", "+ ThinK 0.5"), ("think:0.6", "+ ThinK 0.6"),
     ("think:0.4,values=0.3", "+ ThinK 0.4 keys, 0.3 values"), ("kivi:4", "+ KIVI 4"), ("kivi:2", "+ KIVI 2"),
     ("think:0.4+kivi:4", "+ ThinK 0.4 + KIVI 4"), ("think:0.4+kivi:2", "+ ThinK 0.4 + KIVI 2"),
-    ("think:0.6,bias", "+ ThinK 0.6, bias"), ("think:0.6,rotate", "+ ThinK 0.6, rotate"),
-    ("think:0.6,bias,rotate", "+ ThinK 0.6, bias, rotate"),
+    ("think:0.6,bias", "+ ThinK 0.6, bias"), ("think:0.6,mixed", "+ ThinK 0.6, mixed"),
+    ("think:0.8,mixed", "+ ThinK 0.8, mixed"),
 ]
 
 

@@ -84,6 +84,7 @@ RunOutcome run(const Task& task, const std::vector<CacheSpec>& specs, ResultFile
 RunIdentity identify(const Task& task, const Model& model) {
   auto settings = nlohmann::ordered_json::parse(task.settings);
   settings["prefill"] = model.impl().precision == Precision::F32 ? "f32" : "bf16";
+  settings["decode"] = model.impl().decode_activations == ActivationPrecision::F32 ? "f32" : "int8";
   return {.task = task.name,
           .model = model.info().name,
           .weights = fmt::format("{:016x}", model.impl().fingerprint()),

@@ -22,7 +22,7 @@ struct RunOutcome {
 [[nodiscard]] RunOutcome run(const Task& task, const std::vector<CacheSpec>& specs, ResultFile& file,
                              const Hooks& hooks);
 
-// What identifies `task` on `model` in a result file; the precision of the prompt's products belongs to it.
+// What identifies `task` on `model` in a result file; the precision of products belongs to it.
 [[nodiscard]] RunIdentity identify(const Task& task, const Model& model);
 
 }  // namespace thinkey::eval

@@ -79,9 +79,9 @@ std::vector<CacheSpec> specs_within(const Model& model, std::int64_t tokens, std
                                     std::string("pyramidkv:{},kernel=7,pool=max"), snapkv}) {
     for (const char* rest : {"", "+kivi:4", "+think:0.4", "+think:0.4+kivi:4"}) add(policy, rest);
   }
-  for (const char* rest : {"+think:0.5", "+think:0.6", "+think:0.6,bias,rotate", "+think:keys=0.4,values=0.3",
-                           "+kivi:2", "+think:0.4+kivi:2", "+think:0.5+kivi:4",
-                           "+think:keys=0.4,values=0.3+kivi:4", "+think:0.6,bias,rotate+kivi:4"}) {
+  for (const char* rest :
+       {"+think:0.5", "+think:0.6", "+think:0.6,mixed", "+think:0.8,mixed", "+think:keys=0.4,values=0.3",
+        "+kivi:2", "+think:0.4+kivi:2", "+think:0.5+kivi:4", "+think:keys=0.4,values=0.3+kivi:4"}) {
     add(snapkv, rest);
   }
   return specs;
