@@ -94,17 +94,10 @@ class Prefill {
       products_.set_input(s.normed, chunk.tokens(), width_);
       products_.multiply(key, s.key_rows, kv_width_);
       products_.multiply(value, s.value_rows, kv_width_);
+      if (outputs_.observer != nullptr) observe_unrotated(layer, chunk, query);
       rope(pairs_, state_.angles, chunk.tokens(), kv_heads_, kv_width_, s.key_rows);
       keep(chunk, s.key_rows, state_.key_f32, state_.key_bf16);
       keep(chunk, s.value_rows, state_.value_f32, state_.value_bf16);
-               chunk.tokens(), width_, state_.normed.data());
-      products_.set_input(state_.normed.data(), chunk.tokens(), width_);
-      products_.multiply(key, state_.key_rows.data(), kv_width_);
-      products_.multiply(value, state_.value_rows.data(), kv_width_);
-      if (outputs_.observer != nullptr) observe_unrotated(layer, chunk, query);
-      rope(pairs_, state_.angles[chunk.index], chunk.tokens(), kv_heads_, kv_width_, state_.key_rows.data());
-      scatter(chunk, state_.key_rows.data(), state_.key.data());
-      scatter(chunk, state_.value_rows.data(), state_.value.data());
 
       if (chunk.end > extent.first_query) {
         // Rotated from the chunk's first token on, so that its angles fit.
@@ -130,24 +123,23 @@ class Prefill {
     });
   }
 
-  // attended [n, H, D] for queries q of the tokens first .. first + n - 1.
   [[nodiscard]] AttentionInputs inputs(std::size_t layer, const Chunk& chunk, bool rotated) const {
     return {.layer = layer,
             .first = chunk.begin,
             .tokens = chunk.tokens(),
             .rotated = rotated,
-            .q = state_.query.data(),
-            .k = state_.key_rows.data(),
-            .v = state_.value_rows.data()};
+            .q = state_.attention.query,
+            .k = state_.attention.key_rows,
+            .v = state_.attention.value_rows};
   }
 
   // The queries are computed once more afterwards: only observed runs pay for showing them unrotated.
   void observe_unrotated(std::size_t layer, const Chunk& chunk, const ReadyMatrix& query) {
-    products_.multiply(query, state_.query.data(), query_width_);
+    products_.multiply(query, state_.attention.query, query_width_);
     outputs_.observer->attention_inputs(inputs(layer, chunk, false));
   }
 
-  // state_.attended [n, H, D] for queries q of the tokens first .. first + n - 1.
+  // attended [n, H, D] for queries q of the tokens first .. first + n - 1.
   void attend(std::size_t layer, std::size_t first, std::size_t n, const float* q) {
     const PrefillAttention shape{.query_heads = heads_,
                                  .kv_heads = kv_heads_,

@@ -43,7 +43,7 @@ class TemporaryDirectory {
 
   [[nodiscard]] std::string operator/(std::string_view name) const { return (path_ / name).string(); }
   // Writes a file and returns its path.
-  [[nodiscard]] std::string write(std::string_view name, std::string_view bytes) const;
+  std::string write(std::string_view name, std::string_view bytes) const;
 
  private:
   std::filesystem::path path_;

@@ -31,6 +31,7 @@ struct Seen : PrefillObserver {
     add(tensors.v, inputs.v, config_.kv_heads);
   }
   void compressed(std::size_t layer, const PromptView& prompt) override {
+    float widened = 0;
     order.push_back(layer);
     const auto& rows = layers[{layer, true}];
     const auto dim = static_cast<std::size_t>(config_.head_dim);
@@ -42,8 +43,8 @@ struct Seen : PrefillObserver {
         for (std::size_t c = 0; c < dim; ++c) {
           const std::size_t row = (t * heads + h) * dim + c;
           const std::size_t place = (h * prompt.capacity + t) * dim + c;
-          ASSERT_EQ(rows.k[row], prompt.k[place]);
-          ASSERT_EQ(rows.v[row], prompt.v[place]);
+          ASSERT_EQ(rows.k[row], *(prompt.k + place).load(1, &widened));
+          ASSERT_EQ(rows.v[row], *(prompt.v + place).load(1, &widened));
         }
       }
     }
