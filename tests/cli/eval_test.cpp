@@ -58,7 +58,9 @@ TEST(Eval, GoesOnFromATornFile) {
     static_cast<void>(directory.write("r.jsonl", whole.substr(0, cut)));
     const Outcome again = needle(directory, {"--json", directory / "b.json"});
     EXPECT_EQ(again.status, 0) << again.err;
-    if (cut > 0) EXPECT_THAT(again.err, HasSubstr("r.jsonl: line ")) << cut;
+    if (cut > 0) {
+      EXPECT_THAT(again.err, HasSubstr("r.jsonl: line ")) << cut;
+    }
     EXPECT_EQ(std::ranges::count(read_bytes(directory / "r.jsonl"), '\n'), 5);
     auto a = nlohmann::json::parse(read_bytes(directory / "a.json"));
     auto b = nlohmann::json::parse(read_bytes(directory / "b.json"));
@@ -78,7 +80,9 @@ TEST(Eval, InterruptKeepsWhatIsDone) {
   EXPECT_EQ(outcome.status, 130);
   EXPECT_THAT(outcome.err, HasSubstr("the same command goes on"));
   const std::string results = read_bytes(directory / "r.jsonl");
-  if (!results.empty()) EXPECT_EQ(results.back(), '\n');
+  if (!results.empty()) {
+    EXPECT_EQ(results.back(), '\n');
+  }
 }
 
 TEST(Eval, AFullDiskLosesNothing) {

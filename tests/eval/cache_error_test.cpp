@@ -129,7 +129,7 @@ TEST(CacheError, EvictedTokensAndPrunedChannels) {
 // Methods that a list of channels does not describe: in the right order, and none perfect.
 TEST(CacheError, OrdersMethods) {
   const auto logits = [](const char* spec) { return Compressed(spec).error(32).window.logits; };
-  EXPECT_LT(logits("think:0.5,rotate"), logits("think:0.5"));
+  EXPECT_LT(logits("think:0.5,mixed"), logits("think:0.5"));
   EXPECT_LT(logits("kivi:8,residual=32"), logits("kivi:4,residual=32"));
   EXPECT_LT(logits("kivi:4,residual=32"), logits("kivi:2,residual=32"));
   EXPECT_GT(logits("kivi:8,residual=32"), 1e-4);
