@@ -52,12 +52,16 @@ std::vector<Entry> standard_entries(std::int64_t budget) {
   const std::string base = fmt::format("snapkv:{},kernel=7,pool=max", budget);
   for (const char* ratio : {"0.3", "0.4", "0.5", "0.6", "0.7", "0.8"}) {
     add("snapkv+think", base + "+think:" + ratio);
-    for (const char* beyond :
-         {"bias", "adaptive", "mixed", "bias,adaptive", "bias,mixed", "adaptive,mixed"}) {
+    for (const char* beyond : {"bias", "adaptive", "mixed", "bias,mixed", "adaptive,mixed"}) {
       if (std::string(ratio) >= "0.6") {
         add(fmt::format("think,{}", beyond), fmt::format("{}+think:{},{}", base, ratio, beyond));
       }
     }
+  }
+  add("think,mixed", base + "+think:0.9,mixed");
+  for (const char* ratio : {"0.6", "0.8"}) {
+    add("think", fmt::format("think:{}", ratio));
+    add("think,mixed", fmt::format("think:{},mixed", ratio));
   }
   add("snapkv+think values", base + "+think:keys=0.4,values=0.3");
   add("snapkv+think values", base + "+think:keys=0.5,values=0.5");
