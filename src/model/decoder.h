@@ -33,12 +33,35 @@ struct Decoder {
 
 [[nodiscard]] CacheShape cache_shape(const Config& config) noexcept;
 
+// A chunk of what one layer's attention works on, either queries or keys and values (the others are null);
+// valid during the call.
+struct AttentionInputs {
+  std::size_t layer = 0;
+  std::size_t first = 0, tokens = 0;  // the chunk's first token in the prompt, and n
+  bool rotated = false;               // after RoPE
+  const float* q = nullptr;           // [n, H, D]
+  const float* k = nullptr;           // [n, Hkv, D]
+  const float* v = nullptr;           // [n, Hkv, D]
+};
+
+// Watches a prefill into empty caches, for analyses. All queries of all layers are then computed.
+class PrefillObserver {
+ public:
+  virtual ~PrefillObserver() = default;
+  // Every chunk of a layer: keys and values before RoPE, then after, then queries likewise; in order.
+  virtual void attention_inputs(const AttentionInputs& inputs) = 0;
+  // Every cache has compressed the layer; the view holds at least the last `last_queries()` queries.
+  virtual void compressed(std::size_t layer, const PromptView& prompt) = 0;
+  [[nodiscard]] virtual std::size_t last_queries() const = 0;
+};
+
 struct PrefillOutputs {
   std::span<float> last_logits = {};                             // [V], of the last token
   std::function<void(double done, double total)> progress = {};  // may be empty; unit: multiply-adds
   std::function<void(std::int64_t, std::span<const float>)>
       logits;                            // may be empty; [V] for every token in order
   AllocationCounter* counter = nullptr;  // counts the run state
+  PrefillObserver* observer = nullptr;   // empty caches only
 };
 
 // Runs `tokens` through the model, layer by layer, at the positions that follow those in the cache.

@@ -36,6 +36,7 @@ class Prefill {
                  .observation = observation(),
                  .has_past = past_ > 0,
                  .observes_all = past_ == 0 && std::any_of(caches.begin(), caches.end(), observes_all),
+                 .all_queries = outputs.observer != nullptr,
                  .all_logits = static_cast<bool>(outputs.logits),
                  .precision = decoder.precision},
         sizes_(prefill_sizes(config_, weights_, request_)),
@@ -62,7 +63,7 @@ class Prefill {
  private:
   static bool observes_all(const SequenceCache* cache) { return cache->observes_all_queries(); }
   [[nodiscard]] std::size_t observation() const {
-    std::size_t most = 0;
+    std::size_t most = outputs_.observer != nullptr ? outputs_.observer->last_queries() : 0;
     for (const SequenceCache* cache : caches_) most = std::max(most, cache->observed_queries(past_ > 0));
     return most;
   }
@@ -93,7 +94,9 @@ class Prefill {
       products_.set_input(s.normed, chunk.tokens(), width_);
       products_.multiply(key, s.key_rows, kv_width_);
       products_.multiply(value, s.value_rows, kv_width_);
+      show(layer, chunk, {.rotated = false, .k = s.key_rows, .v = s.value_rows});
       rope(pairs_, state_.angles, chunk.tokens(), kv_heads_, kv_width_, s.key_rows);
+      show(layer, chunk, {.rotated = true, .k = s.key_rows, .v = s.value_rows});
       keep(chunk, s.key_rows, state_.key_f32, state_.key_bf16);
       keep(chunk, s.value_rows, state_.value_f32, state_.value_bf16);
 
@@ -105,7 +108,9 @@ class Prefill {
           std::fill_n(s.query, skipped * query_width_, 0.0F);
         }
         products_.multiply(query, s.query + skipped * query_width_, query_width_);
+        show(layer, chunk, {.rotated = false, .q = s.query});
         rope(pairs_, state_.angles, chunk.tokens(), heads_, query_width_, s.query);
+        show(layer, chunk, {.rotated = true, .q = s.query});
         keep_observed(chunk);
       }
       if (chunk.end > extent.first_output) {
@@ -118,6 +123,14 @@ class Prefill {
       if (request_.observes_all) observe(layer, chunk, extent);
       report(attention_work(chunk, extent));
     });
+  }
+
+  void show(std::size_t layer, const Chunk& chunk, AttentionInputs inputs) const {
+    if (outputs_.observer == nullptr) return;
+    inputs.layer = layer;
+    inputs.first = chunk.begin;
+    inputs.tokens = chunk.tokens();
+    outputs_.observer->attention_inputs(inputs);
   }
 
   // attended [n, H, D] for queries q of the tokens first .. first + n - 1.
@@ -167,6 +180,7 @@ class Prefill {
                               .v = state_.value(),
                               .capacity = tokens_.size()};
       for (SequenceCache* cache : caches_) cache->compress_prompt(layer, prompt);
+      if (outputs_.observer != nullptr) outputs_.observer->compressed(layer, prompt);
       return;
     }
     SequenceCache& cache = *caches_[0];

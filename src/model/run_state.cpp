@@ -144,7 +144,7 @@ bool needs_widening(const MatrixView& matrix, Precision precision, std::size_t r
 LayerExtent layer_extent(const Config& config, const PrefillRequest& request, std::size_t layer) noexcept {
   if (request.all_logits || layer + 1 < static_cast<std::size_t>(config.layers)) return {};
   std::size_t observation = request.observation;
-  if (request.observes_all) observation = request.tokens;
+  if (request.observes_all || request.all_queries) observation = request.tokens;
   return {.first_query = request.tokens - std::min(request.tokens, std::max<std::size_t>(observation, 1)),
           .first_output = request.tokens - 1};
 }

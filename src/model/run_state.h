@@ -26,6 +26,7 @@ struct PrefillRequest {
   std::size_t observation = 0;  // SequenceCache::observed_queries()
   bool has_past = false;        // the cache is not empty
   bool observes_all = false;    // SequenceCache::observes_all_queries()
+  bool all_queries = false;     // a PrefillObserver wants every query of every layer
   bool all_logits = false;      // logits of every token, not only of the last
   Precision precision = Precision::F32;
 };

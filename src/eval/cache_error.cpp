@@ -1,0 +1,234 @@
+#include "eval/cache_error.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/parallel.h"
+#include "cache/head_cache.h"
+#include "ops/matmul.h"
+
+namespace thinkey::eval {
+namespace {
+
+struct Sums {
+  double logit_error = 0.0, logits = 0.0, kept_mass = 0.0, output_error = 0.0, outputs = 0.0;
+  std::size_t rows = 0;  // queries times heads
+
+  void add(const Sums& other) {
+    logit_error += other.logit_error;
+    logits += other.logits;
+    kept_mass += other.kept_mass;
+    output_error += other.output_error;
+    outputs += other.outputs;
+    rows += other.rows;
+  }
+  [[nodiscard]] AttentionError error(std::size_t queries) const {
+    const auto relative = [](double wrong, double all) { return all > 0 ? std::sqrt(wrong / all) : 0.0; };
+    if (rows == 0) return {};
+    return {.queries = queries,
+            .logits = relative(logit_error, logits),
+            .kept_mass = kept_mass / static_cast<double>(rows),
+            .output = relative(output_error, outputs)};
+  }
+};
+
+// What a head's cache holds, unpacked.
+struct Unpacked {
+  std::size_t thin = 0;                 // tokens before this one are reduced
+  std::vector<std::int32_t> positions;  // [n]
+  std::vector<float> thin_keys;         // [thin, D']
+  std::vector<float> recent_keys;       // [n - thin, D]
+  std::vector<float> values;            // [n, D], zero where pruned
+};
+
+void unpack(const Segment& segment, std::span<const std::uint16_t> value_channels, std::size_t dim,
+            std::vector<float>& keys, Unpacked& out) {
+  StagedBlock block;
+  for (std::size_t b = 0; b < segment.blocks(); ++b) {
+    decode_block(segment.layout(), segment.block(b), block);
+    const std::size_t channels = segment.layout().key_channels;
+    const std::size_t columns = segment.layout().value_channels;
+    for (std::size_t t = 0; t < block.tokens; ++t) {
+      out.positions.push_back(block.positions[t]);
+      for (std::size_t c = 0; c < channels; ++c) keys.push_back(block.keys[c * kBlockTokens + t]);
+      const std::size_t at = out.values.size();
+      out.values.resize(at + dim, 0.0F);
+      for (std::size_t c = 0; c < columns; ++c) {
+        out.values[at + (columns == dim ? c : value_channels[c])] = block.values[t * columns + c];
+      }
+    }
+  }
+}
+
+Unpacked unpack(const HeadCache& head, std::size_t dim) {
+  Unpacked out;
+  unpack(head.thin(), head.value_channels(), dim, out.thin_keys, out);
+  out.thin = out.positions.size();
+  unpack(head.recent(), head.value_channels(), dim, out.recent_keys, out);
+  return out;
+}
+
+// c [m, n] = a [m, k] b^T, with b [n, k], into rows of `stride`.
+void multiply_transposed(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
+                         float* c, std::size_t stride) {
+  if (n == 0) return;
+  MatmulShape shape;
+  shape.m = static_cast<std::int64_t>(m);
+  shape.n = static_cast<std::int64_t>(n);
+  shape.k = shape.lda = shape.ldb = static_cast<std::int64_t>(k);
+  shape.ldc = static_cast<std::int64_t>(stride);
+  matmul(shape, a, b, c);
+}
+
+// c [m, n] = a [m, k] b, with b [k, n].
+void multiply(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* c) {
+  MatmulShape shape;
+  shape.m = static_cast<std::int64_t>(m);
+  shape.n = shape.ldb = shape.ldc = static_cast<std::int64_t>(n);
+  shape.k = shape.lda = static_cast<std::int64_t>(k);
+  shape.b_transposed = false;
+  matmul(shape, a, b, c);
+}
+
+// Softmax over the entries `visible` says yes to, the others 0; log-sum-exp.
+template <typename Visible>
+double masked_softmax(std::span<float> row, const Visible& visible) {
+  double highest = -std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    if (visible(i)) highest = std::max<double>(highest, row[i]);
+  }
+  double sum = 0.0;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    const double weight = visible(i) ? std::exp(row[i] - highest) : 0.0;
+    row[i] = static_cast<float>(weight);
+    sum += weight;
+  }
+  for (float& weight : row) weight = sum > 0 ? static_cast<float>(weight / sum) : 0.0F;
+  return highest + std::log(sum);
+}
+
+class HeadError {
+ public:
+  HeadError(const CacheShape& shape, const PromptView& prompt, const HeadCache& head, std::size_t kv_head)
+      : prompt_(prompt),
+        head_(head),
+        dim_(shape.head_dim),
+        sliding_window_(shape.sliding_window),
+        wide_keys_(prompt.tokens * shape.head_dim),
+        wide_values_(wide_keys_.size()),
+        keys_((prompt.k + kv_head * prompt.capacity * shape.head_dim)
+                  .load(wide_keys_.size(), wide_keys_.data())),
+        values_((prompt.v + kv_head * prompt.capacity * shape.head_dim)
+                    .load(wide_values_.size(), wide_values_.data())),
+        held_(unpack(head, shape.head_dim)) {}
+
+  // Queries [begin, end) of the view's, of one query head.
+  Sums measure(std::size_t query_head, std::size_t begin, std::size_t end) {
+    Sums sums;
+    for (; begin < end; begin += kTile) sums.add(tile(query_head, begin, std::min(begin + kTile, end)));
+    return sums;
+  }
+
+ private:
+  static constexpr std::size_t kTile = 16;  // queries whose logits of all tokens are in memory
+
+  Sums tile(std::size_t query_head, std::size_t begin, std::size_t end) {
+    const std::size_t n = end - begin;
+    const std::size_t tokens = prompt_.tokens;
+    const std::size_t held = held_.positions.size();
+    const std::size_t reduced = head_.basis().size();
+    const float scale = 1.0F / std::sqrt(static_cast<float>(dim_));
+    std::vector<float> queries(n * dim_);
+    std::vector<float> thin_queries(n * reduced);
+    std::vector<float> bias(n);
+    for (std::size_t r = 0; r < n; ++r) {
+      const float* q = prompt_.q + (begin + r) * prompt_.q_token_stride + query_head * prompt_.q_head_stride;
+      for (std::size_t c = 0; c < dim_; ++c) queries[r * dim_ + c] = q[c] * scale;
+      head_.basis().reduce_query(queries.data() + r * dim_, thin_queries.data() + r * reduced);
+      bias[r] = head_.basis().has_mean() ? head_.basis().bias(queries.data() + r * dim_) : 0.0F;
+    }
+    std::vector<float> whole(n * tokens);
+    multiply_transposed(n, tokens, dim_, queries.data(), keys_, whole.data(), tokens);
+    std::vector<float> approximate(n * held);
+    multiply_transposed(n, held_.thin, reduced, thin_queries.data(), held_.thin_keys.data(),
+                        approximate.data(), held);
+    multiply_transposed(n, held - held_.thin, dim_, queries.data(), held_.recent_keys.data(),
+                        approximate.data() + held_.thin, held);
+
+    Sums sums;
+    sums.rows = n;
+    for (std::size_t r = 0; r < n; ++r) {
+      const std::size_t now = tokens - prompt_.queries + begin + r;
+      const auto sees = [&](std::size_t position) {
+        return position <= now && (sliding_window_ == 0 || position + sliding_window_ > now);
+      };
+      const auto sees_held = [&](std::size_t i) {
+        return sees(static_cast<std::size_t>(held_.positions[i]));
+      };
+      const std::span<float> row(whole.data() + r * tokens, tokens);
+      const std::span<float> held_row(approximate.data() + r * held, held);
+      std::vector<float> logits(held);
+      for (std::size_t i = 0; i < held; ++i) {
+        logits[i] = row[static_cast<std::size_t>(held_.positions[i])];
+        if (i < held_.thin) held_row[i] += bias[r];
+        if (!sees_held(i)) continue;
+        const double wrong = static_cast<double>(held_row[i]) - logits[i];
+        sums.logit_error += wrong * wrong;
+        sums.logits += static_cast<double>(logits[i]) * logits[i];
+      }
+      const double lse = masked_softmax(row, sees);
+      masked_softmax(held_row, sees_held);
+      for (std::size_t i = 0; i < held; ++i) {
+        if (sees_held(i)) sums.kept_mass += std::exp(logits[i] - lse);
+      }
+    }
+    std::vector<float> outputs(n * dim_);
+    std::vector<float> held_outputs(n * dim_);
+    multiply(n, dim_, tokens, whole.data(), values_, outputs.data());
+    multiply(n, dim_, held, approximate.data(), held_.values.data(), held_outputs.data());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const double wrong = static_cast<double>(held_outputs[i]) - outputs[i];
+      sums.output_error += wrong * wrong;
+      sums.outputs += static_cast<double>(outputs[i]) * outputs[i];
+    }
+    return sums;
+  }
+
+  const PromptView& prompt_;
+  const HeadCache& head_;
+  std::size_t dim_, sliding_window_;
+  std::vector<float> wide_keys_, wide_values_;  // used where prefill left bf16
+  const float* keys_;                           // [T, D]
+  const float* values_;                         // [T, D]
+  Unpacked held_;
+};
+
+}  // namespace
+
+LayerError layer_error(const CacheShape& shape, const PromptView& prompt, const LayerCache& cache,
+                       std::size_t window) {
+  const std::size_t group = shape.query_heads / shape.kv_heads;
+  const std::size_t in_window = std::min(window, prompt.queries);
+  const std::size_t earlier = prompt.queries - in_window;
+  std::vector<Sums> before(shape.kv_heads);
+  std::vector<Sums> inside(shape.kv_heads);
+  parallel_for(shape.kv_heads, [&](std::size_t h) {
+    HeadError head(shape, prompt, cache.heads()[h], h);
+    for (std::size_t g = 0; g < group; ++g) {
+      before[h].add(head.measure(h * group + g, 0, earlier));
+      inside[h].add(head.measure(h * group + g, earlier, prompt.queries));
+    }
+  });
+  Sums sum_before;
+  Sums sum_inside;
+  for (std::size_t h = 0; h < shape.kv_heads; ++h) {
+    sum_before.add(before[h]);
+    sum_inside.add(inside[h]);
+  }
+  return {.window = sum_inside.error(in_window), .earlier = sum_before.error(earlier)};
+}
+
+}  // namespace thinkey::eval
