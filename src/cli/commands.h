@@ -21,11 +21,14 @@ struct Command {
 [[nodiscard]] Command add_demo_command(CLI::App& program);
 [[nodiscard]] Command add_eval_command(CLI::App& program);
 [[nodiscard]] Command add_sweep_command(CLI::App& program);
+[[nodiscard]] Command add_analyze_command(CLI::App& program);
 
 // Of `thinkey eval`.
 [[nodiscard]] Command add_eval_needle_command(CLI::App& eval);
 [[nodiscard]] Command add_eval_ruler_command(CLI::App& eval);
 [[nodiscard]] Command add_eval_perplexity_command(CLI::App& eval);
 [[nodiscard]] Command add_eval_kl_command(CLI::App& eval);
+[[nodiscard]] Command add_eval_longbench_command(CLI::App& eval);
+[[nodiscard]] Command add_eval_score_command(CLI::App& eval);
 
 }  // namespace thinkey::cli

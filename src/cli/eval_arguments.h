@@ -38,7 +38,7 @@ struct EvalArguments {
   using MakeReport = std::function<eval::Report(const eval::RunIdentity&, const eval::RunOutcome&)>;
   // Runs the task, prints the report's texts and tables, and writes its JSON and HTML files. The exit code:
   // 0, or 1 when no sample could be measured.
-  int run(const eval::Task& task, const Model& model, const MakeReport& make_report) const;
+  [[nodiscard]] int run(const eval::Task& task, const Model& model, const MakeReport& make_report) const;
 };
 
 // Prints the report, and writes it where the options say ("" for nowhere).

@@ -17,6 +17,8 @@ Command add_eval_command(CLI::App& program) {
   children->push_back(add_eval_ruler_command(*app));
   children->push_back(add_eval_perplexity_command(*app));
   children->push_back(add_eval_kl_command(*app));
+  children->push_back(add_eval_longbench_command(*app));
+  children->push_back(add_eval_score_command(*app));
   app->allow_extras();  // so that an unknown word is ours to explain
   add_examples(
       *app, {"thinkey eval needle -m model.gguf --cache full --cache snapkv:10%+think:0.4 --html needle.html",

@@ -28,6 +28,7 @@ std::vector<Command> add_commands(CLI::App& program) {
   commands.push_back(add_demo_command(program));
   commands.push_back(add_eval_command(program));
   commands.push_back(add_sweep_command(program));
+  commands.push_back(add_analyze_command(program));
   return commands;
 }
 

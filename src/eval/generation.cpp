@@ -21,9 +21,11 @@ Record answer(Session& session, const GenerationTask& task, std::size_t sample, 
   GenerateOptions options;
   options.max_tokens = question.max_tokens;
   options.sampler.temperature = 0.0F;
-  options.sink = [&hooks](std::string_view) {
+  std::string text;
+  options.sink = [&](std::string_view piece) {
     if (hooks.checkpoint) hooks.checkpoint();
-    return true;
+    text += piece;
+    return !task.finished || !task.finished(sample, text);
   };
   const Generation generation = generate(session, {}, options);
   Record record;

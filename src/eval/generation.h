@@ -25,6 +25,8 @@ struct GenerationTask {
   std::function<Question(std::size_t sample)> question;  // may throw SampleSkipped
   // In [0, 1].
   std::function<double(std::size_t sample, const Question& question, std::string_view prediction)> score;
+  // Whether the text generated so far is all that counts; empty: never.
+  std::function<bool(std::size_t sample, std::string_view text)> finished = {};
   std::int64_t context = 0;  // most tokens of prompt and answer; 0: the model's
 };
 

@@ -105,7 +105,7 @@ TEST_P(PrefillObserved, SeesEveryQueryKeyAndValue) {
     EXPECT_NEAR(energy(before.q), energy(after.q), 1e-4 * energy(after.q));
     EXPECT_TRUE(std::equal(before.q.begin(), before.q.begin() + decoder.config.head_dim, after.q.begin()));
     // The cache of the unobserved run answers as that of the observed one.
-    const std::size_t width = static_cast<std::size_t>(decoder.config.query_heads * decoder.config.head_dim);
+    const auto width = static_cast<std::size_t>(decoder.config.query_heads * decoder.config.head_dim);
     std::vector<float> out(width);
     std::vector<float> other(width);
     const auto now = static_cast<std::int64_t>(ids.size());
