@@ -33,8 +33,8 @@ struct Analysis {
 inline constexpr std::size_t kEarlierQueries = 64;
 
 // Runs the prompt through the model once; every spec compresses it. Beyond what the prefill needs, memory
-// grows with D^2 and with 16 rows of T logits per head at work. `progress` as Session's. Error(Usage) for no
-// tokens, Error(Data) when they exceed the model's context or the memory.
+// grows with D^2 and, per head at work, with its keys and values and 16 rows of T logits. `progress` as
+// Session's. Error(Usage) for no tokens, Error(Data) when they exceed the model's context or the memory.
 [[nodiscard]] Analysis analyze(const Model& model, std::span<const std::int32_t> tokens,
                                std::span<const CacheSpec> specs,
                                const std::function<void(double done, double total)>& progress = {});

@@ -117,12 +117,12 @@ class HeadError {
         head_(head),
         dim_(shape.head_dim),
         sliding_window_(shape.sliding_window),
-        key_room_(prompt.tokens * shape.head_dim),
-        value_room_(key_room_.size()),
-        keys_(
-            (prompt.k + kv_head * prompt.capacity * shape.head_dim).load(key_room_.size(), key_room_.data())),
+        wide_keys_(prompt.tokens * shape.head_dim),
+        wide_values_(wide_keys_.size()),
+        keys_((prompt.k + kv_head * prompt.capacity * shape.head_dim)
+                  .load(wide_keys_.size(), wide_keys_.data())),
         values_((prompt.v + kv_head * prompt.capacity * shape.head_dim)
-                    .load(value_room_.size(), value_room_.data())),
+                    .load(wide_values_.size(), wide_values_.data())),
         held_(unpack(head, shape.head_dim)) {}
 
   // Queries [begin, end) of the view's, of one query head.
@@ -200,9 +200,9 @@ class HeadError {
   const PromptView& prompt_;
   const HeadCache& head_;
   std::size_t dim_, sliding_window_;
-  std::vector<float> key_room_, value_room_;  // where bf16 ones are widened
-  const float* keys_;                         // [T, D]
-  const float* values_;                       // [T, D]
+  std::vector<float> wide_keys_, wide_values_;  // used where prefill left bf16
+  const float* keys_;                           // [T, D]
+  const float* values_;                         // [T, D]
   Unpacked held_;
 };
 

@@ -91,23 +91,22 @@ void LayerSums::add(const AttentionInputs& inputs) {
                     static_cast<Eigen::Index>(shape_.head_dim),
                     Eigen::OuterStride<>(static_cast<Eigen::Index>(heads * shape_.head_dim)));
   };
-  if (!inputs.rotated) {
-    parallel_for(shape_.kv_heads, [&](std::size_t h) {
-      const Rows keys = rows(inputs.k, shape_.kv_heads, h);
-      sums_->unrotated[h] += keys.cast<double>().colwise().squaredNorm().transpose();
-    });
+  if (inputs.q != nullptr) {
+    if (!inputs.rotated) return;
+    parallel_for(shape_.query_heads,
+                 [&](std::size_t h) { add_gram(rows(inputs.q, shape_.query_heads, h), sums_->queries[h]); });
     return;
   }
-  parallel_for(shape_.query_heads + shape_.kv_heads, [&](std::size_t h) {
-    if (h < shape_.query_heads) {
-      add_gram(rows(inputs.q, shape_.query_heads, h), sums_->queries[h]);
+  parallel_for(shape_.kv_heads, [&](std::size_t h) {
+    const RowsView keys = rows(inputs.k, shape_.kv_heads, h);
+    if (inputs.rotated) {
+      add_gram(keys, sums_->keys[h]);
+      add_gram(rows(inputs.v, shape_.kv_heads, h), sums_->values[h]);
     } else {
-      const std::size_t kv_head = h - shape_.query_heads;
-      add_gram(rows(inputs.k, shape_.kv_heads, kv_head), sums_->keys[kv_head]);
-      add_gram(rows(inputs.v, shape_.kv_heads, kv_head), sums_->values[kv_head]);
+      sums_->unrotated[h] += keys.cast<double>().colwise().squaredNorm().transpose();
     }
   });
-  tokens_ += inputs.tokens;
+  if (inputs.rotated) tokens_ += inputs.tokens;
 }
 
 LayerStatistics LayerSums::finish() {

@@ -33,7 +33,8 @@ struct Decoder {
 
 [[nodiscard]] CacheShape cache_shape(const Config& config) noexcept;
 
-// A chunk of what one layer's attention works on; valid during the call.
+// A chunk of what one layer's attention works on, either queries or keys and values (the others are null);
+// valid during the call.
 struct AttentionInputs {
   std::size_t layer = 0;
   std::size_t first = 0, tokens = 0;  // the chunk's first token in the prompt, and n
@@ -47,7 +48,7 @@ struct AttentionInputs {
 class PrefillObserver {
  public:
   virtual ~PrefillObserver() = default;
-  // Every chunk of a layer twice, before and after RoPE; chunks and layers in order.
+  // Every chunk of a layer: keys and values before RoPE, then after, then queries likewise; in order.
   virtual void attention_inputs(const AttentionInputs& inputs) = 0;
   // Every cache has compressed the layer; the view holds at least the last `last_queries()` queries.
   virtual void compressed(std::size_t layer, const PromptView& prompt) = 0;

@@ -94,8 +94,9 @@ class Prefill {
       products_.set_input(s.normed, chunk.tokens(), width_);
       products_.multiply(key, s.key_rows, kv_width_);
       products_.multiply(value, s.value_rows, kv_width_);
-      if (outputs_.observer != nullptr) observe_unrotated(layer, chunk, query);
+      show(layer, chunk, {.rotated = false, .k = s.key_rows, .v = s.value_rows});
       rope(pairs_, state_.angles, chunk.tokens(), kv_heads_, kv_width_, s.key_rows);
+      show(layer, chunk, {.rotated = true, .k = s.key_rows, .v = s.value_rows});
       keep(chunk, s.key_rows, state_.key_f32, state_.key_bf16);
       keep(chunk, s.value_rows, state_.value_f32, state_.value_bf16);
 
@@ -107,9 +108,10 @@ class Prefill {
           std::fill_n(s.query, skipped * query_width_, 0.0F);
         }
         products_.multiply(query, s.query + skipped * query_width_, query_width_);
+        show(layer, chunk, {.rotated = false, .q = s.query});
         rope(pairs_, state_.angles, chunk.tokens(), heads_, query_width_, s.query);
+        show(layer, chunk, {.rotated = true, .q = s.query});
         keep_observed(chunk);
-        if (outputs_.observer != nullptr) outputs_.observer->attention_inputs(inputs(layer, chunk, true));
       }
       if (chunk.end > extent.first_output) {
         const std::size_t first = std::max(chunk.begin, extent.first_output);
@@ -123,20 +125,12 @@ class Prefill {
     });
   }
 
-  [[nodiscard]] AttentionInputs inputs(std::size_t layer, const Chunk& chunk, bool rotated) const {
-    return {.layer = layer,
-            .first = chunk.begin,
-            .tokens = chunk.tokens(),
-            .rotated = rotated,
-            .q = state_.attention.query,
-            .k = state_.attention.key_rows,
-            .v = state_.attention.value_rows};
-  }
-
-  // The queries are computed once more afterwards: only observed runs pay for showing them unrotated.
-  void observe_unrotated(std::size_t layer, const Chunk& chunk, const ReadyMatrix& query) {
-    products_.multiply(query, state_.attention.query, query_width_);
-    outputs_.observer->attention_inputs(inputs(layer, chunk, false));
+  void show(std::size_t layer, const Chunk& chunk, AttentionInputs inputs) const {
+    if (outputs_.observer == nullptr) return;
+    inputs.layer = layer;
+    inputs.first = chunk.begin;
+    inputs.tokens = chunk.tokens();
+    outputs_.observer->attention_inputs(inputs);
   }
 
   // attended [n, H, D] for queries q of the tokens first .. first + n - 1.

@@ -72,15 +72,9 @@ AttentionScratch carve_attention(Carver& carver, const Dimensions& n, const Pref
   AttentionScratch out;
   const std::size_t rows = sizes.chunk;
   out.normed = out.attended = carver.take<float>(rows * std::max(n.width, n.query_width));
-  if (request.all_queries) {  // an observer sees all three at once
-    out.query = carver.take<float>(rows * n.query_width);
-    out.key_rows = carver.take<float>(rows * n.kv_width);
-    out.value_rows = carver.take<float>(rows * n.kv_width);
-  } else {
-    out.query = carver.take<float>(rows * std::max(n.query_width, 2 * n.kv_width));
-    out.key_rows = out.query;
-    out.value_rows = out.query == nullptr ? nullptr : out.query + rows * n.kv_width;
-  }
+  out.query = carver.take<float>(rows * std::max(n.query_width, 2 * n.kv_width));
+  out.key_rows = out.query;
+  out.value_rows = out.query == nullptr ? nullptr : out.query + rows * n.kv_width;
   out.observed = carver.take<float>(std::min(request.tokens, request.observation) * n.query_width);
   if (request.has_past || request.observes_all) out.lse = carver.take<float>(rows * n.heads);
   if (request.has_past) {

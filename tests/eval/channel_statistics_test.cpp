@@ -58,15 +58,15 @@ struct Layer {
   void show(LayerSums& sums, std::size_t first, std::size_t tokens) const {
     const std::size_t q_at = first * kShape.query_heads * kShape.head_dim;
     const std::size_t k_at = first * kShape.kv_heads * kShape.head_dim;
-    AttentionInputs inputs{.layer = 0, .first = first, .tokens = tokens, .rotated = false};
-    inputs.q = unrotated_q.data() + q_at;
-    inputs.k = unrotated_k.data() + k_at;
-    inputs.v = v.data() + k_at;
-    sums.add(inputs);
-    inputs.rotated = true;
-    inputs.q = q.data() + q_at;
-    inputs.k = k.data() + k_at;
-    sums.add(inputs);
+    for (const bool rotated : {false, true}) {
+      AttentionInputs inputs{.layer = 0, .first = first, .tokens = tokens, .rotated = rotated};
+      inputs.q = (rotated ? q : unrotated_q).data() + q_at;
+      sums.add(inputs);
+      inputs.q = nullptr;
+      inputs.k = (rotated ? k : unrotated_k).data() + k_at;
+      inputs.v = v.data() + k_at;
+      sums.add(inputs);
+    }
   }
 };
 

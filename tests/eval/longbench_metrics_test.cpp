@@ -6,10 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -121,8 +123,10 @@ TEST(ChineseSegmenter, WithoutJiebaByCharacter) {
 
 class BadJieba : public ::testing::Test {
  protected:
-  BadJieba() : directory_(std::filesystem::path(testing::TempDir()) / "bad_jieba") {
-    std::filesystem::remove_all(directory_);
+  BadJieba() {
+    std::string name = (std::filesystem::temp_directory_path() / "thinkey-jieba-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
+    directory_ = name;
     std::filesystem::copy(THINKEY_EVAL_DATA "/jieba", directory_, std::filesystem::copy_options::recursive);
   }
   ~BadJieba() override { std::filesystem::remove_all(directory_); }

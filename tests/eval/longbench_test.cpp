@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -36,9 +38,10 @@ std::string message_of(const Call& call) {
 
 class LongBenchFiles : public ::testing::Test {
  protected:
-  LongBenchFiles() : directory_(std::filesystem::path(::testing::TempDir()) / "longbench_files") {
-    std::filesystem::remove_all(directory_);
-    std::filesystem::create_directories(directory_);
+  LongBenchFiles() {
+    std::string name = (std::filesystem::temp_directory_path() / "thinkey-longbench-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
+    directory_ = name;
   }
   ~LongBenchFiles() override { std::filesystem::remove_all(directory_); }
 
