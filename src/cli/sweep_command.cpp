@@ -39,8 +39,9 @@ std::size_t parse_budget(const std::string& text, std::size_t full) {
                                                        {"%", static_cast<double>(full) / 100.0}};
   for (const auto& [name, factor] : units) {
     const double bytes = value * factor;
-    if (error == std::errc() && unit == name && bytes >= 1.0 && bytes < 1e18)
+    if (error == std::errc() && unit == name && bytes >= 1.0 && bytes < 1e18) {
       return static_cast<std::size_t>(bytes);
+    }
   }
   fail_usage(
       "--budget: \"{}\" is not a number of bytes; write 512KiB, 1.5MiB, 2GiB, or 10% of the full cache",
