@@ -19,8 +19,8 @@ constexpr std::size_t kMostPairs = 256;  // of the largest head_dim a model file
 // (code - centre) of every 5-bit index, whose upper bits belong to other codes, as bf16.
 template <ElementFormat kFormat>
 struct CodeTable {
-  alignas(64) bf16_bits values[32];
-  constexpr CodeTable() : values{} {
+  alignas(64) bf16_bits values[32] = {};
+  constexpr CodeTable() {
     for (unsigned i = 0; i < 32; ++i) {
       const unsigned code = i & ((1U << element_bits(kFormat)) - 1U);
       values[i] = bf16_from_f32(static_cast<float>(code) - code_centre(kFormat));
@@ -32,8 +32,8 @@ constexpr CodeTable<kFormat> kCodeTable;
 
 // How far 2-bit codes are shifted: the first plane's sixteen not at all, the second's by two bits.
 struct PlaneShifts {
-  alignas(64) std::uint16_t values[32];
-  constexpr PlaneShifts() : values{} {
+  alignas(64) std::uint16_t values[32] = {};
+  constexpr PlaneShifts() {
     for (std::size_t i = 16; i < 32; ++i) values[i] = 2;
   }
 };
@@ -114,8 +114,9 @@ THINKEY_BF16_INLINE void sum_pairs(const std::byte* rows, std::size_t row_bytes,
     for (std::size_t half = 0; half < 2; ++half) {
       sums[r][half] = part[0][r][half];
 #pragma GCC unroll 8
-      for (std::size_t u = 1; u < kChains; ++u)
+      for (std::size_t u = 1; u < kChains; ++u) {
         sums[r][half] = _mm512_add_ps(sums[r][half], part[u][r][half]);
+      }
     }
   }
 }

@@ -154,9 +154,9 @@ THINKEY_BF16 void score_attention_rows(const bf16_bits* q, const bf16_bits* pack
   for (std::size_t key = begin; key < end; key += kAttentionKeys) {
     __m512 sums[kAttentionRows][kVectors];
 #pragma GCC unroll 6
-    for (std::size_t r = 0; r < kAttentionRows; ++r) {
+    for (auto& row : sums) {
 #pragma GCC unroll 4
-      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = _mm512_setzero_ps();
+      for (__m512& sum : row) sum = _mm512_setzero_ps();
     }
     multiply_rows<kVectors>(pairs(q), depth, pairs(packed_keys) + key * depth, kAttentionKeys, depth, sums);
 #pragma GCC unroll 6
