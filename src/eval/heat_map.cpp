@@ -131,8 +131,9 @@ std::string heat_map_svg(const HeatMap& map) {
                  panel.title, panel.values.size(), map.rows.size(), map.columns.size());
     }
   }
-  if (!(map.low < map.high))
+  if (!(map.low < map.high)) {
     fail_usage("heat map \"{}\": the scale from {} to {} is empty", map.title, map.low, map.high);
+  }
   const Layout at = plan(map);
   const std::size_t lines = (map.panels.size() + at.per_row - 1) / at.per_row;
   const double width = std::max(

@@ -17,8 +17,9 @@ const nlohmann::ordered_json& JsonLine::at(const std::string& key) const {
 
 std::string JsonLine::text(const std::string& key) const {
   const auto& value = at(key);
-  if (!value.is_string())
+  if (!value.is_string()) {
     fail(fmt::format("field \"{}\" must be a string, it is {}", key, value.type_name()));
+  }
   return value.get<std::string>();
 }
 
