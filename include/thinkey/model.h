@@ -19,7 +19,10 @@
 namespace thinkey {
 
 enum class PrefillPrecision : std::uint8_t {
-  Auto,  // bf16 products where the CPU has them, f32 otherwise
+  Auto,  // quantized weights and their activations in 8 bits (an f32 scale per 64) where the CPU has such
+         // products (AVX-512 VNNI) and no faster ones (AMX); all else in bf16 where the CPU has it, in f32
+         // otherwise
+  BF16,  // bf16 where the CPU has it, f32 otherwise
   F32,
 };
 
@@ -32,7 +35,7 @@ enum class DecodePrecision : std::uint8_t {
 struct ModelOptions {
   int threads = 0;  // 0: all cores available to the process. Process-wide.
   PrefillPrecision precision = PrefillPrecision::Auto;
-  // Prompts of a few tokens are multiplied in the same way, unless `precision` is F32.
+  // Prompts of a few tokens are multiplied in the same way when `precision` is Auto.
   DecodePrecision decode_precision = DecodePrecision::Auto;
 };
 

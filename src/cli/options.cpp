@@ -26,8 +26,9 @@ void ModelArguments::add_compute(CLI::App& app) {
       ->check(within(0, kMostThreads))
       ->type_name("N");
   app.add_option("--prefill-precision", precision,
-                 "Matrix products of the prompt: auto (bf16 where the CPU has it) or f32")
-      ->check(CLI::IsMember({"auto", "f32"}))
+                 "Matrix products of the prompt: auto (8 bits for quantized weights where the CPU has them, "
+                 "bf16 for the rest), bf16 or f32")
+      ->check(CLI::IsMember({"auto", "bf16", "f32"}))
       ->type_name("NAME");
   app.add_option(
          "--decode-precision", decode_precision,
@@ -40,7 +41,9 @@ void ModelArguments::add_compute(CLI::App& app) {
 std::shared_ptr<const Model> ModelArguments::load() const {
   return Model::load(
       model, {.threads = threads,
-              .precision = precision == "f32" ? PrefillPrecision::F32 : PrefillPrecision::Auto,
+              .precision = precision == "f32"    ? PrefillPrecision::F32
+                           : precision == "bf16" ? PrefillPrecision::BF16
+                                                 : PrefillPrecision::Auto,
               .decode_precision = decode_precision == "f32" ? DecodePrecision::F32 : DecodePrecision::Auto});
 }
 

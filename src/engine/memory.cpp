@@ -18,7 +18,8 @@ PrefillRequest request(const Decoder& decoder, std::int64_t tokens, bool all_log
           .observation = 0,
           .has_past = false,
           .all_logits = all_logits,
-          .precision = decoder.precision};
+          .precision = decoder.precision,
+          .activations = decoder.prefill_activations};
 }
 
 MemoryEstimate bytes(const Decoder& decoder, const PrefillRequest& request) {

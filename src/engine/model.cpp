@@ -100,11 +100,9 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
     impl->info.decode_bytes += matrix.bytes();
     impl->info.decode_parameters += matrix.rows * matrix.cols;
   });
-  if (options.precision == PrefillPrecision::Auto && cpu_multiplies_bf16()) impl->precision = Precision::BF16;
-  if (options.decode_precision == DecodePrecision::Auto) {
-    impl->decode_activations = ActivationPrecision::Int8;
-    if (options.precision == PrefillPrecision::Auto) impl->prefill_activations = ActivationPrecision::Int8;
-  }
+  if (options.precision != PrefillPrecision::F32 && cpu_multiplies_bf16()) impl->precision = Precision::BF16;
+  if (options.decode_precision == DecodePrecision::Auto) impl->decode_activations = ActivationPrecision::Int8;
+  if (options.precision == PrefillPrecision::Auto) impl->prefill_activations = ActivationPrecision::Int8;
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

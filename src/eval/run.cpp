@@ -83,11 +83,14 @@ RunOutcome run(const Task& task, const std::vector<CacheSpec>& specs, ResultFile
 
 RunIdentity identify(const Task& task, const Model& model) {
   auto settings = nlohmann::ordered_json::parse(task.settings);
-  settings["prefill"] = model.impl().precision == Precision::F32 ? "f32" : "bf16";
-  settings["decode"] = model.impl().decode_activations == ActivationPrecision::F32 ? "f32" : "int8";
+  const Model::Impl& impl = model.impl();
+  settings["prefill"] =
+      fmt::format("{}{}", impl.precision == Precision::F32 ? "f32" : "bf16",
+                  prefill_takes_int8(impl.precision, impl.prefill_activations) ? "+int8" : "");
+  settings["decode"] = impl.decode_activations == ActivationPrecision::F32 ? "f32" : "int8";
   return {.task = task.name,
           .model = model.info().name,
-          .weights = fmt::format("{:016x}", model.impl().fingerprint()),
+          .weights = fmt::format("{:016x}", impl.fingerprint()),
           .settings = settings.dump()};
 }
 

@@ -12,44 +12,73 @@ namespace thinkey {
 
 ReadyMatrix ChunkProducts::ready_columns(const MatrixView& matrix, std::size_t first, std::size_t count,
                                          std::size_t rows) {
-  ReadyMatrix out{.view = matrix};
-  if (rows <= kFewRows) return out;
+  ReadyMatrix out{.form = weight_form(matrix, precision_, activations_, rows), .view = matrix};
+  if (out.form == WeightForm::AsFile) return out;
   out.view.cols = static_cast<std::int64_t>(count);
-  const bool bf16 = precision_ == Precision::BF16;
-  if (!needs_widening(matrix, precision_, rows)) {
+  if (is_in_form(matrix, out.form)) {
     out.stride = static_cast<std::size_t>(matrix.cols);
-    if (bf16) {
+    if (out.form == WeightForm::BF16) {
       out.bf16 = reinterpret_cast<const bf16_bits*>(matrix.data) + first;
     } else {
       out.f32 = reinterpret_cast<const float*>(matrix.data) + first;
     }
     return out;
   }
+  const auto matrix_rows = static_cast<std::size_t>(matrix.rows);
+  std::byte* memory = scratch_.weights + used_;
+  used_ += form_bytes(out.form, matrix_rows, count);
+  assert(used_ <= scratch_.weight_bytes);
   out.stride = count;
-  assert(widened_ + static_cast<std::size_t>(matrix.rows) * count <= scratch_.widened_size);
-  if (bf16) {
-    widen_columns(matrix, first, count, scratch_.widened_bf16 + widened_);
-    out.bf16 = scratch_.widened_bf16 + widened_;
+  if (out.form == WeightForm::Int8) {
+    out.int8 = int8_weights(memory, matrix_rows, count);
+    quantize_columns(matrix, first, count, out.int8);
+  } else if (out.form == WeightForm::BF16) {
+    auto* wide = reinterpret_cast<bf16_bits*>(memory);
+    widen_columns(matrix, first, count, wide);
+    out.bf16 = wide;
   } else {
-    widen_columns(matrix, first, count, scratch_.widened_f32 + widened_);
-    out.f32 = scratch_.widened_f32 + widened_;
+    auto* wide = reinterpret_cast<float*>(memory);
+    widen_columns(matrix, first, count, wide);
+    out.f32 = wide;
   }
-  widened_ += static_cast<std::size_t>(matrix.rows) * count;
   return out;
 }
 
 void ChunkProducts::set_input(const float* x, std::size_t rows, std::size_t width) {
   input_ = x;
-  half_input_ = nullptr;
+  bf16_input_ = nullptr;
+  int8_input_ = {};
   rows_ = rows;
   width_ = width;
 }
 
 void ChunkProducts::set_input(const bf16_bits* x, std::size_t rows, std::size_t width) {
   input_ = nullptr;
-  half_input_ = x;
+  bf16_input_ = x;
+  int8_input_ = {};
   rows_ = rows;
   width_ = width;
+}
+
+const bf16_bits* ChunkProducts::bf16_input() {
+  if (bf16_input_ == nullptr) {
+    bf16_bits* rows = scratch_.bf16_rows;
+    parallel_for(rows_, [&](std::size_t r) { f32_to_bf16(input_ + r * width_, width_, rows + r * width_); });
+    bf16_input_ = rows;
+  }
+  return bf16_input_;
+}
+
+const Int8Activations& ChunkProducts::int8_input() {
+  if (int8_input_.codes == nullptr) {
+    int8_input_ = int8_activations(scratch_.int8_rows, rows_, width_);
+    if (input_ != nullptr) {
+      quantize_rows(input_, rows_, width_, int8_input_);
+    } else {
+      quantize_rows(bf16_input_, rows_, width_, int8_input_);
+    }
+  }
+  return int8_input_;
 }
 
 void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t stride, bool accumulate) {
@@ -62,20 +91,20 @@ void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t strid
                           .ldc = static_cast<std::int64_t>(stride),
                           .b_transposed = true,
                           .accumulate = accumulate};
-  if (matrix.f32 != nullptr) {
-    matmul(shape, input_, matrix.f32, y);
-    return;
+  switch (matrix.form) {
+    case WeightForm::AsFile:
+      break;  // no dense product
+    case WeightForm::F32:
+      return matmul(shape, input_, matrix.f32, y);
+    case WeightForm::BF16:
+      return matmul(shape, bf16_input(), matrix.bf16, y);
+    case WeightForm::Int8:
+      return matmul_int8(int8_input(), rows_, matrix.int8, y, stride, accumulate);
   }
-  if (half_input_ == nullptr) {
-    bf16_bits* half = scratch_.half_rows;
-    parallel_for(rows_, [&](std::size_t r) { f32_to_bf16(input_ + r * width_, width_, half + r * width_); });
-    half_input_ = half;
-  }
-  matmul(shape, half_input_, matrix.bf16, y);
 }
 
 void ChunkProducts::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride) {
-  if (matrix.f32 != nullptr || matrix.bf16 != nullptr) {
+  if (matrix.form != WeightForm::AsFile) {
     dense(matrix, y, stride, false);
   } else {
     assert(stride == static_cast<std::size_t>(matrix.view.rows));
@@ -85,7 +114,7 @@ void ChunkProducts::multiply(const ReadyMatrix& matrix, float* y, std::size_t st
 
 void ChunkProducts::multiply_add(const ReadyMatrix& matrix, float* y) {
   const auto columns = static_cast<std::size_t>(matrix.view.rows);
-  if (matrix.f32 != nullptr || matrix.bf16 != nullptr) {
+  if (matrix.form != WeightForm::AsFile) {
     dense(matrix, y, columns, true);
   } else {
     matvec(matrix.view, input_, rows_, scratch_.projected, activations_);

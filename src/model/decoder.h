@@ -24,9 +24,9 @@ namespace thinkey {
 struct Decoder {
   const Config& config;
   const Weights& weights;
-  Precision precision = Precision::F32;  // of prefill's matrix products
+  Precision precision = Precision::F32;  // of prefill's attention, and of its products with weights
   std::size_t chunk = 512;               // prompt tokens per product
-  // Of decode's products, and of those that prefill makes straight from the file's types.
+  // Of decode's and of prefill's products with quantized weights (weight_form.h).
   ActivationPrecision decode_activations = ActivationPrecision::F32;
   ActivationPrecision prefill_activations = ActivationPrecision::F32;
 };

@@ -1,7 +1,8 @@
 #include "model/run_state.h"
 
 #include <algorithm>
-#include <cstdint>
+
+#include "ops/matmul_int8.h"
 
 namespace thinkey {
 namespace {
@@ -9,8 +10,6 @@ namespace {
 // Bounds of the buffers of all-position logits: [rows, V] f32, and a block of the output matrix.
 constexpr std::size_t kLogitsBytes = std::size_t{64} << 20U;
 constexpr std::size_t kOutputBlockElements = std::size_t{16} << 20U;
-
-std::size_t elements(const MatrixView& m) noexcept { return static_cast<std::size_t>(m.rows * m.cols); }
 
 struct Dimensions {
   std::size_t width, query_width, kv_width, heads, ffn, vocabulary, pairs;
@@ -27,8 +26,8 @@ Dimensions dimensions(const Config& c) noexcept {
           .pairs = size(c.head_dim / 2)};
 }
 
-// Tokens and inner channels of the FFN between two widenings. The tokens grow with the prompt, so that
-// weights are widened at most 16 times; their rows stay a sixteenth of the hidden states or less.
+// Tokens and inner channels of the FFN between two conversions of weights. The tokens grow with the prompt,
+// so that weights are converted at most 16 times; their rows stay a sixteenth of the hidden states or less.
 constexpr std::size_t kFfnRows = 2048;
 constexpr std::size_t kFfnShare = 16;
 constexpr std::size_t kFfnBlock = 1024;  // whole blocks of every type
@@ -53,16 +52,12 @@ class Carver {
 };
 
 // A phase whose products have inputs of up to `width` numbers.
-ProductScratch carve_products(Carver& carver, const PrefillRequest& request, std::size_t rows,
-                              std::size_t width, std::size_t widened, std::size_t model_width) {
-  ProductScratch out{.widened_size = widened};
-  const bool few = request.tokens <= kFewRows;
-  if (request.precision == Precision::BF16) {
-    out.widened_bf16 = carver.take<bf16_bits>(widened);
-    out.half_rows = carver.take<bf16_bits>(few ? 0 : rows * width);
-  } else {
-    out.widened_f32 = carver.take<float>(widened);
-  }
+ProductScratch carve_products(Carver& carver, const ProductSizes& sizes, std::size_t rows, std::size_t width,
+                              std::size_t model_width) {
+  ProductScratch out{.weights = carver.take<std::byte>(sizes.weight_bytes),
+                     .weight_bytes = sizes.weight_bytes};
+  if (sizes.bf16) out.bf16_rows = carver.take<bf16_bits>(rows * width);
+  if (sizes.int8) out.int8_rows = carver.take<std::byte>(int8_activation_bytes(rows, width));
   out.projected = carver.take<float>(std::min(rows, kFewRows) * model_width);
   return out;
 }
@@ -81,22 +76,20 @@ AttentionScratch carve_attention(Carver& carver, const Dimensions& n, const Pref
     out.past = carver.take<float>(rows * n.query_width);
     out.past_lse = carver.take<float>(rows * n.heads);
   }
-  out.products = carve_products(carver, request, rows, std::max(n.width, n.query_width),
-                                sizes.widened_attention, n.width);
+  out.products = carve_products(carver, sizes.attention, rows, std::max(n.width, n.query_width), n.width);
   return out;
 }
 
-FeedForwardScratch carve_feed_forward(Carver& carver, const Dimensions& n, const PrefillRequest& request,
-                                      const PrefillSizes& sizes) {
+FeedForwardScratch carve_feed_forward(Carver& carver, const Dimensions& n, const PrefillSizes& sizes) {
   FeedForwardScratch out;
-  const bool half = request.precision == Precision::BF16 && request.tokens > kFewRows;
-  out.normed = carver.take<float>((half ? sizes.chunk : sizes.ffn_rows) * n.width);
-  if (half) out.half_normed = carver.take<bf16_bits>(sizes.ffn_rows * n.width);
+  out.normed = carver.take<float>((sizes.normed_bf16 ? sizes.chunk : sizes.ffn_rows) * n.width);
+  if (sizes.normed_bf16) out.half_normed = carver.take<bf16_bits>(sizes.ffn_rows * n.width);
   // A last layer that computes few rows does so through all inner channels at once.
   const std::size_t inner = std::max(sizes.chunk * sizes.ffn_block, std::min(sizes.chunk, kFewRows) * n.ffn);
   out.gate = carver.take<float>(inner);
   out.up = carver.take<float>(inner);
-  out.products = carve_products(carver, request, sizes.chunk, sizes.ffn_block, sizes.widened_ffn, n.width);
+  out.products =
+      carve_products(carver, sizes.feed_forward, sizes.chunk, std::max(sizes.ffn_block, n.width), n.width);
   return out;
 }
 
@@ -106,40 +99,61 @@ LogitsScratch carve_logits(Carver& carver, const Dimensions& n, const PrefillReq
   out.normed = carver.take<float>(sizes.output_rows * n.width);
   if (request.all_logits) {
     out.logits = carver.take<float>(sizes.output_rows * n.vocabulary);
-    out.products = carve_products(carver, request, sizes.output_rows, n.width, sizes.widened_output, n.width);
+    out.products = carve_products(carver, sizes.output, sizes.output_rows, n.width, n.width);
   }
   return out;
 }
 
-// Most weights of a layer that have to be widened at the same time, for attention and for the FFN.
-void count_widened(const Config& config, const Weights& weights, const PrefillRequest& request,
+// What products with `rows` x `cols` of a matrix add to their phase.
+void add_product(const MatrixView& matrix, WeightForm form, std::size_t rows, std::size_t cols,
+                 ProductSizes& phase) noexcept {
+  if (!is_in_form(matrix, form)) phase.weight_bytes += form_bytes(form, rows, cols);
+  phase.bf16 = phase.bf16 || form == WeightForm::BF16;
+  phase.int8 = phase.int8 || form == WeightForm::Int8;
+}
+
+void raise(ProductSizes& most, const ProductSizes& phase) noexcept {
+  most.weight_bytes = std::max(most.weight_bytes, phase.weight_bytes);
+  most.bf16 = most.bf16 || phase.bf16;
+  most.int8 = most.int8 || phase.int8;
+}
+
+// Most that any layer's attention and FFN need at the same time.
+void size_products(const Config& config, const Weights& weights, const PrefillRequest& request,
                    PrefillSizes& sizes) noexcept {
+  const Dimensions n = dimensions(config);
+  bool f32_rows = false;  // some product of the FFN wants its input in f32
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
     const LayerWeights& w = weights.layers[i];
     const LayerExtent extent = layer_extent(config, request, i);
-    const std::size_t queries = request.tokens - extent.first_query;
     const std::size_t outputs = request.tokens - extent.first_output;
-    const auto scratch = [&](const MatrixView& m, std::size_t rows) {
-      return needs_widening(m, request.precision, rows) ? elements(m) : 0;
+    const auto form = [&](const MatrixView& m, std::size_t rows) {
+      return weight_form(m, request.precision, request.activations, rows);
     };
-    sizes.widened_attention = std::max(
-        sizes.widened_attention, scratch(w.query, queries) + scratch(w.key, request.tokens) +
-                                     scratch(w.value, request.tokens) + scratch(w.attention_output, outputs));
-    const std::size_t ffn = scratch(w.gate, outputs) + scratch(w.up, outputs) + scratch(w.down, outputs);
-    sizes.widened_ffn = std::max(sizes.widened_ffn, ffn / dimensions(config).ffn * sizes.ffn_block);
+    ProductSizes attention;
+    const auto whole = [&](const MatrixView& m, std::size_t rows) {
+      add_product(m, form(m, rows), static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols),
+                  attention);
+    };
+    whole(w.query, request.tokens - extent.first_query);
+    whole(w.key, request.tokens);
+    whole(w.value, request.tokens);
+    whole(w.attention_output, outputs);
+    raise(sizes.attention, attention);
+
+    ProductSizes feed_forward;
+    add_product(w.gate, form(w.gate, outputs), sizes.ffn_block, n.width, feed_forward);
+    add_product(w.up, form(w.up, outputs), sizes.ffn_block, n.width, feed_forward);
+    add_product(w.down, form(w.down, outputs), n.width, sizes.ffn_block, feed_forward);
+    raise(sizes.feed_forward, feed_forward);
+    for (const MatrixView* m : {&w.gate, &w.up}) {
+      f32_rows = f32_rows || form(*m, request.tokens) == WeightForm::F32;
+    }
   }
+  sizes.normed_bf16 = !f32_rows && request.tokens > kFewRows;
 }
 
 }  // namespace
-
-bool needs_widening(const MatrixView& matrix, Precision precision, std::size_t rows) noexcept {
-  if (rows <= kFewRows) return false;
-  const bool bf16 = precision == Precision::BF16;
-  // Files do not promise alignment.
-  const bool aligned =
-      reinterpret_cast<std::uintptr_t>(matrix.data) % (bf16 ? sizeof(bf16_bits) : sizeof(float)) == 0;
-  return matrix.type != (bf16 ? TensorType::BF16 : TensorType::F32) || !aligned;
-}
 
 LayerExtent layer_extent(const Config& config, const PrefillRequest& request, std::size_t layer) noexcept {
   if (request.all_logits || layer + 1 < static_cast<std::size_t>(config.layers)) return {};
@@ -161,22 +175,23 @@ PrefillSizes prefill_sizes(const Config& config, const Weights& weights, const P
   s.kv = tokens * n.kv_width;
   s.kv_bytes = request.precision == Precision::BF16 ? sizeof(bf16_bits) : sizeof(float);
   s.angles = s.chunk * 2 * n.pairs;
-  count_widened(config, weights, request, s);
+  size_products(config, weights, request, s);
   s.output_rows = 1;
   if (request.all_logits) {
     const std::size_t rows_within = kLogitsBytes / (sizeof(float) * n.vocabulary);
     s.output_rows = std::min(s.chunk, std::max<std::size_t>(rows_within, 16));
+    const WeightForm form = weight_form(weights.output, request.precision, request.activations, tokens);
     s.output_block = n.vocabulary;
-    if (needs_widening(weights.output, request.precision, tokens)) {
+    if (!is_in_form(weights.output, form)) {
       s.output_block = std::clamp<std::size_t>(kOutputBlockElements / n.width, 1, n.vocabulary);
-      s.widened_output = s.output_block * n.width;
     }
+    add_product(weights.output, form, s.output_block, n.width, s.output);
   }
   Carver attention;
   Carver feed_forward;
   Carver logits;
   static_cast<void>(carve_attention(attention, n, request, s));
-  static_cast<void>(carve_feed_forward(feed_forward, n, request, s));
+  static_cast<void>(carve_feed_forward(feed_forward, n, s));
   static_cast<void>(carve_logits(logits, n, request, s));
   s.scratch_bytes = std::max({attention.used(), feed_forward.used(), logits.used()});
   return s;
@@ -206,7 +221,7 @@ PrefillState::PrefillState(const Config& config, const PrefillRequest& request, 
   Carver for_feed_forward(scratch_.data());
   Carver for_logits(scratch_.data());
   attention = carve_attention(for_attention, n, request, sizes);
-  feed_forward = carve_feed_forward(for_feed_forward, n, request, sizes);
+  feed_forward = carve_feed_forward(for_feed_forward, n, sizes);
   logits = carve_logits(for_logits, n, request, sizes);
 }
 

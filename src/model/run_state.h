@@ -9,16 +9,13 @@
 #include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "cache/token_rows.h"
+#include "model/weight_form.h"
 #include "model/weights.h"
 #include "ops/matmul.h"
 #include "ops/rope.h"
 #include "thinkey/model.h"
 
 namespace thinkey {
-
-// At most this many rows are multiplied straight from the file's type (matvec.h); more are worth
-// widening the weights for.
-inline constexpr std::size_t kFewRows = 8;
 
 struct PrefillRequest {
   std::size_t tokens = 0;       // T
@@ -29,6 +26,13 @@ struct PrefillRequest {
   bool all_queries = false;     // a PrefillObserver wants every query of every layer
   bool all_logits = false;      // logits of every token, not only of the last
   Precision precision = Precision::F32;
+  ActivationPrecision activations = ActivationPrecision::F32;  // where the weights are quantized
+};
+
+// What a phase's products need beside their results; see chunk_products.h.
+struct ProductSizes {
+  std::size_t weight_bytes = 0;     // of the weights brought into another form at the same time
+  bool bf16 = false, int8 = false;  // forms that activations are brought into
 };
 
 // How a prefill's work is cut, and what it takes; known before anything is allocated.
@@ -40,8 +44,8 @@ struct PrefillSizes {
   std::size_t output_rows = 0;   // tokens per chunk of all-position logits
   std::size_t output_block = 0;  // vocabulary entries widened at a time for them
 
-  // Elements of weights widened at the same time in each phase.
-  std::size_t widened_attention = 0, widened_ffn = 0, widened_output = 0;
+  ProductSizes attention, feed_forward, output;
+  bool normed_bf16 = false;  // the FFN's normed rows are kept in bf16
 
   std::size_t hidden = 0;         // elements, f32
   std::size_t kv = 0;             // elements of one layer's keys, and of its values
@@ -56,9 +60,6 @@ struct PrefillSizes {
 // Bytes of a PrefillState of these sizes (cache = 0).
 [[nodiscard]] MemoryEstimate prefill_bytes(const PrefillSizes& sizes) noexcept;
 
-// True when products of this precision must copy the matrix to another type first.
-[[nodiscard]] bool needs_widening(const MatrixView& matrix, Precision precision, std::size_t rows) noexcept;
-
 // First token of the prompt whose query (whose attention, FFN and logits) a layer has to compute.
 struct LayerExtent {
   std::size_t first_query = 0;
@@ -69,11 +70,11 @@ struct LayerExtent {
 
 // Where the products of a phase put their operands; see chunk_products.h.
 struct ProductScratch {
-  float* widened_f32 = nullptr;       // f32 products only
-  bf16_bits* widened_bf16 = nullptr;  // bf16 products only
-  std::size_t widened_size = 0;       // elements of either
-  bf16_bits* half_rows = nullptr;     // [C, width], a chunk's activations; bf16 products only
-  float* projected = nullptr;         // [kFewRows, d], before it is added to the hidden states
+  std::byte* weights = nullptr;  // [weight_bytes]
+  std::size_t weight_bytes = 0;
+  bf16_bits* bf16_rows = nullptr;  // [C, width], a chunk's activations
+  std::byte* int8_rows = nullptr;  // the same as Int8Activations
+  float* projected = nullptr;      // [kFewRows, d], before it is added to the hidden states
 };
 
 struct AttentionScratch {
@@ -88,8 +89,8 @@ struct AttentionScratch {
 };
 
 struct FeedForwardScratch {
-  float* normed = nullptr;               // [C, d]; [ffn_rows, d] for f32 products
-  bf16_bits* half_normed = nullptr;      // [ffn_rows, d], bf16 products only
+  float* normed = nullptr;               // [C, d]; [ffn_rows, d] when kept in f32
+  bf16_bits* half_normed = nullptr;      // [ffn_rows, d], when kept in bf16
   float *gate = nullptr, *up = nullptr;  // [C, ffn_block]
   ProductScratch products;
 };

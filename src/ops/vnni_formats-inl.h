@@ -10,18 +10,13 @@
 // Tables are members so that a kernel loads them into registers once.
 #pragma once
 
-#include <immintrin.h>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "base/tensor_type.h"
-
-// GCC and clang compile these functions for VNNI whatever the rest of the program is compiled for.
-#define THINKEY_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")))
-#define THINKEY_VNNI_INLINE inline __attribute__((always_inline)) THINKEY_VNNI
+#include "ops/vnni-inl.h"
 
 namespace thinkey::vnni {
 

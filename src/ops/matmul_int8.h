@@ -1,0 +1,53 @@
+// Matrix products of prefill in 8 bits: x86 with AVX-512 VNNI, at up to twice the rate of bf16 pairs. Both
+// sides are rounded to 8 bits with an f32 scale for every 64 numbers of a row; sums are exact within the 64
+// and f32 across them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/half.h"
+#include "ops/matrix_view.h"
+
+namespace thinkey {
+
+inline constexpr std::size_t kInt8Depth = 64;  // numbers of a row that share a scale
+inline constexpr std::size_t kInt8Panel = 64;  // rows of a weight matrix that lie side by side
+
+// Activations: x[r, i] = codes[r, i] * scales[r, i / 64], rows padded with zeros to whole depths.
+struct Int8Activations {
+  std::size_t depths = 0;        // ceil(width / 64)
+  std::int8_t* codes = nullptr;  // [rows, depths * 64], -127 .. 127
+  float* scales = nullptr;       // [rows, depths]; NaN where x has an infinity or a NaN
+  std::int32_t* sums = nullptr;  // [rows, depths], of the codes
+};
+// Memory for `rows` of `width` activations, and its parts. 64-byte aligned.
+[[nodiscard]] std::size_t int8_activation_bytes(std::size_t rows, std::size_t width) noexcept;
+[[nodiscard]] Int8Activations int8_activations(std::byte* memory, std::size_t rows,
+                                               std::size_t width) noexcept;
+
+// Weights [rows, cols] in panels of 64 rows, padded with zeros.
+struct Int8Weights {
+  std::size_t rows = 0;
+  std::size_t depths = 0;         // ceil(cols / 64)
+  std::uint8_t* codes = nullptr;  // [panels, depths * 16, 64 rows, 4 columns], code + 128
+  float* scales = nullptr;        // [panels, depths, 64 rows]
+};
+[[nodiscard]] std::size_t int8_weight_bytes(std::size_t rows, std::size_t cols) noexcept;
+[[nodiscard]] Int8Weights int8_weights(std::byte* memory, std::size_t rows, std::size_t cols) noexcept;
+
+// The following need cpu_multiplies_int8() (matvec_int8.h) and run in parallel.
+
+// x [rows, width], dense.
+void quantize_rows(const float* x, std::size_t rows, std::size_t width, const Int8Activations& out);
+void quantize_rows(const bf16_bits* x, std::size_t rows, std::size_t width, const Int8Activations& out);
+
+// Columns [first, first + cols) of all of the matrix's rows, whole blocks of its type.
+void quantize_columns(const MatrixView& matrix, std::size_t first, std::size_t cols, const Int8Weights& out);
+
+// y[r, o] = sum_i x[r, i] * w[o, i] for the first `rows` rows of x, or y += with `accumulate`; y has
+// `stride` elements between rows.
+void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& w, float* y,
+                 std::size_t stride, bool accumulate);
+
+}  // namespace thinkey
