@@ -186,10 +186,11 @@ struct Tile {
   const float* scales;
   float* y;
   std::size_t stride;
+  bool accumulate;
 };
 
-// y += x w. The weights' offset of 128 is taken back by starting at -128 times the sum of the codes of x.
-// All loops are unrolled: GCC 12 copies sums from register to register around a loop.
+// y = x w or y += x w. The weights' offset of 128 is taken back by starting at -128 times the sum of the
+// codes of x. All loops are unrolled: GCC 12 copies sums from register to register around a loop.
 template <std::size_t kRows>
 THINKEY_VNNI void multiply_tile(const Tile& tile) {
   const std::size_t x_stride = tile.depths * kInt8Depth;
@@ -218,6 +219,7 @@ THINKEY_VNNI void multiply_tile(const Tile& tile) {
         for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], w[v], all);
       }
     }
+    const __mmask16 add = tile.accumulate || d > 0 ? 0xFFFF : 0;
     __m512 scales[kVectors];
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v)
@@ -229,7 +231,7 @@ THINKEY_VNNI void multiply_tile(const Tile& tile) {
       for (std::size_t v = 0; v < kVectors; ++v) {
         float* y = tile.y + r * tile.stride + 16 * v;
         _mm512_storeu_ps(y, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][v]), _mm512_mul_ps(scales[v], scale),
-                                            _mm512_loadu_ps(y)));
+                                            _mm512_maskz_loadu_ps(add, y)));
       }
     }
   }
@@ -254,13 +256,17 @@ void multiply_rows(std::size_t rows, const Tile& tile) {
 
 // The last panel may have fewer than 64 outputs: its tiles are made beside y.
 void multiply_narrow(std::size_t rows, const Tile& tile, std::size_t outputs) {
-  alignas(64) float wide[kTileRows * kInt8Panel] = {};
+  alignas(64) float wide[kTileRows * kInt8Panel];
   Tile beside = tile;
   beside.y = wide;
   beside.stride = kInt8Panel;
+  beside.accumulate = false;
   multiply_rows(rows, beside);
   for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t o = 0; o < outputs; ++o) tile.y[r * tile.stride + o] += wide[r * kInt8Panel + o];
+    for (std::size_t o = 0; o < outputs; ++o) {
+      float& y = tile.y[r * tile.stride + o];
+      y = (tile.accumulate ? y : 0.0F) + wide[r * kInt8Panel + o];
+    }
   }
 }
 
@@ -281,8 +287,8 @@ void quantize_columns(const MatrixView& matrix, std::size_t first, std::size_t c
 void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& w, float* y,
                  std::size_t stride, bool accumulate) {
   assert(x.depths == w.depths);
-  // Where the panels are few, rows are shared out as well.
-  constexpr std::size_t kTasksPerThread = 8;
+  // Rows are shared out as well: the last task of a thread should be short.
+  constexpr std::size_t kTasksPerThread = 32;
   const std::size_t count = panels(w.rows);
   if (count == 0 || rows == 0) return;
   const std::size_t wanted = (kTasksPerThread * static_cast<std::size_t>(threads()) + count - 1) / count;
@@ -302,8 +308,8 @@ void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& 
                       .codes = w.codes + panel * w.depths * kPanelBytes,
                       .scales = w.scales + panel * w.depths * kInt8Panel,
                       .y = y + r * stride + panel * kInt8Panel,
-                      .stride = stride};
-      for (std::size_t i = 0; i < n && !accumulate; ++i) std::fill_n(tile.y + i * stride, outputs, 0.0F);
+                      .stride = stride,
+                      .accumulate = accumulate};
       if (outputs == kInt8Panel) {
         multiply_rows(n, tile);
       } else {
