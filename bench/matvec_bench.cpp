@@ -12,12 +12,13 @@
 #include "base/half.h"
 #include "base/parallel.h"
 #include "ops/matvec.h"
+#include "ops/packed_matrix.h"
 
 namespace thinkey {
 namespace {
 
-constexpr std::int64_t kRows = 2048;
-constexpr std::int64_t kColumns = 8192;
+constexpr std::int64_t kRows = 8192;
+constexpr std::int64_t kColumns = 2048;
 constexpr std::size_t kMemory = std::size_t{192} << 20U;
 
 // Random bytes whose 16-bit pieces are all small positive numbers, whatever they are read as.
@@ -54,12 +55,18 @@ void read_memory(benchmark::State& state) {
 }
 
 // range(0): threads, range(1): vectors. One iteration multiplies all matrices that fit in the memory.
-void product(benchmark::State& state, TensorType type, ActivationPrecision precision) {
+// Packed matrices are read instead of the file's type, and their bytes counted.
+void product(benchmark::State& state, TensorType type, ActivationPrecision precision, bool packed) {
   set_threads(static_cast<int>(state.range(0)));
   const auto batch = static_cast<std::size_t>(state.range(1));
   MatrixView matrix{type, kRows, kColumns, reinterpret_cast<const std::byte*>(memory().data())};
   const std::size_t bytes = kRows * matrix.row_stride();
   const std::size_t count = kMemory / bytes;
+  std::vector<AlignedBuffer<std::byte>> arranged;
+  for (std::size_t i = 0; packed && i < count; ++i) {
+    matrix.data = reinterpret_cast<const std::byte*>(memory().data()) + i * bytes;
+    arranged.push_back(pack_matrix(matrix));
+  }
   std::mt19937 random(2);
   std::normal_distribution<float> normal;
   std::vector<float> x(batch * kColumns);
@@ -68,11 +75,12 @@ void product(benchmark::State& state, TensorType type, ActivationPrecision preci
   for (auto _ : state) {
     for (std::size_t i = 0; i < count; ++i) {
       matrix.data = reinterpret_cast<const std::byte*>(memory().data()) + i * bytes;
+      if (packed) matrix.packed = arranged[i].data();
       matvec(matrix, x.data(), batch, y.data(), precision);
     }
     benchmark::DoNotOptimize(y.data());
   }
-  set_rate(state, static_cast<double>(count * bytes));
+  set_rate(state, static_cast<double>(count * (packed ? arranged[0].bytes() : bytes)));
 }
 
 void add_all() {
@@ -82,15 +90,23 @@ void add_all() {
       ->Arg(2)
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime();
-  for (const auto precision : {ActivationPrecision::Int8, ActivationPrecision::F32}) {
-    const char* name = precision == ActivationPrecision::Int8 ? "int8" : "f32";
+  struct Way {
+    const char* name;
+    ActivationPrecision precision;
+    bool packed;
+  };
+  for (const Way& way :
+       {Way{"packed", ActivationPrecision::Int8, true}, Way{"int8", ActivationPrecision::Int8, false},
+        Way{"f32", ActivationPrecision::F32, false}}) {
     for (int t = 0; t <= static_cast<int>(TensorType::Q6_K); ++t) {
       const auto type = static_cast<TensorType>(t);
-      if (precision == ActivationPrecision::Int8 && traits(type).block_elements == 1) continue;
-      benchmark::RegisterBenchmark(fmt::format("{}/{}", traits(type).name, name).c_str(),
-                                   [=](benchmark::State& state) { product(state, type, precision); })
+      if (way.precision == ActivationPrecision::Int8 && traits(type).block_elements == 1) continue;
+      if (way.packed && !cpu_multiplies_int8()) continue;
+      benchmark::RegisterBenchmark(
+          fmt::format("{}/{}", traits(type).name, way.name).c_str(),
+          [=](benchmark::State& state) { product(state, type, way.precision, way.packed); })
           ->ArgNames({"threads", "batch"})
-          ->ArgsProduct({{1, 2}, {1, 4}})
+          ->ArgsProduct({{1, 2}, {1, 4, 8}})
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
     }

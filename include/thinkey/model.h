@@ -37,6 +37,9 @@ struct ModelOptions {
   PrefillPrecision precision = PrefillPrecision::Auto;
   // Prompts of a few tokens are multiplied in the same way when `precision` is Auto.
   DecodePrecision decode_precision = DecodePrecision::Auto;
+  // Copies quantized weights into an order in which the CPU reads them faster for every new token, if
+  // decode_precision is Auto and the CPU has 8-bit products. Takes their bytes once more, in memory.
+  bool repack = true;
 };
 
 struct ModelInfo {
@@ -49,7 +52,8 @@ struct ModelInfo {
   bool tied_output = false;
   std::int64_t parameters = 0;
   std::size_t file_bytes = 0;
-  std::size_t decode_bytes = 0;  // of weights that one decode step reads
+  std::size_t decode_bytes = 0;    // of weights that one decode step reads
+  std::size_t repacked_bytes = 0;  // of weights copied (ModelOptions::repack)
   std::int64_t decode_parameters =
       0;  // elements of those weights: half of a token's operations but attention
   bool has_tokenizer = false;

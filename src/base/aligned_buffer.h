@@ -33,6 +33,13 @@ class AllocationCounter {
 
 inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 
+namespace detail {
+// Aligned to kAlignment; from 4 MiB on to huge pages, which the system is asked for: without them reading
+// weights or a cache from memory waits for address translation. std::bad_alloc when there is no memory.
+[[nodiscard]] void* allocate_aligned(std::size_t bytes);
+void release_aligned(void* data, std::size_t bytes) noexcept;
+}  // namespace detail
+
 // Uninitialised storage for `size` elements of a trivial type.
 template <typename T>
 class AlignedBuffer {
@@ -44,7 +51,7 @@ class AlignedBuffer {
       : size_(size), counter_(counter) {
     if (size == 0) return;
     if (size > (SIZE_MAX / 2) / sizeof(T)) throw std::bad_alloc();
-    data_ = static_cast<T*>(::operator new (size * sizeof(T), std::align_val_t{kAlignment}));
+    data_ = static_cast<T*>(detail::allocate_aligned(size * sizeof(T)));
     if (counter_ != nullptr) counter_->add(bytes());
   }
   ~AlignedBuffer() { release(); }
@@ -76,7 +83,7 @@ class AlignedBuffer {
   void release() noexcept {
     if (data_ == nullptr) return;
     if (counter_ != nullptr) counter_->remove(bytes());
-    ::operator delete (data_, std::align_val_t{kAlignment});
+    detail::release_aligned(data_, bytes());
     data_ = nullptr;
   }
 

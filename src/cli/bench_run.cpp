@@ -106,7 +106,8 @@ class Bench {
         const auto start = Clock::now();
         Session::prefill_together(pointers(held), prompt, check_interrupt);
         seconds.push_back(seconds_since(start));
-        resident = std::max(resident, watch.finish());
+        resident =
+            std::max(resident, watch.finish() - std::min(watch.finish(), model_->info().repacked_bytes));
       }
       const std::size_t forward = held[0].forward_bytes_peak();
       for (std::size_t s = 0; s < specs.size(); ++s) {

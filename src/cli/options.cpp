@@ -36,6 +36,9 @@ void ModelArguments::add_compute(CLI::App& app) {
          "CPU has it) or f32")
       ->check(CLI::IsMember({"auto", "f32"}))
       ->type_name("NAME");
+  repack = true;
+  app.add_flag("--repack,!--no-repack", repack,
+               "Copy quantized weights into a faster order for new tokens (takes their memory twice)");
 }
 
 std::shared_ptr<const Model> ModelArguments::load() const {
@@ -44,7 +47,8 @@ std::shared_ptr<const Model> ModelArguments::load() const {
               .precision = precision == "f32"    ? PrefillPrecision::F32
                            : precision == "bf16" ? PrefillPrecision::BF16
                                                  : PrefillPrecision::Auto,
-              .decode_precision = decode_precision == "f32" ? DecodePrecision::F32 : DecodePrecision::Auto});
+              .decode_precision = decode_precision == "f32" ? DecodePrecision::F32 : DecodePrecision::Auto,
+              .repack = repack});
 }
 
 void CacheArgument::add(CLI::App& app) {

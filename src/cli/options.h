@@ -13,12 +13,13 @@
 
 namespace thinkey::cli {
 
-// -m, -t, --prefill-precision, --decode-precision
+// -m, -t, --prefill-precision, --decode-precision, --no-repack
 struct ModelArguments {
   std::string model;
   int threads = 0;
   std::string precision = "auto";
   std::string decode_precision = "auto";
+  bool repack = false;  // of commands that do not compute
 
   void add_model(CLI::App& app);
   void add_compute(CLI::App& app);  // threads and precision

@@ -12,6 +12,7 @@
 #include "engine/memory.h"
 #include "engine/model_impl.h"
 #include "ops/matmul.h"
+#include "ops/packed_matrix.h"
 #include "tokenizer/chat_template.h"
 
 namespace thinkey {
@@ -96,13 +97,17 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   impl->info = describe(*impl->file);
   if (!impl->file->tokenizer().tokens.empty()) impl->tokenizer = Tokenizer::create(impl->file->tokenizer());
   impl->info.has_tokenizer = impl->tokenizer != nullptr;
-  impl->weights.for_each_matrix([&](const MatrixView& matrix) {
-    impl->info.decode_bytes += matrix.bytes();
-    impl->info.decode_parameters += matrix.rows * matrix.cols;
-  });
   if (options.precision != PrefillPrecision::F32 && cpu_multiplies_bf16()) impl->precision = Precision::BF16;
   if (options.decode_precision == DecodePrecision::Auto) impl->decode_activations = ActivationPrecision::Int8;
   if (options.precision == PrefillPrecision::Auto) impl->prefill_activations = ActivationPrecision::Int8;
+  if (options.repack && options.decode_precision == DecodePrecision::Auto) impl->weights.repack();
+  impl->info.repacked_bytes = impl->weights.repacked_bytes();
+  impl->weights.for_each_matrix([&](const MatrixView& m) {
+    impl->info.decode_bytes += m.packed == nullptr ? m.bytes()
+                                                   : packed_bytes(m.type, static_cast<std::size_t>(m.rows),
+                                                                  static_cast<std::size_t>(m.cols));
+    impl->info.decode_parameters += m.rows * m.cols;
+  });
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

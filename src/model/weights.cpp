@@ -5,6 +5,8 @@
 
 #include "base/fail.h"
 #include "ops/dequantize.h"
+#include "ops/matvec_int8.h"
+#include "ops/packed_matrix.h"
 
 namespace thinkey {
 namespace {
@@ -52,6 +54,21 @@ Weights::Weights(const ModelFile& file)
   const std::int64_t count = file.hyperparameters().layers;
   layers.reserve(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) layers.push_back(layer(file, i));
+}
+
+void Weights::repack() {
+  if (!cpu_multiplies_int8()) return;
+  visit_matrices(*this, [this](MatrixView& matrix) {
+    if (!has_int8_product(matrix.type)) return;
+    repacked_.push_back(pack_matrix(matrix));
+    matrix.packed = repacked_.back().data();
+  });
+}
+
+std::size_t Weights::repacked_bytes() const noexcept {
+  std::size_t bytes = 0;
+  for (const AlignedBuffer<std::byte>& matrix : repacked_) bytes += matrix.bytes();
+  return bytes;
 }
 
 }  // namespace thinkey

@@ -36,16 +36,26 @@ struct Weights {
   Weights() = default;
   explicit Weights(const ModelFile& file);
 
+  // Copies quantized matrices into the order of packed_matrix.h, where the CPU has 8-bit products.
+  void repack();
+  [[nodiscard]] std::size_t repacked_bytes() const noexcept;
+
   // body(matrix) for each that every token is multiplied by.
   template <typename Body>
   void for_each_matrix(const Body& body) const {
-    for (const LayerWeights& w : layers) {
-      for (const MatrixView* m : {&w.query, &w.key, &w.value, &w.attention_output, &w.gate, &w.up, &w.down}) {
-        body(*m);
-      }
-    }
-    body(output);
+    visit_matrices(*this, body);
   }
+
+ private:
+  template <typename Self, typename Body>
+  static void visit_matrices(Self& self, const Body& body) {
+    for (auto& w : self.layers) {
+      for (auto* m : {&w.query, &w.key, &w.value, &w.attention_output, &w.gate, &w.up, &w.down}) body(*m);
+    }
+    body(self.output);
+  }
+
+  std::vector<AlignedBuffer<std::byte>> repacked_;
 };
 
 }  // namespace thinkey

@@ -15,14 +15,19 @@ struct MatrixView {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   const std::byte* data = nullptr;
+  const std::byte* packed = nullptr;  // the same weights as packed_matrix.h lays them out, or null
 
   [[nodiscard]] std::size_t row_stride() const noexcept {
     return row_bytes(type, static_cast<std::size_t>(cols));
   }
   [[nodiscard]] std::size_t bytes() const noexcept { return static_cast<std::size_t>(rows) * row_stride(); }
-  // Rows [first, first + count).
+  // Rows [first, first + count), as in the file.
   [[nodiscard]] MatrixView some_rows(std::size_t first, std::size_t count) const noexcept {
-    return {type, static_cast<std::int64_t>(count), cols, data + first * row_stride()};
+    return {.type = type,
+            .rows = static_cast<std::int64_t>(count),
+            .cols = cols,
+            .data = data + first * row_stride(),
+            .packed = nullptr};
   }
   [[nodiscard]] const std::byte* row(std::int64_t i) const noexcept {
     return data + static_cast<std::size_t>(i) * row_stride();

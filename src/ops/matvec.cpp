@@ -8,6 +8,7 @@
 #include "ops/highway_targets.h"
 #include "ops/matvec_int8.h"
 #include "ops/matvec_rows.h"
+#include "ops/packed_matrix.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/matvec.cpp"  // this file, once per target
@@ -34,7 +35,7 @@ HWY_EXPORT(multiply_rows);
 constexpr std::size_t kSerialWork = std::size_t{64} * 1024;
 // Enough tasks per thread to even out what the threads are given.
 constexpr std::size_t kTasksPerThread = 12;
-constexpr std::size_t kRowGroup = 4;  // rows the kernels treat together
+constexpr std::size_t kRowGroup = kPackedPanel;  // rows the kernels treat together
 
 // What all jobs of a call are multiplied with: f32, and in 8 bits where some job takes them.
 struct Activations {
@@ -66,6 +67,17 @@ void multiply(const MatvecJob& job, std::size_t begin, std::size_t end, const Ac
   const auto rows = static_cast<std::size_t>(w.rows);
   const std::size_t stride = w.row_stride();
   if (x.int8 != nullptr && takes_int8(job)) {
+    if (w.packed != nullptr) {
+      const auto cols = static_cast<std::size_t>(w.cols);
+      return multiply_packed({.type = w.type,
+                              .panels = w.packed + packed_bytes(w.type, begin, cols),
+                              .rows = end - begin,
+                              .cols = cols,
+                              .x = x.int8,
+                              .batch = x.batch,
+                              .y = job.y + begin,
+                              .y_stride = rows});
+    }
     return multiply_rows_int8({.type = w.type,
                                .weights = reinterpret_cast<const std::uint8_t*>(w.data) + begin * stride,
                                .row_bytes = stride,

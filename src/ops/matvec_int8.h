@@ -16,10 +16,12 @@ inline constexpr std::size_t kInt8Sixteenth = 16;  // elements of a Q6_K sub-blo
 // 256 activations, x[i] = codes[i] * scales[i / 32]. The sums serve the weights' constant parts (minima,
 // centres): they are what such a constant is multiplied with.
 struct alignas(64) Int8Group {
-  std::int8_t codes[kInt8Group];                 // -127 .. 127
-  float scales[kInt8Group / kInt8Block];         // largest magnitude / 127
-  float sums[kInt8Group / kInt8Block];           // sum of x, as rounded, over each 32
-  float half_sums[kInt8Group / kInt8Sixteenth];  // the same over each 16
+  std::int8_t codes[kInt8Group];                    // -127 .. 127
+  float scales[kInt8Group / kInt8Block];            // largest magnitude / 127
+  float sums[kInt8Group / kInt8Block];              // sum of x, as rounded, over each 32
+  float half_sums[kInt8Group / kInt8Sixteenth];     // the same over each 16
+  std::int32_t code_sums[kInt8Group / kInt8Block];  // of the codes alone
+  std::int32_t half_code_sums[kInt8Group / kInt8Sixteenth];
 };
 
 // True when this CPU has the instructions.

@@ -180,6 +180,9 @@ THINKEY_VNNI_INLINE void quantize_block(const float* x, Int8Group& group, std::s
   _mm_store_si128(reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtsepi32_epi8(high));
   const int low_sum = _mm512_reduce_add_epi32(low);
   const int high_sum = _mm512_reduce_add_epi32(high);
+  group.code_sums[block] = low_sum + high_sum;
+  group.half_code_sums[2 * block] = low_sum;
+  group.half_code_sums[2 * block + 1] = high_sum;
   group.scales[block] = scale;
   group.sums[block] = scale * static_cast<float>(low_sum + high_sum);
   group.half_sums[2 * block] = scale * static_cast<float>(low_sum);

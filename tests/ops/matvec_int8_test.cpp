@@ -9,12 +9,14 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/parallel.h"
 #include "ops/dequantize.h"
 #include "ops/matvec.h"
+#include "ops/packed_matrix.h"
 #include "ops/quant_fixture.h"
 #include "ops/random_weights.h"
 
@@ -70,35 +72,53 @@ void expect_exact_product(const Weights& w, const float* x, std::size_t batch, c
   }
 }
 
-class MatvecInt8 : public testing::TestWithParam<TensorType> {
+// Each type as the file has it and packed for decode.
+class MatvecInt8 : public testing::TestWithParam<std::tuple<TensorType, bool>> {
  protected:
   void SetUp() override {
     if (!cpu_multiplies_int8()) GTEST_SKIP() << "this CPU has no 8-bit products";
   }
+  static TensorType type() { return std::get<0>(GetParam()); }
+  // Valid until the next call.
+  MatrixView arranged(const Weights& w) {
+    MatrixView view = w.view();
+    if (!std::get<1>(GetParam())) return view;
+    packed_ = pack_matrix(view);
+    EXPECT_EQ(packed_.bytes(), packed_bytes(w.type, w.rows, w.cols));
+    view.packed = packed_.data();
+    return view;
+  }
+
+ private:
+  AlignedBuffer<std::byte> packed_;
 };
 
-INSTANTIATE_TEST_SUITE_P(QuantizedTypes, MatvecInt8,
-                         testing::Values(TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1,
-                                         TensorType::Q5_0, TensorType::Q5_1, TensorType::Q4_K,
-                                         TensorType::Q5_K, TensorType::Q6_K),
-                         [](const auto& type) { return std::string(traits(type.param).name); });
+INSTANTIATE_TEST_SUITE_P(
+    QuantizedTypes, MatvecInt8,
+    testing::Combine(testing::Values(TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1, TensorType::Q5_0,
+                                     TensorType::Q5_1, TensorType::Q4_K, TensorType::Q5_K, TensorType::Q6_K),
+                     testing::Bool()),
+    [](const auto& p) {
+      return std::string(traits(std::get<0>(p.param)).name) + (std::get<1>(p.param) ? "_packed" : "");
+    });
 
 TEST_P(MatvecInt8, RandomShapesAndBatches) {
   // One block to several groups, ends inside a group, and rows of more than one slice of vectors.
-  const std::vector<std::size_t> columns = traits(GetParam()).block_elements == 32
+  const std::vector<std::size_t> columns = traits(type()).block_elements == 32
                                                ? std::vector<std::size_t>{32, 64, 224, 256, 640, 4192, 17056}
                                                : std::vector<std::size_t>{256, 512, 2304, 4352, 16896};
   std::mt19937 rng(21);
   for (const std::size_t cols : columns) {
-    for (const std::size_t rows : {1, 3, 16, 19}) {
+    for (const std::size_t rows : {1, 3, 16, 19, 33}) {
       if (cols > 1000 && rows != 3 && rows != 19) continue;
-      const Weights w = random_weights(GetParam(), rows, cols, rng);
+      const Weights w = random_weights(type(), rows, cols, rng);
+      const MatrixView view = arranged(w);
       for (const std::size_t batch : {1, 2, 3, 4, 5, 6, 7, 8, 9}) {
         if (cols > 1000 && batch != 1 && batch != 7) continue;
         const auto x = random_vectors(batch * cols, rng);
         const auto y = std::make_unique<float[]>(batch * rows);
         std::fill_n(y.get(), batch * rows, std::numeric_limits<float>::quiet_NaN());
-        matvec(w.view(), x.get(), batch, y.get(), kInt8);
+        matvec(view, x.get(), batch, y.get(), kInt8);
         expect_exact_product(w, x.get(), batch, y.get());
       }
     }
@@ -107,13 +127,14 @@ TEST_P(MatvecInt8, RandomShapesAndBatches) {
 
 // Fixtures are real quantized rows, unlike the random bytes above.
 TEST_P(MatvecInt8, QuantizedRowsOfTheFixtures) {
-  const test::QuantFixture fixture = test::load_quant_fixture(GetParam());
+  const test::QuantFixture fixture = test::load_quant_fixture(type());
   Weights w{fixture.type, fixture.rows, fixture.cols, std::make_unique<std::byte[]>(fixture.packed.size())};
   std::copy(fixture.packed.begin(), fixture.packed.end(), w.packed.get());
+  const MatrixView view = arranged(w);
   std::mt19937 rng(22);
   const auto x = random_vectors(w.cols, rng);
   const auto y = std::make_unique<float[]>(w.rows);
-  matvec(w.view(), x.get(), 1, y.get(), kInt8);
+  matvec(view, x.get(), 1, y.get(), kInt8);
   expect_exact_product(w, x.get(), 1, y.get());
 }
 
@@ -121,12 +142,13 @@ TEST_P(MatvecInt8, QuantizedRowsOfTheFixtures) {
 // vectors is off by about 0.6 % of its usual size.
 TEST_P(MatvecInt8, CloseToF32) {
   std::mt19937 rng(23);
-  const Weights w = random_weights(GetParam(), 64, 2048, rng);
+  const Weights w = random_weights(type(), 64, 2048, rng);
+  const MatrixView view = arranged(w);
   const auto x = random_vectors(2048, rng);
   std::vector<float> exact(64);
   std::vector<float> rough(64);
-  matvec(w.view(), x.get(), 1, exact.data(), ActivationPrecision::F32);
-  matvec(w.view(), x.get(), 1, rough.data(), kInt8);
+  matvec(view, x.get(), 1, exact.data(), ActivationPrecision::F32);
+  matvec(view, x.get(), 1, rough.data(), kInt8);
   double squared_error = 0;
   double squared = 0;
   for (std::size_t r = 0; r < 64; ++r) {
@@ -140,22 +162,24 @@ TEST_P(MatvecInt8, CloseToF32) {
 
 TEST_P(MatvecInt8, ThreadCountChangesNothing) {
   std::mt19937 rng(24);
-  const Weights w = random_weights(GetParam(), 333, 512, rng);
+  const Weights w = random_weights(type(), 333, 512, rng);
+  const MatrixView view = arranged(w);
   const auto x = random_vectors(3 * w.cols, rng);
   std::vector<float> serial(3 * w.rows);
   std::vector<float> parallel(3 * w.rows);
   const int before = threads();
   set_threads(1);
-  matvec(w.view(), x.get(), 3, serial.data(), kInt8);
+  matvec(view, x.get(), 3, serial.data(), kInt8);
   set_threads(5);
-  matvec(w.view(), x.get(), 3, parallel.data(), kInt8);
+  matvec(view, x.get(), 3, parallel.data(), kInt8);
   set_threads(before);
   EXPECT_EQ(serial, parallel);
 }
 
 TEST_P(MatvecInt8, ExtremeActivations) {
   std::mt19937 rng(25);
-  const Weights w = random_weights(GetParam(), 5, 512, rng);
+  const Weights w = random_weights(type(), 5, 512, rng);
+  const MatrixView view = arranged(w);
   const auto normal = random_vectors(w.cols, rng);
   std::vector<float> y(w.rows);
   for (const float scale : {0.0F, 1e-42F, 1e-36F, 1e-30F, 1e30F}) {
@@ -163,20 +187,21 @@ TEST_P(MatvecInt8, ExtremeActivations) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = scale * normal[i];
     // Blocks of very different size side by side.
     for (std::size_t i = 64; i < 96; ++i) x[i] = normal[i];
-    matvec(w.view(), x.data(), 1, y.data(), kInt8);
+    matvec(view, x.data(), 1, y.data(), kInt8);
     expect_exact_product(w, x.data(), 1, y.data());
   }
 }
 
 TEST_P(MatvecInt8, WhatIsNotFiniteStaysInItsVectorAndShows) {
   std::mt19937 rng(26);
-  const Weights w = random_weights(GetParam(), 5, 512, rng);
+  const Weights w = random_weights(type(), 5, 512, rng);
+  const MatrixView view = arranged(w);
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     const auto x = random_vectors(3 * w.cols, rng);
     x[w.cols + 300] = bad;
     std::vector<float> y(3 * w.rows);
-    matvec(w.view(), x.get(), 3, y.data(), kInt8);
+    matvec(view, x.get(), 3, y.data(), kInt8);
     for (std::size_t r = 0; r < w.rows; ++r) EXPECT_TRUE(std::isnan(y[w.rows + r])) << r;
     expect_exact_product(w, x.get(), 1, y.data());
     expect_exact_product(w, x.get() + 2 * w.cols, 1, y.data() + 2 * w.rows);
@@ -185,19 +210,20 @@ TEST_P(MatvecInt8, WhatIsNotFiniteStaysInItsVectorAndShows) {
 
 TEST_P(MatvecInt8, AnInfiniteRowStaysInItsRow) {
   std::mt19937 rng(27);
-  Weights w = random_weights(GetParam(), 5, 512, rng);
-  const std::size_t stride = w.view().row_stride();
-  const std::size_t scale = GetParam() == TensorType::Q6_K ? 208 : 0;
+  Weights w = random_weights(type(), 5, 512, rng);
+  const std::size_t stride = row_bytes(w.type, w.cols);
+  const std::size_t scale = type() == TensorType::Q6_K ? 208 : 0;
   w.packed[2 * stride + scale + 1] = std::byte{0x7C};
   w.packed[2 * stride + scale] = std::byte{0};
+  const MatrixView view = arranged(w);
   const auto x = random_vectors(2 * w.cols, rng);
   std::vector<float> y(2 * w.rows);
-  matvec(w.view(), x.get(), 2, y.data(), kInt8);
+  matvec(view, x.get(), 2, y.data(), kInt8);
   for (std::size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isfinite(y[i]), i % w.rows != 2) << i;
 }
 
 class QuantizeActivations : public MatvecInt8 {};
-INSTANTIATE_TEST_SUITE_P(Once, QuantizeActivations, testing::Values(TensorType::Q8_0));
+INSTANTIATE_TEST_SUITE_P(Once, QuantizeActivations, testing::Values(std::tuple(TensorType::Q8_0, false)));
 
 TEST_P(QuantizeActivations, ErrorIsHalfAStepAndSumsAreOfTheCodes) {
   std::mt19937 rng(28);

@@ -1,0 +1,29 @@
+#include "base/aligned_buffer.h"
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace thinkey::detail {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20U;
+
+std::align_val_t alignment(std::size_t bytes) noexcept {
+  return std::align_val_t{bytes >= 2 * kHugePage ? kHugePage : kAlignment};
+}
+
+}  // namespace
+
+void* allocate_aligned(std::size_t bytes) {
+  void* data = ::operator new (bytes, alignment(bytes));
+#ifdef __linux__
+  // Whole pages only, so that no more memory is taken than was asked for. Advice: it may go unheard.
+  if (bytes >= 2 * kHugePage) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  return data;
+}
+
+void release_aligned(void* data, std::size_t bytes) noexcept { ::operator delete (data, alignment(bytes)); }
+
+}  // namespace thinkey::detail

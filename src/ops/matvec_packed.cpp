@@ -1,0 +1,205 @@
+// Products with packed matrices.
+#include "ops/packed_formats.h"
+
+#if defined(__x86_64__)
+
+#include <algorithm>
+#include <cstring>
+
+#include "ops/vnni-inl.h"
+
+namespace thinkey {
+namespace {
+
+constexpr std::size_t kQuads = kInt8Block / 4;  // of 4 columns, in a block of 32
+
+THINKEY_VNNI_INLINE __m512i load_codes(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+THINKEY_VNNI_INLINE __m512 load_halves(const std::uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+THINKEY_VNNI_INLINE __m512i all_lanes(const std::int8_t* quad) {
+  std::int32_t four;
+  std::memcpy(&four, quad, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+
+// 0xF8: a | (b & c).
+constexpr int kOrAnd = 0xF8;
+
+// Codes of quad i of a pair's first and second block.
+template <typename P>
+THINKEY_VNNI_INLINE void pair_codes(const std::uint8_t* pair, std::size_t i, __m512i (&out)[2]) {
+  if constexpr (P::kBits == 8) {
+    out[0] = load_codes(pair + 128 * i);
+    out[1] = load_codes(pair + 128 * i + 64);
+    return;
+  }
+  const __m512i nibble = _mm512_set1_epi8(0x0F);
+  const __m512i both = load_codes(pair + P::nibbles_at(i));
+  out[0] = _mm512_and_si512(both, nibble);
+  out[1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+  if constexpr (P::kBits == 5) {
+    const __m512i sixteen = _mm512_set1_epi8(0x10);
+    for (std::size_t side = 0; side < 2; ++side) {
+      std::uint64_t fifth;
+      std::memcpy(&fifth, pair + 8 * (2 * i + side), sizeof(fifth));
+      out[side] = _mm512_mask_add_epi8(out[side], fifth, out[side], sixteen);
+    }
+  }
+  if constexpr (P::kBits == 6) {
+    const __m512i upper_pair = _mm512_set1_epi8(0x30);
+    const __m512i upper = load_codes(pair + P::upper_at(i));
+    const __m512i first = i % 2 == 0 ? _mm512_slli_epi16(upper, 4) : upper;
+    const __m512i second = i % 2 == 0 ? _mm512_slli_epi16(upper, 2) : _mm512_srli_epi16(upper, 2);
+    out[0] = _mm512_ternarylogic_epi64(out[0], first, upper_pair, kOrAnd);
+    out[1] = _mm512_ternarylogic_epi64(out[1], second, upper_pair, kOrAnd);
+  }
+}
+
+// Scale (kind 0) or minimum (kind 1) number `sub` of the 16 rows, without d.
+template <typename P>
+THINKEY_VNNI_INLINE __m512 row_scales(const std::uint8_t* group, std::size_t kind, std::size_t sub) {
+  const std::size_t at = (kind * P::kSubs + sub) * kPackedPanel;
+  if constexpr (!P::kSuper) return load_halves(group + 2 * at);
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(group + P::kBytesAt + at));
+  return _mm512_cvtepi32_ps(P::kMinimum ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes));
+}
+
+// One panel times kBatch vectors: 16 lanes of y each.
+template <typename P, std::size_t kBatch>
+THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t groups,
+                                        const Int8Group* const* x, __m512 (&y)[kBatch]) {
+  constexpr std::size_t kParts = kInt8Block / P::kSubColumns;  // sub-blocks of a block of 32
+  constexpr std::size_t kPartQuads = kQuads / kParts;
+  for (__m512& sum : y) sum = _mm512_setzero_ps();
+  for (std::size_t g = 0; g < groups; ++g, group += P::kGroupBytes) {
+    __m512 scaled[kBatch];
+    __m512 minima[kBatch];
+    for (std::size_t b = 0; b < kBatch; ++b) scaled[b] = minima[b] = _mm512_setzero_ps();
+#pragma GCC unroll 4
+    for (std::size_t j = 0; j < 4; ++j) {
+      const std::uint8_t* pair = group + P::kCodesAt + j * P::kPairBytes;
+#pragma GCC unroll 2
+      for (std::size_t part = 0; part < kParts; ++part) {
+        __m512i sums[kBatch][2];
+#pragma GCC unroll 4
+        for (std::size_t b = 0; b < kBatch; ++b) {
+#pragma GCC unroll 2
+          for (std::size_t side = 0; side < 2; ++side) {  // what the offset of the codes adds, taken back
+            const std::size_t block = 2 * j + side;
+            const std::int32_t code_sum =
+                kParts == 1 ? x[b][g].code_sums[block] : x[b][g].half_code_sums[2 * block + part];
+            sums[b][side] =
+                P::kOffset == 0 ? _mm512_setzero_si512() : _mm512_set1_epi32(-P::kOffset * code_sum);
+          }
+        }
+#pragma GCC unroll 8
+        for (std::size_t i = part * kPartQuads; i < (part + 1) * kPartQuads; ++i) {
+          __m512i codes[2];
+          pair_codes<P>(pair, i, codes);
+#pragma GCC unroll 4
+          for (std::size_t b = 0; b < kBatch; ++b) {
+#pragma GCC unroll 2
+            for (std::size_t side = 0; side < 2; ++side) {
+              sums[b][side] = _mm512_dpbusd_epi32(
+                  sums[b][side], codes[side], all_lanes(x[b][g].codes + kInt8Block * (2 * j + side) + 4 * i));
+            }
+          }
+        }
+#pragma GCC unroll 2
+        for (std::size_t side = 0; side < 2; ++side) {
+          const std::size_t block = 2 * j + side;
+          const std::size_t sub = kParts * block + part;
+          const __m512 scale = row_scales<P>(group, 0, sub);
+#pragma GCC unroll 4
+          for (std::size_t b = 0; b < kBatch; ++b) {
+            const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(x[b][g].scales[block]));
+            scaled[b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[b][side]), factor, scaled[b]);
+          }
+          if constexpr (P::kMinimum) {
+            const __m512 minimum = row_scales<P>(group, 1, sub);
+#pragma GCC unroll 4
+            for (std::size_t b = 0; b < kBatch; ++b) {
+              minima[b] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(x[b][g].sums[block]), minima[b]);
+            }
+          }
+        }
+      }
+    }
+    for (std::size_t b = 0; b < kBatch; ++b) {
+      if constexpr (P::kSuper) {
+        y[b] = _mm512_fmadd_ps(scaled[b], load_halves(group), y[b]);
+        if constexpr (P::kMinimum)
+          y[b] = _mm512_fnmadd_ps(minima[b], load_halves(group + 2 * kPackedPanel), y[b]);
+      } else {
+        y[b] = _mm512_add_ps(y[b], _mm512_add_ps(scaled[b], minima[b]));
+      }
+    }
+  }
+}
+
+// Groups of columns: all of a matrix's, and those multiplied now.
+struct Slice {
+  std::size_t all, first, count;
+};
+
+// y of vectors [b0, b0 + kBatch) and the panel whose first row is r0: set by the first slice, added to after.
+template <typename P, std::size_t kBatch>
+THINKEY_VNNI void multiply_vectors(const PackedRows& job, const Slice& slice, std::size_t r0,
+                                   std::size_t b0) {
+  const Int8Group* x[kBatch];
+  for (std::size_t b = 0; b < kBatch; ++b) x[b] = job.x + (b0 + b) * slice.all + slice.first;
+  const auto* panels = reinterpret_cast<const std::uint8_t*>(job.panels);
+  __m512 sums[kBatch];
+  multiply_panel<P, kBatch>(panels + (r0 / kPackedPanel * slice.all + slice.first) * P::kGroupBytes,
+                            slice.count, x, sums);
+  const std::size_t rows = std::min(kPackedPanel, job.rows - r0);
+  const auto lanes = static_cast<__mmask16>((1U << rows) - 1U);
+  const auto add = static_cast<__mmask16>(slice.first == 0 ? 0U : lanes);
+  for (std::size_t b = 0; b < kBatch; ++b) {
+    float* y = job.y + (b0 + b) * job.y_stride + r0;
+    _mm512_mask_storeu_ps(y, lanes, _mm512_add_ps(sums[b], _mm512_maskz_loadu_ps(add, y)));
+  }
+}
+
+// All panels, a slice of columns at a time whose activations stay in the first-level cache.
+template <typename P, std::size_t kBatch>
+void multiply_panels(const PackedRows& job, std::size_t b0) {
+  constexpr std::size_t kGroups = 32 / kBatch;
+  const std::size_t all = (job.cols + kInt8Group - 1) / kInt8Group;
+  for (std::size_t first = 0; first < all; first += kGroups) {
+    const Slice slice{all, first, std::min(kGroups, all - first)};
+    for (std::size_t r0 = 0; r0 < job.rows; r0 += kPackedPanel)
+      multiply_vectors<P, kBatch>(job, slice, r0, b0);
+  }
+}
+
+template <typename P>
+void multiply_all(const PackedRows& job) {
+  std::size_t b = 0;
+  for (; P::kBits == 8 && b + 4 <= job.batch; b += 4) multiply_panels<P, 4>(job, b);
+  for (; b + 2 <= job.batch; b += 2) multiply_panels<P, 2>(job, b);
+  if (b < job.batch) multiply_panels<P, 1>(job, b);
+}
+
+}  // namespace
+
+void multiply_packed(const PackedRows& job) {
+  const auto multiply = [&]<TensorType kType>() {
+    multiply_all<PackedFormat<kType>>(job);
+    return true;
+  };
+  static_cast<void>(visit_packed<bool>(job.type, multiply));
+}
+
+}  // namespace thinkey
+
+#else
+
+namespace thinkey {
+
+void multiply_packed(const PackedRows& /*job*/) {}
+
+}  // namespace thinkey
+
+#endif

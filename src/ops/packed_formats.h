@@ -1,0 +1,93 @@
+// How packed_matrix.h lays out each file type. A group is 16 rows x 256 columns:
+//   scales  kSuper: f16 d [16 rows], with kMinimum f16 dmin [16]; then 8-bit scales [sub-block][16], with
+//           kMinimum 8-bit minima [8][16].  Else f16 d [8 blocks][16], with kMinimum f16 m [8][16].
+//   codes   for each of 4 pairs of 32-column blocks, in the order in which they are read:
+//           kBits = 8: [8 quads][first, second block][16 rows][4 columns]
+//           kBits = 4: nibbles [8 quads][16][4], low ones of the first block, high ones of the second
+//           kBits = 5: fifth bits, a 64-bit mask per quad, [8][first, second block]; then the nibbles
+//           kBits = 6: [4] of: nibbles of two quads, then 64 bytes with the upper pairs of bits of (first,
+//           second) block of the one quad, then of the other
+// A weight is d * scale * (code - kOffset), or with kMinimum d * scale * code - dmin * minimum (kSuper) or
+// d * code + m.
+#pragma once
+
+#include <cstddef>
+
+#include "base/tensor_type.h"
+#include "ops/packed_matrix.h"
+
+namespace thinkey {
+
+template <TensorType kType>
+struct PackedFormat;
+
+template <std::size_t kBitsOf, int kOffsetOf, bool kMinimumOf, bool kSuperOf, std::size_t kSubColumnsOf = 32>
+struct PackedLayout {
+  static constexpr std::size_t kBits = kBitsOf;
+  static constexpr int kOffset = kOffsetOf;
+  static constexpr bool kMinimum = kMinimumOf;
+  static constexpr bool kSuper = kSuperOf;
+  static constexpr std::size_t kSubColumns = kSubColumnsOf;  // that share a scale
+  static constexpr std::size_t kSubs = kInt8Group / kSubColumns;
+  static constexpr std::size_t kKinds = kMinimum ? 2 : 1;
+  static constexpr std::size_t kHalves = kSuper ? kKinds : kKinds * kSubs;  // f16 numbers of a row
+  static constexpr std::size_t kBytesAt = kHalves * 2 * kPackedPanel;       // where 8-bit scales begin
+  static constexpr std::size_t kScaleBytes = kBytesAt + (kSuper ? kKinds * kSubs * kPackedPanel : 0);
+  static constexpr std::size_t kCodesAt = (kScaleBytes + 63) / 64 * 64;  // codes do not straddle cache lines
+  static constexpr std::size_t kPairBytes = kPackedPanel * 2 * kInt8Block * kBits / 8;
+  static constexpr std::size_t kMaskBytes = kBits == 5 ? kPackedPanel * kInt8Block / 4 : 0;
+  static constexpr std::size_t kGroupBytes = kCodesAt + kInt8Group / (2 * kInt8Block) * kPairBytes;
+  // Inside a pair: of a quad's nibbles, and of the upper bits of 6-bit codes.
+  static constexpr std::size_t nibbles_at(std::size_t quad) noexcept {
+    return kMaskBytes + 64 * (kBits == 6 ? quad + quad / 2 : quad);
+  }
+  static constexpr std::size_t upper_at(std::size_t quad) noexcept { return 64 * (3 * (quad / 2) + 2); }
+  static_assert(kGroupBytes % 64 == 0);
+};
+
+template <>
+struct PackedFormat<TensorType::Q8_0> : PackedLayout<8, 128, false, false> {};
+template <>
+struct PackedFormat<TensorType::Q4_0> : PackedLayout<4, 8, false, false> {};
+template <>
+struct PackedFormat<TensorType::Q4_1> : PackedLayout<4, 0, true, false> {};
+template <>
+struct PackedFormat<TensorType::Q5_0> : PackedLayout<5, 16, false, false> {};
+template <>
+struct PackedFormat<TensorType::Q5_1> : PackedLayout<5, 0, true, false> {};
+template <>
+struct PackedFormat<TensorType::Q4_K> : PackedLayout<4, 0, true, true> {};
+template <>
+struct PackedFormat<TensorType::Q5_K> : PackedLayout<5, 0, true, true> {};
+template <>
+struct PackedFormat<TensorType::Q6_K> : PackedLayout<6, 32, false, true, 16> {};
+
+// body.template operator()<type>() for a type below 16 bits; what it returns, or R() for another type.
+template <typename R, typename Body>
+R visit_packed(TensorType type, const Body& body) {
+  switch (type) {
+    case TensorType::Q8_0:
+      return body.template operator()<TensorType::Q8_0>();
+    case TensorType::Q4_0:
+      return body.template operator()<TensorType::Q4_0>();
+    case TensorType::Q4_1:
+      return body.template operator()<TensorType::Q4_1>();
+    case TensorType::Q5_0:
+      return body.template operator()<TensorType::Q5_0>();
+    case TensorType::Q5_1:
+      return body.template operator()<TensorType::Q5_1>();
+    case TensorType::Q4_K:
+      return body.template operator()<TensorType::Q4_K>();
+    case TensorType::Q5_K:
+      return body.template operator()<TensorType::Q5_K>();
+    case TensorType::Q6_K:
+      return body.template operator()<TensorType::Q6_K>();
+    case TensorType::F32:
+    case TensorType::F16:
+    case TensorType::BF16:
+      break;
+  }
+  return R();
+}
+
+}  // namespace thinkey

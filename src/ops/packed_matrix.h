@@ -1,0 +1,36 @@
+// Quantized weight matrices rearranged for decode: x86 with AVX-512 VNNI. A panel is 16 rows; its codes lie
+// so that one vector holds four columns of all of them. Products then unpack nothing per row and add nothing
+// across lanes, and read one stream, front to back. The numbers are the file's, to the bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/aligned_buffer.h"
+#include "ops/matrix_view.h"
+#include "ops/matvec_int8.h"
+
+namespace thinkey {
+
+inline constexpr std::size_t kPackedPanel = 16;  // rows side by side
+
+// Bytes of a matrix of has_int8_product(type) when packed: the file's, but for 6-bit scales, which take 8
+// bits, and rows and columns padded to whole panels and groups of 256.
+[[nodiscard]] std::size_t packed_bytes(TensorType type, std::size_t rows, std::size_t cols) noexcept;
+
+// In parallel; needs cpu_multiplies_int8().
+[[nodiscard]] AlignedBuffer<std::byte> pack_matrix(const MatrixView& matrix);
+
+// A range of a packed matrix's rows, from the beginning of a panel on.
+struct PackedRows {
+  TensorType type;
+  const std::byte* panels;
+  std::size_t rows, cols;
+  const Int8Group* x;  // [batch, ceil(cols / 256)]
+  std::size_t batch;
+  float* y;              // [batch, y_stride], at the range's first row
+  std::size_t y_stride;  // rows of the whole matrix
+};
+void multiply_packed(const PackedRows& job);
+
+}  // namespace thinkey
