@@ -4,7 +4,7 @@
 // each widened row serves all query rows. Values: one weight is broadcast over a token's row. Of
 // quantized rows only the codes are multiplied: a key row's scale goes into the query element, a token's
 // value scale into its weight, and the minima become one sum each. Where the CPU multiplies pairs of
-// bf16 numbers, 4- and 2-bit codes, which are exact in bf16, go that way (block_pairs_bf16.h).
+// bf16 numbers, codes, which are exact in bf16, go that way (block_pairs_bf16.h).
 
 #if defined(THINKEY_BLOCK_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_BLOCK_ATTENTION_INL_H_
@@ -38,9 +38,18 @@ inline constexpr std::size_t kPairOf = elements_paired(kFormat);
 template <ElementFormat kFormat>
 HWY_INLINE bool multiplies_pairs() {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (kPairOf<kFormat> == 2) return cpu_multiplies_bf16_pairs();
+  if constexpr (kFormat != ElementFormat::F16) return cpu_multiplies_bf16_pairs();
 #endif
   return false;
+}
+
+// Rows of f16 are a line each of one long stream, whose pages the CPU's own prefetching does not cross.
+// Rows of codes share lines and come slowly enough.
+inline constexpr std::size_t kPrefetchBytes = 16384;
+
+template <ElementFormat kFormat>
+HWY_INLINE void prefetch_after(const std::byte* row) {
+  if constexpr (kFormat == ElementFormat::F16) __builtin_prefetch(row + kPrefetchBytes, 0, 2);
 }
 
 // scores[r][0..31] = start[r] + sum over a run's rows of query elements times row elements; added to the
@@ -56,16 +65,22 @@ HWY_INLINE void score_rows(const KeyRun& run, const std::byte* block, const floa
     FloatVector low[kRows];
     FloatVector high[kRows];
     for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
-    const std::byte* row = block + run.rows;
-    const float* element = q;
-    for (std::size_t c = 0; c < run.row_count(); ++c, row += run.row, element += pair * kRows) {
+    const auto add = [&](const std::byte* row, const float* element) HWY_ATTR {
+      prefetch_after<kFormat>(row);
       const FloatVector k0 = Elements<kFormat>::load(d, row, i);
       const FloatVector k1 = Elements<kFormat>::load(d, row, i + lanes);
       for (std::size_t r = 0; r < kRows; ++r) {
-        low[r] = hn::MulAdd(broadcast<pair>(d, element + pair * r, 0), k0, low[r]);
-        high[r] = hn::MulAdd(broadcast<pair>(d, element + pair * r, 1), k1, high[r]);
+        low[r] = hn::MulAdd(broadcast<pair>(d, element + 2 * r, 0), k0, low[r]);
+        high[r] = hn::MulAdd(broadcast<pair>(d, element + 2 * r, 1), k1, high[r]);
       }
+    };
+    const std::byte* row = block + run.rows;
+    const float* element = q;
+    std::size_t left = run.channels;
+    for (; left >= 2; left -= 2, element += 2 * kRows) {
+      for (std::size_t c = 0; c < 2; c += pair, row += run.row) add(row, element + c);
     }
+    if (left > 0) add(row, element);
     for (std::size_t r = 0; r < kRows; ++r) {
       float* to = scores + r * kBlockTokens + i / pair;
       const FloatVector from = hn::Set(d, start[r]);
@@ -85,10 +100,10 @@ HWY_INLINE void score_rows(const KeyRun& run, const std::byte* block, const floa
 
 // Queries with a run's key scales folded in, laid out like q; start[r] gains the share of the minima,
 // and of codes that are counted from `centre`.
-template <ElementFormat kFormat, std::size_t kRows>
+template <std::size_t kRows>
 HWY_INLINE void fold_key_scales(const KeyRun& run, const std::byte* block, const float* HWY_RESTRICT q,
                                 float centre, float* HWY_RESTRICT folded, float* start) {
-  constexpr std::size_t pair = kPairOf<kFormat>;
+  constexpr std::size_t pair = 2;  // as queries lie
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
@@ -103,7 +118,7 @@ HWY_INLINE void fold_key_scales(const KeyRun& run, const std::byte* block, const
     hn::Store(s, d, scale + c);
     hn::Store(hn::MulAdd(middle, s, load_f16(d, minima + c)), d, offset + c);
   }
-  const std::size_t total = run.row_count() * pair;
+  const std::size_t total = (run.channels + 1) / 2 * 2;
   for (std::size_t c = run.channels; c < total; ++c) scale[c] = offset[c] = 0.0F;
 
   if constexpr (16 % (kRows * pair) == 0) {
@@ -154,18 +169,17 @@ HWY_NOINLINE void score_run(const KeyRun& run, const std::byte* block, const flo
                             std::size_t rows, bool first, float* scores) {
   float start[kRows] = {};
   if (first && bias != nullptr) std::copy_n(bias, rows, start);
-  if constexpr (kFormat == ElementFormat::F16) {
-    score_rows<kFormat, kRows>(run, block, q, start, first, scores);
+  const bool by_pairs = multiplies_pairs<kFormat>();
+  const float* use = q;
+  HWY_ALIGN float folded[kFormat == ElementFormat::F16 ? 1 : (kMaxChannels + 16) * kRows];
+  if constexpr (kFormat != ElementFormat::F16) {
+    fold_key_scales<kRows>(run, block, q, by_pairs ? code_centre(kFormat) : 0.0F, folded, start);
+    use = folded;
+  }
+  if (by_pairs) {
+    score_pairs_bf16({kFormat, kRows}, block + run.rows, run.row, run.row_count(), use, start, first, scores);
   } else {
-    HWY_ALIGN float folded[(kMaxChannels + 16) * kRows];
-    const bool by_pairs = multiplies_pairs<kFormat>();
-    fold_key_scales<kFormat, kRows>(run, block, q, by_pairs ? code_centre(kFormat) : 0.0F, folded, start);
-    if (by_pairs) {
-      score_pairs_bf16({kFormat, kRows}, block + run.rows, run.row, run.row_count(), folded, start, first,
-                       scores);
-    } else {
-      score_rows<kFormat, kRows>(run, block, folded, start, first, scores);
-    }
+    score_rows<kFormat, kRows>(run, block, use, start, first, scores);
   }
 }
 
@@ -230,35 +244,56 @@ struct RunningSoftmax {
   }
 };
 
-// Weights of a value group: multiplied by the tokens' scales; offset[r] is the share of the minima, and of
-// codes that are counted from `centre`.
+// What the minima of value groups bring, the same for every channel of a group, and codes that are counted
+// from `centre`: lane by lane until the end.
 template <std::size_t kRows>
-HWY_INLINE void fold_value_scales(const f16_bits* scales, const f16_bits* minima,
-                                  const float* HWY_RESTRICT weights, float centre, float* HWY_RESTRICT folded,
-                                  float* offset) {
-  const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d);
-  FloatVector sum[kRows];
-  for (std::size_t r = 0; r < kRows; ++r) sum[r] = hn::Zero(d);
-  const FloatVector middle = hn::Set(d, centre);
-  for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
-    const FloatVector s = load_f16(d, scales + t);
-    const FloatVector o = hn::MulAdd(middle, s, load_f16(d, minima + t));
+struct ValueOffsets {
+  HWY_ALIGN float sums[kMaxChannels / kUnit * kRows * 16];  // [groups][rows][lanes]
+
+  HWY_INLINE explicit ValueOffsets(std::size_t groups) { std::fill_n(sums, groups * kRows * 16, 0.0F); }
+
+  // A block's weights of one group, multiplied by the tokens' scales.
+  HWY_INLINE void fold_scales(std::size_t group, const f16_bits* scales, const f16_bits* minima,
+                              const float* HWY_RESTRICT weights, const float* HWY_RESTRICT factor,
+                              float centre, float* HWY_RESTRICT folded) {
+    const FloatTag d;
+    const std::size_t lanes = hn::Lanes(d);
+    FloatVector sum[kRows];
     for (std::size_t r = 0; r < kRows; ++r) {
-      const FloatVector w = hn::LoadU(d, weights + r * kBlockTokens + t);
-      hn::StoreU(hn::Mul(w, s), d, folded + r * kBlockTokens + t);
-      sum[r] = hn::MulAdd(w, o, sum[r]);
+      sum[r] = hn::Mul(hn::Load(d, sums + (group * kRows + r) * lanes), hn::Set(d, factor[r]));
+    }
+    const FloatVector middle = hn::Set(d, centre);
+    for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
+      const FloatVector s = load_f16(d, scales + t);
+      const FloatVector o = hn::MulAdd(middle, s, load_f16(d, minima + t));
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const FloatVector w = hn::LoadU(d, weights + r * kBlockTokens + t);
+        hn::StoreU(hn::Mul(w, s), d, folded + r * kBlockTokens + t);
+        sum[r] = hn::MulAdd(w, o, sum[r]);
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) hn::Store(sum[r], d, sums + (group * kRows + r) * lanes);
+  }
+
+  HWY_INLINE void add_to(const BlockLayout& layout, std::size_t rows, std::size_t stride, float* out) const {
+    const FloatTag d;
+    for (std::size_t group = 0; group < layout.value_groups(); ++group) {
+      const std::size_t begin = group * layout.value_group;
+      const std::size_t end = std::min(begin + layout.value_group, layout.value_units() * kUnit);
+      for (std::size_t r = 0; r < rows; ++r) {
+        const FloatVector lanes = hn::Load(d, sums + (group * kRows + r) * hn::Lanes(d));
+        const float offset = hn::GetLane(hn::SumOfLanes(d, lanes));
+        for (std::size_t c = begin; c < end; ++c) out[r * stride + c] += offset;
+      }
     }
   }
-  for (std::size_t r = 0; r < kRows; ++r) offset[r] = hn::GetLane(hn::SumOfLanes(d, sum[r]));
-}
+};
 
-// out[r] = out[r] * factor[r] + offset[r] + weights[r] . one unit of 32 channels.
+// out[r] = out[r] * factor[r] + weights[r] . one unit of 32 channels.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
                            const float* HWY_RESTRICT weights, std::size_t tokens,
-                           const float* HWY_RESTRICT factor, const float* HWY_RESTRICT offset,
-                           std::size_t stride, float* HWY_RESTRICT out) {
+                           const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
   constexpr std::size_t pair = kPairOf<kFormat>;
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
@@ -268,6 +303,7 @@ HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
     for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
     const std::byte* row = first;
     for (std::size_t t = 0; t < tokens; t += pair, row += layout.value_row) {
+      prefetch_after<kFormat>(row);
       const FloatVector v0 = Elements<kFormat>::load(d, row, i);
       const FloatVector v1 = Elements<kFormat>::load(d, row, i + lanes);
       for (std::size_t r = 0; r < kRows; ++r) {
@@ -278,13 +314,12 @@ HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
     }
     for (std::size_t r = 0; r < kRows; ++r) {
       const FloatVector f = hn::Set(d, factor[r]);
-      const FloatVector o = hn::Set(d, offset[r]);
       float* at = out + r * stride + i / pair;
       if constexpr (pair == 2) {
-        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at), o), sum_pairs(d, low[r], high[r])), d, at);
+        hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), sum_pairs(d, low[r], high[r])), d, at);
       } else {
-        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at), o), low[r]), d, at);
-        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at + lanes), o), high[r]), d, at + lanes);
+        hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), low[r]), d, at);
+        hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at + lanes), high[r]), d, at + lanes);
       }
     }
   }
@@ -293,12 +328,12 @@ HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
                              const float* HWY_RESTRICT weights, std::size_t tokens,
-                             const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
+                             const float* HWY_RESTRICT factor, ValueOffsets<kRows>& offsets,
+                             std::size_t stride, float* HWY_RESTRICT out) {
   constexpr std::size_t pair = kPairOf<kFormat>;
   constexpr std::size_t unit_bytes = pair * kUnit * element_bits(kFormat) / 8;
   const bool by_pairs = multiplies_pairs<kFormat>();
   HWY_ALIGN float folded[kRows * kBlockTokens];
-  float offset[kRows] = {};
   for (std::size_t unit = 0; unit < layout.value_units(); ++unit) {
     // A last, shorter unit is read over its end, into what follows the row; those sums are never used.
     const std::byte* first = block + layout.values + unit * unit_bytes;
@@ -308,19 +343,17 @@ HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
       if (unit * kUnit % layout.value_group == 0) {
         const std::size_t group = unit * kUnit / layout.value_group;
         const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales) + group * kBlockTokens;
-        fold_value_scales<kRows>(scales, scales + layout.value_groups() * kBlockTokens, weights,
-                                 by_pairs ? code_centre(kFormat) : 0.0F, folded, offset);
+        offsets.fold_scales(group, scales, scales + layout.value_groups() * kBlockTokens, weights, factor,
+                            by_pairs ? code_centre(kFormat) : 0.0F, folded);
       }
     }
     float* to = out + unit * kUnit;
-    if constexpr (pair == 2) {
-      if (by_pairs) {
-        weigh_pairs_bf16({kFormat, kRows}, first, layout.value_row, (tokens + 1) / 2, use, factor, offset,
-                         stride, to);
-        continue;
-      }
+    if (by_pairs) {
+      const std::size_t rows = (tokens + pair - 1) / pair;
+      weigh_pairs_bf16({kFormat, kRows}, first, layout.value_row, rows, use, factor, stride, to);
+    } else {
+      weigh_unit<kFormat, kRows>(layout, first, use, tokens, factor, stride, to);
     }
-    weigh_unit<kFormat, kRows>(layout, first, use, tokens, factor, offset, stride, to);
   }
 }
 
@@ -328,7 +361,8 @@ HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
                              const float* q, const float* bias, const std::int32_t* oldest, std::size_t rows,
-                             RunningSoftmax<kRows>& softmax, std::size_t stride, float* out) {
+                             RunningSoftmax<kRows>& softmax, ValueOffsets<kRows>& offsets, std::size_t stride,
+                             float* out) {
   HWY_ALIGN float scores[kRows * kBlockTokens];
   float factor[kRows];
   score_block<kRows>(layout, block, q, bias, rows, scores);
@@ -345,7 +379,7 @@ HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, 
     }
     factor[r] = softmax.step(r, row);
   }
-  weigh_values<kFormat, kRows>(layout, block, scores, tokens, factor, stride, out);
+  weigh_values<kFormat, kRows>(layout, block, scores, tokens, factor, offsets, stride, out);
 }
 
 // All blocks for rows [first, first + rows) of the state, as kRows.
@@ -362,6 +396,7 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
     softmax.maximum[r] = state.maximum[first + r];
     softmax.sums[r * lanes] = state.sum[first + r];
   }
+  ValueOffsets<kRows> offsets(kFormat == ElementFormat::F16 ? 0 : layout.value_groups());
   if (oldest != nullptr) oldest += first;
   const std::int32_t horizon = oldest == nullptr ? 0 : *std::min_element(oldest, oldest + rows);
   const float* queries = q + query_tile(layout, state.rows, first).begin;
@@ -371,8 +406,9 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
     const std::size_t tokens = layout.count(block);
     if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
     attend_block<kFormat, kRows>(layout, block, tokens, queries, bias == nullptr ? nullptr : bias + first,
-                                 oldest, rows, softmax, state.stride, out);
+                                 oldest, rows, softmax, offsets, state.stride, out);
   }
+  if constexpr (kFormat != ElementFormat::F16) offsets.add_to(layout, rows, state.stride, out);
   for (std::size_t r = 0; r < rows; ++r) {
     state.maximum[first + r] = softmax.maximum[r];
     state.sum[first + r] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, softmax.sums + r * lanes)));
