@@ -289,37 +289,51 @@ struct ValueOffsets {
   }
 };
 
-// out[r] = out[r] * factor[r] + weights[r] . one unit of 32 channels.
-template <ElementFormat kFormat, std::size_t kRows>
-HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
-                           const float* HWY_RESTRICT weights, std::size_t tokens,
-                           const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
+// out[r] = out[r] * factor[r] + weights[r] . kUnits units of 32 channels, of codes one. Two units share each
+// broadcast weight, where there are registers for 4 * kRows sums.
+template <ElementFormat kFormat, std::size_t kRows, std::size_t kUnits = 1>
+HWY_INLINE void weigh_units(const BlockLayout& layout, const std::byte* first,
+                            const float* HWY_RESTRICT weights, std::size_t tokens,
+                            const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
   constexpr std::size_t pair = kPairOf<kFormat>;
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   for (std::size_t i = 0; i < pair * kUnit; i += 2 * lanes) {
-    FloatVector low[kRows];
-    FloatVector high[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
+    FloatVector low[kUnits][kRows];
+    FloatVector high[kUnits][kRows];
+    for (std::size_t u = 0; u < kUnits; ++u) {
+      for (std::size_t r = 0; r < kRows; ++r) low[u][r] = high[u][r] = hn::Zero(d);
+    }
     const std::byte* row = first;
     for (std::size_t t = 0; t < tokens; t += pair, row += layout.value_row) {
-      prefetch_after<kFormat>(row);
-      const FloatVector v0 = Elements<kFormat>::load(d, row, i);
-      const FloatVector v1 = Elements<kFormat>::load(d, row, i + lanes);
+      FloatVector v0[kUnits];
+      FloatVector v1[kUnits];
+      for (std::size_t u = 0; u < kUnits; ++u) {
+        const std::byte* unit = row + u * kUnit * element_bits(kFormat) / 8;
+        prefetch_after<kFormat>(unit);
+        v0[u] = Elements<kFormat>::load(d, unit, i);
+        v1[u] = Elements<kFormat>::load(d, unit, i + lanes);
+      }
       for (std::size_t r = 0; r < kRows; ++r) {
         const float* w = weights + r * kBlockTokens + t;
-        low[r] = hn::MulAdd(broadcast<pair>(d, w, 0), v0, low[r]);
-        high[r] = hn::MulAdd(broadcast<pair>(d, w, 1), v1, high[r]);
+        const FloatVector w0 = broadcast<pair>(d, w, 0);
+        const FloatVector w1 = broadcast<pair>(d, w, 1);
+        for (std::size_t u = 0; u < kUnits; ++u) {
+          low[u][r] = hn::MulAdd(w0, v0[u], low[u][r]);
+          high[u][r] = hn::MulAdd(w1, v1[u], high[u][r]);
+        }
       }
     }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const FloatVector f = hn::Set(d, factor[r]);
-      float* at = out + r * stride + i / pair;
-      if constexpr (pair == 2) {
-        hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), sum_pairs(d, low[r], high[r])), d, at);
-      } else {
-        hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), low[r]), d, at);
-        hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at + lanes), high[r]), d, at + lanes);
+    for (std::size_t u = 0; u < kUnits; ++u) {
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const FloatVector f = hn::Set(d, factor[r]);
+        float* at = out + r * stride + u * kUnit + i / pair;
+        if constexpr (pair == 2) {
+          hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), sum_pairs(d, low[u][r], high[u][r])), d, at);
+        } else {
+          hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), low[u][r]), d, at);
+          hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at + lanes), high[u][r]), d, at + lanes);
+        }
       }
     }
   }
@@ -348,11 +362,18 @@ HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
       }
     }
     float* to = out + unit * kUnit;
+    if constexpr (kFormat == ElementFormat::F16 && HWY_MAX_BYTES >= 64) {
+      if (unit + 1 < layout.value_units()) {
+        weigh_units<kFormat, kRows, 2>(layout, first, weights, tokens, factor, stride, to);
+        ++unit;
+        continue;
+      }
+    }
     if (by_pairs) {
       const std::size_t rows = (tokens + pair - 1) / pair;
       weigh_pairs_bf16({kFormat, kRows}, first, layout.value_row, rows, use, factor, stride, to);
     } else {
-      weigh_unit<kFormat, kRows>(layout, first, use, tokens, factor, stride, to);
+      weigh_units<kFormat, kRows>(layout, first, use, tokens, factor, stride, to);
     }
   }
 }
