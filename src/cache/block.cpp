@@ -29,7 +29,7 @@ BlockLayout::BlockLayout(const KeyCounts& keys, std::size_t value_channels_, Ele
     run.rows = at + (run.format == ElementFormat::F16 ? 0 : 2 * run.channels * sizeof(f16_bits));
     at += key_run_bytes(run.format, run.channels);
     key_channels += run.channels;
-    query_numbers_ += run.row_count() * run.pair();
+    query_numbers_ += round_up(run.channels, 2);
     paired_ |= run.channels > 0 && run.pair() == 2;
   }
   paired_ |= value_pair() == 2;

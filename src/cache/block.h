@@ -103,7 +103,7 @@ struct BlockLayout {
   [[nodiscard]] std::size_t value_pair() const noexcept { return elements_paired(value_format); }
   // Whether any row, of keys or values, holds pairs.
   [[nodiscard]] bool paired() const noexcept { return paired_; }
-  // Numbers of one packed query row: the channels, those of paired runs rounded up.
+  // Numbers of one packed query row: the channels, those of each run rounded up to pairs.
   [[nodiscard]] std::size_t query_numbers() const noexcept { return query_numbers_; }
   // Bytes of a plane of a unit of `channels` value channels; paired values.
   [[nodiscard]] std::size_t plane_bytes(std::size_t channels) const noexcept {
@@ -116,6 +116,10 @@ struct BlockLayout {
 
   // Where value channel c of a row stands among the 32 slots per unit that unpacking yields.
   [[nodiscard]] std::size_t value_slot(std::size_t c) const noexcept;
+  // Whether that is c for all.
+  [[nodiscard]] bool value_slots_in_order() const noexcept {
+    return value_pair() == 1 || value_channels % kUnit == 0;
+  }
 
   template <typename T, typename Byte>
   [[nodiscard]] static auto* at(Byte* block, std::size_t offset) noexcept {

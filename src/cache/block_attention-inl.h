@@ -4,7 +4,7 @@
 // each widened row serves all query rows. Values: one weight is broadcast over a token's row. Of
 // quantized rows only the codes are multiplied: a key row's scale goes into the query element, a token's
 // value scale into its weight, and the minima become one sum each. Where the CPU multiplies pairs of
-// bf16 numbers, 4- and 2-bit codes, which are exact in bf16, go that way (block_pairs_bf16.h).
+// bf16 numbers, codes, which are exact in bf16, go that way (block_pairs_bf16.h).
 
 #if defined(THINKEY_BLOCK_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_BLOCK_ATTENTION_INL_H_
@@ -21,6 +21,7 @@
 #include "cache/block_attention.h"
 #include "cache/block_elements-inl.h"
 #include "cache/block_pairs_bf16.h"
+#include "cache/block_scales-inl.h"
 #include "hwy/highway.h"
 #include "ops/exp-inl.h"
 
@@ -29,8 +30,6 @@ namespace thinkey {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
-
 template <ElementFormat kFormat>
 inline constexpr std::size_t kPairOf = elements_paired(kFormat);
 
@@ -38,9 +37,18 @@ inline constexpr std::size_t kPairOf = elements_paired(kFormat);
 template <ElementFormat kFormat>
 HWY_INLINE bool multiplies_pairs() {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (kPairOf<kFormat> == 2) return cpu_multiplies_bf16_pairs();
+  if constexpr (kFormat != ElementFormat::F16) return cpu_multiplies_bf16_pairs();
 #endif
   return false;
+}
+
+// Rows of f16 are a line each of one long stream, whose pages the CPU's own prefetching does not cross.
+// Rows of codes share lines and come slowly enough.
+inline constexpr std::size_t kPrefetchBytes = 16384;
+
+template <ElementFormat kFormat>
+HWY_INLINE void prefetch_after(const std::byte* row) {
+  if constexpr (kFormat == ElementFormat::F16) __builtin_prefetch(row + kPrefetchBytes, 0, 2);
 }
 
 // scores[r][0..31] = start[r] + sum over a run's rows of query elements times row elements; added to the
@@ -56,16 +64,22 @@ HWY_INLINE void score_rows(const KeyRun& run, const std::byte* block, const floa
     FloatVector low[kRows];
     FloatVector high[kRows];
     for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
-    const std::byte* row = block + run.rows;
-    const float* element = q;
-    for (std::size_t c = 0; c < run.row_count(); ++c, row += run.row, element += pair * kRows) {
+    const auto add = [&](const std::byte* row, const float* element) HWY_ATTR {
+      prefetch_after<kFormat>(row);
       const FloatVector k0 = Elements<kFormat>::load(d, row, i);
       const FloatVector k1 = Elements<kFormat>::load(d, row, i + lanes);
       for (std::size_t r = 0; r < kRows; ++r) {
-        low[r] = hn::MulAdd(broadcast<pair>(d, element + pair * r, 0), k0, low[r]);
-        high[r] = hn::MulAdd(broadcast<pair>(d, element + pair * r, 1), k1, high[r]);
+        low[r] = hn::MulAdd(broadcast<pair>(d, element + 2 * r, 0), k0, low[r]);
+        high[r] = hn::MulAdd(broadcast<pair>(d, element + 2 * r, 1), k1, high[r]);
       }
+    };
+    const std::byte* row = block + run.rows;
+    const float* element = q;
+    std::size_t left = run.channels;
+    for (; left >= 2; left -= 2, element += 2 * kRows) {
+      for (std::size_t c = 0; c < 2; c += pair, row += run.row) add(row, element + c);
     }
+    if (left > 0) add(row, element);
     for (std::size_t r = 0; r < kRows; ++r) {
       float* to = scores + r * kBlockTokens + i / pair;
       const FloatVector from = hn::Set(d, start[r]);
@@ -83,70 +97,6 @@ HWY_INLINE void score_rows(const KeyRun& run, const std::byte* block, const floa
   }
 }
 
-// Queries with a run's key scales folded in, laid out like q; start[r] gains the share of the minima,
-// and of codes that are counted from `centre`.
-template <ElementFormat kFormat, std::size_t kRows>
-HWY_INLINE void fold_key_scales(const KeyRun& run, const std::byte* block, const float* HWY_RESTRICT q,
-                                float centre, float* HWY_RESTRICT folded, float* start) {
-  constexpr std::size_t pair = kPairOf<kFormat>;
-  const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d);
-  const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
-  const auto* minima = scales + run.channels;
-  HWY_ALIGN float scale[kMaxChannels + 16];
-  HWY_ALIGN float offset[kMaxChannels + 16];
-  // Reading past the last scale meets the minima or the codes, past the last minimum the codes: finite
-  // or not, what they are multiplied with is never added.
-  const FloatVector middle = hn::Set(d, centre);
-  for (std::size_t c = 0; c < run.channels; c += lanes) {
-    const FloatVector s = load_f16(d, scales + c);
-    hn::Store(s, d, scale + c);
-    hn::Store(hn::MulAdd(middle, s, load_f16(d, minima + c)), d, offset + c);
-  }
-  const std::size_t total = run.row_count() * pair;
-  for (std::size_t c = run.channels; c < total; ++c) scale[c] = offset[c] = 0.0F;
-
-  if constexpr (16 % (kRows * pair) == 0) {
-    if (lanes ==
-        16) {  // lane i of a vector is row i / pair % kRows of channel i / (kRows pair) * pair + i % pair
-      constexpr std::size_t channels = 16 / kRows;  // per vector
-      HWY_ALIGN std::int32_t spread[16];
-      for (std::size_t i = 0; i < 16; ++i) {
-        spread[i] = static_cast<std::int32_t>(i / (kRows * pair) * pair + i % pair);
-      }
-      const hn::RebindToSigned<FloatTag> d32;
-      const auto lane_channel = hn::IndicesFromVec(d, hn::Load(d32, spread));
-      FloatVector sum = hn::Zero(d);
-      std::size_t c = 0;
-      for (; c + channels <= total; c += channels) {
-        const FloatVector x = hn::LoadU(d, q + c * kRows);
-        const FloatVector s = hn::TableLookupLanes(hn::LoadU(d, scale + c), lane_channel);
-        const FloatVector o = hn::TableLookupLanes(hn::LoadU(d, offset + c), lane_channel);
-        hn::StoreU(hn::Mul(x, s), d, folded + c * kRows);
-        sum = hn::MulAdd(x, o, sum);
-      }
-      HWY_ALIGN float sums[16];
-      hn::Store(sum, d, sums);
-      for (std::size_t i = 0; i < 16; ++i) start[i / pair % kRows] += sums[i];
-      for (; c < total; ++c) {
-        for (std::size_t r = 0; r < kRows; ++r) {
-          const std::size_t at = c / pair * pair * kRows + r * pair + c % pair;
-          folded[at] = q[at] * scale[c];
-          start[r] += q[at] * offset[c];
-        }
-      }
-      return;
-    }
-  }
-  for (std::size_t c = 0; c < total; ++c) {
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const std::size_t at = c / pair * pair * kRows + r * pair + c % pair;
-      folded[at] = q[at] * scale[c];
-      start[r] += q[at] * offset[c];
-    }
-  }
-}
-
 // One run of a block's keys; the first one adds the bias. A call of its own, so that it is not compiled
 // once per pair of key and value formats.
 template <ElementFormat kFormat, std::size_t kRows>
@@ -154,18 +104,17 @@ HWY_NOINLINE void score_run(const KeyRun& run, const std::byte* block, const flo
                             std::size_t rows, bool first, float* scores) {
   float start[kRows] = {};
   if (first && bias != nullptr) std::copy_n(bias, rows, start);
-  if constexpr (kFormat == ElementFormat::F16) {
-    score_rows<kFormat, kRows>(run, block, q, start, first, scores);
+  const bool by_pairs = multiplies_pairs<kFormat>();
+  const float* use = q;
+  HWY_ALIGN float folded[kFormat == ElementFormat::F16 ? 1 : (kMaxChannels + 16) * kRows];
+  if constexpr (kFormat != ElementFormat::F16) {
+    fold_key_scales<kRows>(run, block, q, by_pairs ? code_centre(kFormat) : 0.0F, folded, start);
+    use = folded;
+  }
+  if (by_pairs) {
+    score_pairs_bf16({kFormat, kRows}, block + run.rows, run.row, run.row_count(), use, start, first, scores);
   } else {
-    HWY_ALIGN float folded[(kMaxChannels + 16) * kRows];
-    const bool by_pairs = multiplies_pairs<kFormat>();
-    fold_key_scales<kFormat, kRows>(run, block, q, by_pairs ? code_centre(kFormat) : 0.0F, folded, start);
-    if (by_pairs) {
-      score_pairs_bf16({kFormat, kRows}, block + run.rows, run.row, run.row_count(), folded, start, first,
-                       scores);
-    } else {
-      score_rows<kFormat, kRows>(run, block, folded, start, first, scores);
-    }
+    score_rows<kFormat, kRows>(run, block, use, start, first, scores);
   }
 }
 
@@ -230,61 +179,51 @@ struct RunningSoftmax {
   }
 };
 
-// Weights of a value group: multiplied by the tokens' scales; offset[r] is the share of the minima, and of
-// codes that are counted from `centre`.
-template <std::size_t kRows>
-HWY_INLINE void fold_value_scales(const f16_bits* scales, const f16_bits* minima,
-                                  const float* HWY_RESTRICT weights, float centre, float* HWY_RESTRICT folded,
-                                  float* offset) {
-  const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d);
-  FloatVector sum[kRows];
-  for (std::size_t r = 0; r < kRows; ++r) sum[r] = hn::Zero(d);
-  const FloatVector middle = hn::Set(d, centre);
-  for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
-    const FloatVector s = load_f16(d, scales + t);
-    const FloatVector o = hn::MulAdd(middle, s, load_f16(d, minima + t));
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const FloatVector w = hn::LoadU(d, weights + r * kBlockTokens + t);
-      hn::StoreU(hn::Mul(w, s), d, folded + r * kBlockTokens + t);
-      sum[r] = hn::MulAdd(w, o, sum[r]);
-    }
-  }
-  for (std::size_t r = 0; r < kRows; ++r) offset[r] = hn::GetLane(hn::SumOfLanes(d, sum[r]));
-}
-
-// out[r] = out[r] * factor[r] + offset[r] + weights[r] . one unit of 32 channels.
-template <ElementFormat kFormat, std::size_t kRows>
-HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
-                           const float* HWY_RESTRICT weights, std::size_t tokens,
-                           const float* HWY_RESTRICT factor, const float* HWY_RESTRICT offset,
-                           std::size_t stride, float* HWY_RESTRICT out) {
+// out[r] = out[r] * factor[r] + weights[r] . kUnits units of 32 channels, of codes one. Two units share each
+// broadcast weight, where there are registers for 4 * kRows sums.
+template <ElementFormat kFormat, std::size_t kRows, std::size_t kUnits = 1>
+HWY_INLINE void weigh_units(const BlockLayout& layout, const std::byte* first,
+                            const float* HWY_RESTRICT weights, std::size_t tokens,
+                            const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
   constexpr std::size_t pair = kPairOf<kFormat>;
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   for (std::size_t i = 0; i < pair * kUnit; i += 2 * lanes) {
-    FloatVector low[kRows];
-    FloatVector high[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
+    FloatVector low[kUnits][kRows];
+    FloatVector high[kUnits][kRows];
+    for (std::size_t u = 0; u < kUnits; ++u) {
+      for (std::size_t r = 0; r < kRows; ++r) low[u][r] = high[u][r] = hn::Zero(d);
+    }
     const std::byte* row = first;
     for (std::size_t t = 0; t < tokens; t += pair, row += layout.value_row) {
-      const FloatVector v0 = Elements<kFormat>::load(d, row, i);
-      const FloatVector v1 = Elements<kFormat>::load(d, row, i + lanes);
+      FloatVector v0[kUnits];
+      FloatVector v1[kUnits];
+      for (std::size_t u = 0; u < kUnits; ++u) {
+        const std::byte* unit = row + u * kUnit * element_bits(kFormat) / 8;
+        prefetch_after<kFormat>(unit);
+        v0[u] = Elements<kFormat>::load(d, unit, i);
+        v1[u] = Elements<kFormat>::load(d, unit, i + lanes);
+      }
       for (std::size_t r = 0; r < kRows; ++r) {
         const float* w = weights + r * kBlockTokens + t;
-        low[r] = hn::MulAdd(broadcast<pair>(d, w, 0), v0, low[r]);
-        high[r] = hn::MulAdd(broadcast<pair>(d, w, 1), v1, high[r]);
+        const FloatVector w0 = broadcast<pair>(d, w, 0);
+        const FloatVector w1 = broadcast<pair>(d, w, 1);
+        for (std::size_t u = 0; u < kUnits; ++u) {
+          low[u][r] = hn::MulAdd(w0, v0[u], low[u][r]);
+          high[u][r] = hn::MulAdd(w1, v1[u], high[u][r]);
+        }
       }
     }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const FloatVector f = hn::Set(d, factor[r]);
-      const FloatVector o = hn::Set(d, offset[r]);
-      float* at = out + r * stride + i / pair;
-      if constexpr (pair == 2) {
-        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at), o), sum_pairs(d, low[r], high[r])), d, at);
-      } else {
-        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at), o), low[r]), d, at);
-        hn::StoreU(hn::Add(hn::MulAdd(f, hn::LoadU(d, at + lanes), o), high[r]), d, at + lanes);
+    for (std::size_t u = 0; u < kUnits; ++u) {
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const FloatVector f = hn::Set(d, factor[r]);
+        float* at = out + r * stride + u * kUnit + i / pair;
+        if constexpr (pair == 2) {
+          hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), sum_pairs(d, low[u][r], high[u][r])), d, at);
+        } else {
+          hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at), low[u][r]), d, at);
+          hn::StoreU(hn::MulAdd(f, hn::LoadU(d, at + lanes), high[u][r]), d, at + lanes);
+        }
       }
     }
   }
@@ -293,12 +232,12 @@ HWY_INLINE void weigh_unit(const BlockLayout& layout, const std::byte* first,
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
                              const float* HWY_RESTRICT weights, std::size_t tokens,
-                             const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
+                             const float* HWY_RESTRICT factor, ValueOffsets<kRows>& offsets,
+                             std::size_t stride, float* HWY_RESTRICT out) {
   constexpr std::size_t pair = kPairOf<kFormat>;
   constexpr std::size_t unit_bytes = pair * kUnit * element_bits(kFormat) / 8;
   const bool by_pairs = multiplies_pairs<kFormat>();
   HWY_ALIGN float folded[kRows * kBlockTokens];
-  float offset[kRows] = {};
   for (std::size_t unit = 0; unit < layout.value_units(); ++unit) {
     // A last, shorter unit is read over its end, into what follows the row; those sums are never used.
     const std::byte* first = block + layout.values + unit * unit_bytes;
@@ -308,19 +247,24 @@ HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
       if (unit * kUnit % layout.value_group == 0) {
         const std::size_t group = unit * kUnit / layout.value_group;
         const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales) + group * kBlockTokens;
-        fold_value_scales<kRows>(scales, scales + layout.value_groups() * kBlockTokens, weights,
-                                 by_pairs ? code_centre(kFormat) : 0.0F, folded, offset);
+        offsets.fold_scales(group, scales, scales + layout.value_groups() * kBlockTokens, weights, factor,
+                            by_pairs ? code_centre(kFormat) : 0.0F, folded);
       }
     }
     float* to = out + unit * kUnit;
-    if constexpr (pair == 2) {
-      if (by_pairs) {
-        weigh_pairs_bf16({kFormat, kRows}, first, layout.value_row, (tokens + 1) / 2, use, factor, offset,
-                         stride, to);
+    if constexpr (kFormat == ElementFormat::F16 && HWY_MAX_BYTES >= 64) {
+      if (unit + 1 < layout.value_units()) {
+        weigh_units<kFormat, kRows, 2>(layout, first, weights, tokens, factor, stride, to);
+        ++unit;
         continue;
       }
     }
-    weigh_unit<kFormat, kRows>(layout, first, use, tokens, factor, offset, stride, to);
+    if (by_pairs) {
+      const std::size_t rows = (tokens + pair - 1) / pair;
+      weigh_pairs_bf16({kFormat, kRows}, first, layout.value_row, rows, use, factor, stride, to);
+    } else {
+      weigh_units<kFormat, kRows>(layout, first, use, tokens, factor, stride, to);
+    }
   }
 }
 
@@ -328,7 +272,8 @@ HWY_INLINE void weigh_values(const BlockLayout& layout, const std::byte* block,
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
                              const float* q, const float* bias, const std::int32_t* oldest, std::size_t rows,
-                             RunningSoftmax<kRows>& softmax, std::size_t stride, float* out) {
+                             RunningSoftmax<kRows>& softmax, ValueOffsets<kRows>& offsets, std::size_t stride,
+                             float* out) {
   HWY_ALIGN float scores[kRows * kBlockTokens];
   float factor[kRows];
   score_block<kRows>(layout, block, q, bias, rows, scores);
@@ -345,7 +290,7 @@ HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, 
     }
     factor[r] = softmax.step(r, row);
   }
-  weigh_values<kFormat, kRows>(layout, block, scores, tokens, factor, stride, out);
+  weigh_values<kFormat, kRows>(layout, block, scores, tokens, factor, offsets, stride, out);
 }
 
 // All blocks for rows [first, first + rows) of the state, as kRows.
@@ -362,6 +307,7 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
     softmax.maximum[r] = state.maximum[first + r];
     softmax.sums[r * lanes] = state.sum[first + r];
   }
+  ValueOffsets<kRows> offsets(kFormat == ElementFormat::F16 ? 0 : layout.value_groups());
   if (oldest != nullptr) oldest += first;
   const std::int32_t horizon = oldest == nullptr ? 0 : *std::min_element(oldest, oldest + rows);
   const float* queries = q + query_tile(layout, state.rows, first).begin;
@@ -371,8 +317,9 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
     const std::size_t tokens = layout.count(block);
     if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
     attend_block<kFormat, kRows>(layout, block, tokens, queries, bias == nullptr ? nullptr : bias + first,
-                                 oldest, rows, softmax, state.stride, out);
+                                 oldest, rows, softmax, offsets, state.stride, out);
   }
+  if constexpr (kFormat != ElementFormat::F16) offsets.add_to(layout, rows, state.stride, out);
   for (std::size_t r = 0; r < rows; ++r) {
     state.maximum[first + r] = softmax.maximum[r];
     state.sum[first + r] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, softmax.sums + r * lanes)));

@@ -32,10 +32,9 @@ void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, con
                  float* q) {
   const QueryTile tile = query_tile(layout, rows, r);
   for (const KeyRun& run : layout.key_runs) {
-    const std::size_t pair = run.pair();
-    float* to = q + tile.begin + run.query * tile.width + r % kTileRows * pair;
+    float* to = q + tile.begin + run.query * tile.width + r % kTileRows * 2;
     for (std::size_t c = 0; c < run.channels; ++c) {
-      to[c / pair * pair * tile.width + c % pair] = x[run.first + c] * scale;
+      to[c / 2 * 2 * tile.width + c % 2] = x[run.first + c] * scale;
     }
   }
 }

@@ -14,9 +14,9 @@ inline constexpr std::size_t kMaxRows = 16;  // query rows one call serves
 inline constexpr std::size_t kTileRows = 4;  // of which so many share each widened row of a block
 
 // Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is run after run of the
-// layout's keys, each [channel][width] or, where rows hold pairs, [pair of channels][width][2].
+// layout's keys, each [pair of channels][width][2].
 [[nodiscard]] inline std::size_t tile_width(const BlockLayout& layout, std::size_t rows) noexcept {
-  return layout.paired() && rows == 3 ? 4 : rows;  // the kernels for pairs know 1, 2 and 4
+  return layout.paired() && rows == 3 ? 4 : rows;  // pairs of 1, 2 or 4 rows fill vectors evenly
 }
 // Numbers of q for `rows` rows; those of missing rows and channels must be zero.
 [[nodiscard]] inline std::size_t query_size(const BlockLayout& layout, std::size_t rows) noexcept {

@@ -39,18 +39,37 @@ struct PlaneShifts {
 };
 constexpr PlaneShifts kPlaneShifts;
 
-// A row's 64 codes as bf16 in order: 32 in each vector.
-struct Codes {
+// 32 pairs of bf16, 16 in each vector.
+struct Pairs {
   __m512i low, high;
 };
 
+// Stored rows that make a row of pairs.
 template <ElementFormat kFormat>
-THINKEY_BF16_INLINE Codes load_codes(const std::byte* row, __m512i table) {
-  if constexpr (kFormat == ElementFormat::Q4) {
+constexpr std::size_t kStoredRows = 2 / elements_paired(kFormat);
+
+THINKEY_BF16_INLINE __m512i widen_signed(const std::byte* codes) {
+  const __m128i flipped =
+      _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)), _mm_set1_epi8(-128));
+  return (__m512i)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(flipped));  // exact in the upper 16 bits
+}
+THINKEY_BF16_INLINE __m512i pair_upper_halves(__m512i first, __m512i second) {
+  return _mm512_mask_blend_epi16(0xaaaaaaaaU, _mm512_srli_epi32(first, 16), second);
+}
+
+// A row of pairs: a row of 4- or 2-bit codes, or two rows of one number each.
+template <ElementFormat kFormat>
+THINKEY_BF16_INLINE Pairs load_pairs(const std::byte* row, const std::byte* second) {
+  if constexpr (kFormat == ElementFormat::Q8) {
+    return {pair_upper_halves(widen_signed(row), widen_signed(second)),
+            pair_upper_halves(widen_signed(row + 16), widen_signed(second + 16))};
+  } else if constexpr (kFormat == ElementFormat::Q4) {
+    const __m512i table = _mm512_load_si512(kCodeTable<kFormat>.values);
     const __m512i bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
     return {_mm512_permutexvar_epi16(bytes, table),
             _mm512_permutexvar_epi16(_mm512_srli_epi16(bytes, 4), table)};
   } else {
+    const __m512i table = _mm512_load_si512(kCodeTable<kFormat>.values);
     const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row));
     const __m512i bytes = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(packed));
     const __m512i shifts = _mm512_load_si512(kPlaneShifts.values);
@@ -60,8 +79,8 @@ THINKEY_BF16_INLINE Codes load_codes(const std::byte* row, __m512i table) {
   }
 }
 
-THINKEY_BF16_INLINE __m512 multiply_add(__m512 sum, __m512i codes, std::uint32_t pair) {
-  return _mm512_dpbf16_ps(sum, (__m512bh)codes, (__m512bh)_mm512_set1_epi32(static_cast<int>(pair)));
+THINKEY_BF16_INLINE __m512 multiply_add(__m512 sum, __m512i pairs, std::uint32_t pair) {
+  return _mm512_dpbf16_ps(sum, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32(static_cast<int>(pair)));
 }
 
 THINKEY_BF16_INLINE void round_to_bf16(const float* from, std::size_t n, std::uint32_t* to) {
@@ -71,42 +90,42 @@ THINKEY_BF16_INLINE void round_to_bf16(const float* from, std::size_t n, std::ui
   }
 }
 
-// sums[r] = the row of 32 sums of query row r over `pairs` rows of codes; the factors of pair p and row r
-// are factors[p * step + r * row_step]. Few query rows take several code rows at a time, so that enough
-// independent sums hide the latency.
+// sums[r] = the row of 32 sums of query row r over `count` stored rows; the factors of pair p and row r
+// are factors[p * step + r * row_step]. Few query rows take several rows of pairs at a time, so that
+// enough independent sums hide the latency.
 template <ElementFormat kFormat, std::size_t kRows>
-THINKEY_BF16_INLINE void sum_pairs(const std::byte* rows, std::size_t row_bytes, std::size_t pairs,
+THINKEY_BF16_INLINE void sum_pairs(const std::byte* rows, std::size_t row_bytes, std::size_t count,
                                    const std::uint32_t* factors, std::size_t step, std::size_t row_step,
                                    __m512 (*sums)[2]) {
-  constexpr std::size_t kChains = 4 / kRows;
-  const __m512i table = _mm512_load_si512(kCodeTable<kFormat>.values);
+  constexpr std::size_t kChains = kRows == 3 ? 1 : 4 / kRows;
+  constexpr std::size_t kStored = kStoredRows<kFormat>;
+  const std::size_t pair_bytes = kStored * row_bytes;
+  const std::byte* const last = rows + (count - 1) * row_bytes;  // partner of itself, with a factor of 0
   __m512 part[kChains][kRows][2];
 #pragma GCC unroll 8
   for (std::size_t u = 0; u < kChains; ++u) {
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) part[u][r][0] = part[u][r][1] = _mm512_setzero_ps();
   }
-  std::size_t p = 0;
-  for (; p + kChains <= pairs; p += kChains) {
-#pragma GCC unroll 8
-    for (std::size_t u = 0; u < kChains; ++u) {
-      const Codes codes = load_codes<kFormat>(rows + (p + u) * row_bytes, table);
-#pragma GCC unroll 8
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const std::uint32_t factor = factors[(p + u) * step + r * row_step];
-        part[u][r][0] = multiply_add(part[u][r][0], codes.low, factor);
-        part[u][r][1] = multiply_add(part[u][r][1], codes.high, factor);
-      }
-    }
-  }
-  for (; p < pairs; ++p) {
-    const Codes codes = load_codes<kFormat>(rows + p * row_bytes, table);
+  const auto add = [&](std::size_t p, const std::byte* row, const std::byte* second, __m512(*to)[2])
+      __attribute__((always_inline)) THINKEY_BF16 {
+    const Pairs pairs = load_pairs<kFormat>(row, second);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) {
       const std::uint32_t factor = factors[p * step + r * row_step];
-      part[0][r][0] = multiply_add(part[0][r][0], codes.low, factor);
-      part[0][r][1] = multiply_add(part[0][r][1], codes.high, factor);
+      to[r][0] = multiply_add(to[r][0], pairs.low, factor);
+      to[r][1] = multiply_add(to[r][1], pairs.high, factor);
     }
+  };
+  std::size_t p = 0;
+  for (; (p + kChains) * kStored <= count; p += kChains, rows += kChains * pair_bytes) {
+#pragma GCC unroll 8
+    for (std::size_t u = 0; u < kChains; ++u) {
+      add(p + u, rows + u * pair_bytes, rows + u * pair_bytes + row_bytes, part[u]);
+    }
+  }
+  for (; p * kStored < count; ++p, rows += pair_bytes) {
+    add(p, rows, p * kStored + 1 < count ? rows + row_bytes : last, part[0]);
   }
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
@@ -122,12 +141,13 @@ THINKEY_BF16_INLINE void sum_pairs(const std::byte* rows, std::size_t row_bytes,
 }
 
 template <ElementFormat kFormat, std::size_t kRows>
-THINKEY_BF16 void score(const std::byte* keys, std::size_t row_bytes, std::size_t pairs, const float* q,
+THINKEY_BF16 void score(const std::byte* keys, std::size_t row_bytes, std::size_t count, const float* q,
                         const float* start, bool first, float* scores) {
   alignas(64) std::uint32_t factors[(kMostPairs + 16) * kRows];
+  const std::size_t pairs = (count + kStoredRows<kFormat> - 1) / kStoredRows<kFormat>;
   round_to_bf16(q, 2 * pairs * kRows, factors);
   __m512 sums[kRows][2];
-  sum_pairs<kFormat, kRows>(keys, row_bytes, pairs, factors, kRows, 1, sums);
+  sum_pairs<kFormat, kRows>(keys, row_bytes, count, factors, kRows, 1, sums);
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
     const __m512 from = _mm512_set1_ps(start[r]);
@@ -141,22 +161,46 @@ THINKEY_BF16 void score(const std::byte* keys, std::size_t row_bytes, std::size_
 }
 
 template <ElementFormat kFormat, std::size_t kRows>
-THINKEY_BF16 void weigh(const std::byte* values, std::size_t row_bytes, std::size_t pairs,
-                        const float* weights, const float* factor, const float* offset, std::size_t stride,
-                        float* out) {
+THINKEY_BF16 void weigh(const std::byte* values, std::size_t row_bytes, std::size_t count,
+                        const float* weights, const float* factor, std::size_t stride, float* out) {
   alignas(64) std::uint32_t factors[kRows * kBlockTokens / 2];
   round_to_bf16(weights, kRows * kBlockTokens, factors);
   __m512 sums[kRows][2];
-  sum_pairs<kFormat, kRows>(values, row_bytes, pairs, factors, 1, kBlockTokens / 2, sums);
+  sum_pairs<kFormat, kRows>(values, row_bytes, count, factors, 1, kBlockTokens / 2, sums);
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (std::size_t half = 0; half < 2; ++half) {
       float* at = out + r * stride + 16 * half;
-      const __m512 before =
-          _mm512_fmadd_ps(_mm512_set1_ps(factor[r]), _mm512_loadu_ps(at), _mm512_set1_ps(offset[r]));
-      _mm512_storeu_ps(at, _mm512_add_ps(before, sums[r][half]));
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_set1_ps(factor[r]), _mm512_loadu_ps(at), sums[r][half]));
     }
+  }
+}
+
+// Calls body.operator()<format, rows>() for the kernel's.
+template <typename Body>
+void specialize(const PairKernel& kernel, const Body& body) {
+  const auto with_format = [&]<ElementFormat kFormat>() {
+    switch (kernel.rows) {
+      case 1:
+        return body.template operator()<kFormat, 1>();
+      case 2:
+        return body.template operator()<kFormat, 2>();
+      case 3:
+        return body.template operator()<kFormat, 3>();
+      default:
+        return body.template operator()<kFormat, 4>();
+    }
+  };
+  switch (kernel.format) {
+    case ElementFormat::F16:  // multiplied exactly instead
+      std::abort();
+    case ElementFormat::Q8:
+      return with_format.template operator()<ElementFormat::Q8>();
+    case ElementFormat::Q4:
+      return with_format.template operator()<ElementFormat::Q4>();
+    case ElementFormat::Q2:
+      return with_format.template operator()<ElementFormat::Q2>();
   }
 }
 
@@ -170,36 +214,18 @@ bool cpu_multiplies_bf16_pairs() noexcept {
 }
 
 void score_pairs_bf16(const PairKernel& kernel, const std::byte* keys, std::size_t row_bytes,
-                      std::size_t pairs, const float* q, const float* start, bool first, float* scores) {
-  const auto run = [&]<ElementFormat kFormat>() {
-    switch (kernel.rows) {
-      case 1:
-        return score<kFormat, 1>(keys, row_bytes, pairs, q, start, first, scores);
-      case 2:
-        return score<kFormat, 2>(keys, row_bytes, pairs, q, start, first, scores);
-      default:
-        return score<kFormat, 4>(keys, row_bytes, pairs, q, start, first, scores);
-    }
-  };
-  kernel.format == ElementFormat::Q4 ? run.operator()<ElementFormat::Q4>()
-                                     : run.operator()<ElementFormat::Q2>();
+                      std::size_t count, const float* q, const float* start, bool first, float* scores) {
+  specialize(kernel, [&]<ElementFormat kFormat, std::size_t kRows>() {
+    score<kFormat, kRows>(keys, row_bytes, count, q, start, first, scores);
+  });
 }
 
 void weigh_pairs_bf16(const PairKernel& kernel, const std::byte* values, std::size_t row_bytes,
-                      std::size_t pairs, const float* weights, const float* factor, const float* offset,
-                      std::size_t stride, float* out) {
-  const auto run = [&]<ElementFormat kFormat>() {
-    switch (kernel.rows) {
-      case 1:
-        return weigh<kFormat, 1>(values, row_bytes, pairs, weights, factor, offset, stride, out);
-      case 2:
-        return weigh<kFormat, 2>(values, row_bytes, pairs, weights, factor, offset, stride, out);
-      default:
-        return weigh<kFormat, 4>(values, row_bytes, pairs, weights, factor, offset, stride, out);
-    }
-  };
-  kernel.format == ElementFormat::Q4 ? run.operator()<ElementFormat::Q4>()
-                                     : run.operator()<ElementFormat::Q2>();
+                      std::size_t count, const float* weights, const float* factor, std::size_t stride,
+                      float* out) {
+  specialize(kernel, [&]<ElementFormat kFormat, std::size_t kRows>() {
+    weigh<kFormat, kRows>(values, row_bytes, count, weights, factor, stride, out);
+  });
 }
 
 }  // namespace thinkey

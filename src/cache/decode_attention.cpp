@@ -1,6 +1,7 @@
 // Queries over everything a layer holds: split over KV heads and token ranges, joined at the end
 // (flash-decoding).
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -17,9 +18,7 @@ struct RowTile {
   const HeadCache* head;
   std::size_t kv_head, first_row, rows;
   std::size_t first_task, tasks;
-  const float* thin_query;    // scaled; laid out as place_query() does
-  const float* recent_query;  // likewise, whole
-  float bias[kMaxRows];       // added to the thin logits
+  std::size_t unfinished;  // tasks; the thread that finishes the last one joins them
 };
 
 struct Task {
@@ -27,80 +26,80 @@ struct Task {
   std::size_t begin, end;  // blocks of the head, thin ones first
 };
 
-constexpr std::size_t kBlocksPerTask = 16;  // 512 tokens: enough work to be worth a task of its own
+// A task of fewer blocks costs more to hand out and join than it brings; one of more keeps a thread that
+// was held up from sharing the rest of its work.
+constexpr std::size_t kLeastBlocks = 16;
+constexpr std::size_t kMostBlocks = 256;
+
+// A tile's queries, scaled, laid out as place_query() does.
+struct PackedQueries {
+  std::vector<float> thin, recent, reduced;
+  float bias[kMaxRows];  // added to the thin logits
+};
 
 // Buffers that grow to the largest call and stay: no allocation per token.
 struct Workspace {
   std::vector<RowTile> tiles;
   std::vector<Task> tasks;
   std::vector<PartialAttention> thin, recent;
-  std::vector<float> queries;
 };
 
 class Attention {
  public:
   Attention(const CacheShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
-            std::int64_t first_position, const float* q, Workspace& work)
+            std::int64_t first_position, const float* q, float* out, float* lse, Workspace& work)
       : shape_(shape),
         group_(shape.query_heads / shape.kv_heads),
         dim_(shape.head_dim),
         first_position_(first_position),
         q_(q),
+        out_(out),
+        lse_(lse),
         work_(work) {
     work_.tiles.clear();
     work_.tasks.clear();
     // One query (decode) is split over token ranges so that every thread has work; many queries (a
     // later chat turn) over rows alone. The split depends on shapes only, never on timing.
+    const std::size_t shares = 2 * static_cast<std::size_t>(threads()) / heads.size();
     for (std::size_t h = 0; h < heads.size(); ++h) {
       const std::size_t blocks = heads[h].thin().blocks() + heads[h].recent().blocks();
-      const std::size_t pieces = n == 1 ? std::clamp<std::size_t>(blocks / kBlocksPerTask, 1,
-                                                                  4 * static_cast<std::size_t>(threads()))
-                                        : 1;
+      std::size_t pieces = 1;
+      if (n == 1) {
+        pieces = std::min(std::max(shares, blocks / kMostBlocks), blocks / kLeastBlocks);
+        pieces = std::max<std::size_t>(pieces, 1);
+      }
       for (std::size_t row = 0; row < n * group_; row += kMaxRows) {
-        RowTile tile{
-            &heads[h], h,       row, std::min(kMaxRows, n * group_ - row), work_.tasks.size(), pieces,
-            nullptr,   nullptr, {}};
+        const RowTile tile{&heads[h],          h,      row,   std::min(kMaxRows, n * group_ - row),
+                           work_.tasks.size(), pieces, pieces};
         for (std::size_t p = 0; p < pieces; ++p) {
           work_.tasks.push_back({work_.tiles.size(), blocks * p / pieces, blocks * (p + 1) / pieces});
         }
         work_.tiles.push_back(tile);
       }
     }
-    work_.queries.assign(work_.tiles.size() * 2 * query_room(), 0.0F);
     if (work_.thin.size() < work_.tasks.size()) {
       work_.thin.resize(work_.tasks.size());
       work_.recent.resize(work_.tasks.size());
     }
   }
 
-  [[nodiscard]] std::size_t tiles() const noexcept { return work_.tiles.size(); }
   [[nodiscard]] std::size_t tasks() const noexcept { return work_.tasks.size(); }
 
-  // Reduces and packs a tile's queries.
-  void pack(std::size_t i) {
-    RowTile& tile = work_.tiles[i];
-    const KeyBasis& basis = tile.head->basis();
-    float* thin = work_.queries.data() + i * 2 * query_room();
-    float* recent = thin + query_room();
-    const float scale = 1.0F / std::sqrt(static_cast<float>(dim_));
-    thread_local std::vector<float> reduced;
-    reduced.resize(basis.size());
-    for (std::size_t r = 0; r < tile.rows; ++r) {
-      const float* query = q_ + row_of(tile, r) * dim_;
-      basis.reduce_query(query, reduced.data());
-      place_query(tile.head->thin().layout(), tile.rows, r, reduced.data(), scale, thin);
-      place_query(tile.head->recent().layout(), tile.rows, r, query, scale, recent);
-      tile.bias[r] = basis.bias(query) * scale;
-    }
-    tile.thin_query = thin;
-    tile.recent_query = recent;
+  // A task, and its tile's end where it is the last.
+  void run(std::size_t i) {
+    attend(i);
+    RowTile& tile = work_.tiles[work_.tasks[i].tile];
+    if (std::atomic_ref(tile.unfinished).fetch_sub(1, std::memory_order_acq_rel) == 1) join(tile);
   }
 
-  void run(std::size_t i) {
+ private:
+  void attend(std::size_t i) {
+    thread_local PackedQueries queries;
     const Task& task = work_.tasks[i];
     const RowTile& tile = work_.tiles[task.tile];
     const Segment& thin = tile.head->thin();
     const Segment& recent = tile.head->recent();
+    pack(tile, queries);
     std::int32_t oldest[kMaxRows];
     const std::int32_t* horizon = nullptr;
     if (shape_.sliding_window > 0) {
@@ -116,58 +115,76 @@ class Attention {
     work_.recent[i].reset(tile.rows, recent.layout().value_units());
     if (task.begin < thin.blocks()) {
       attend_blocks(thin.layout(), thin.index() + task.begin, std::min(task.end, thin.blocks()) - task.begin,
-                    tile.thin_query, tile.head->basis().has_mean() ? tile.bias : nullptr, horizon,
+                    queries.thin.data(), tile.head->basis().has_mean() ? queries.bias : nullptr, horizon,
                     work_.thin[i]);
     }
     if (task.end > thin.blocks()) {
       const std::size_t begin = std::max(task.begin, thin.blocks()) - thin.blocks();
       attend_blocks(recent.layout(), recent.index() + begin, task.end - thin.blocks() - begin,
-                    tile.recent_query, nullptr, horizon, work_.recent[i]);
+                    queries.recent.data(), nullptr, horizon, work_.recent[i]);
+    }
+  }
+
+  // Reduces and packs a tile's queries.
+  void pack(const RowTile& tile, PackedQueries& packed) const {
+    const KeyBasis& basis = tile.head->basis();
+    const BlockLayout& thin = tile.head->thin().layout();
+    const BlockLayout& recent = tile.head->recent().layout();
+    const float scale = 1.0F / std::sqrt(static_cast<float>(dim_));
+    packed.thin.assign(query_size(thin, tile.rows), 0.0F);
+    packed.recent.assign(query_size(recent, tile.rows), 0.0F);
+    packed.reduced.resize(basis.size());
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      const float* query = q_ + row_of(tile, r) * dim_;
+      basis.reduce_query(query, packed.reduced.data());
+      place_query(thin, tile.rows, r, packed.reduced.data(), scale, packed.thin.data());
+      place_query(recent, tile.rows, r, query, scale, packed.recent.data());
+      packed.bias[r] = basis.bias(query) * scale;
     }
   }
 
   // Joins a tile's tasks, in order.
-  void join(std::size_t i, float* out, float* lse) const {
-    const RowTile& tile = work_.tiles[i];
+  void join(const RowTile& tile) const {
     constexpr float kNothing = -std::numeric_limits<float>::infinity();
     const auto value_channels = tile.head->value_channels();
     const BlockLayout& layout = tile.head->thin().layout();
+    const bool whole = value_channels.size() == dim_ && layout.value_slots_in_order();
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const std::size_t row = row_of(tile, r);
-      float* to = out + row * dim_;
+      float* to = out_ + row * dim_;
       std::fill_n(to, dim_, 0.0F);
       float peak = kNothing;
       for (std::size_t t = tile.first_task; t < tile.first_task + tile.tasks; ++t) {
         peak = std::max({peak, work_.thin[t].maximum[r], work_.recent[t].maximum[r]});
       }
       float total = 0.0F;
-      for (std::size_t t = tile.first_task; t < tile.first_task + tile.tasks && peak > kNothing; ++t) {
-        const PartialAttention& thin = work_.thin[t];
-        if (thin.maximum[r] > kNothing) {
-          const float factor = std::exp(thin.maximum[r] - peak);
-          const float* from = thin.weighted.data() + r * thin.stride;
-          total += thin.sum[r] * factor;
-          for (std::size_t c = 0; c < value_channels.size(); ++c) {
-            to[value_channels[c]] += factor * from[layout.value_slot(c)];
-          }
+      const auto add = [&](const PartialAttention& part, const auto& add_values) {
+        if (part.maximum[r] == kNothing) return;
+        const float factor = std::exp(part.maximum[r] - peak);
+        total += part.sum[r] * factor;
+        add_values(factor, part.weighted.data() + r * part.stride);
+      };
+      const auto add_whole = [&](float factor, const float* from) {
+        for (std::size_t c = 0; c < dim_; ++c) to[c] += factor * from[c];
+      };
+      const auto add_kept = [&](float factor, const float* from) {
+        for (std::size_t c = 0; c < value_channels.size(); ++c) {
+          to[value_channels[c]] += factor * from[layout.value_slot(c)];
         }
-        const PartialAttention& recent = work_.recent[t];
-        if (recent.maximum[r] > kNothing) {
-          const float factor = std::exp(recent.maximum[r] - peak);
-          const float* from = recent.weighted.data() + r * recent.stride;
-          total += recent.sum[r] * factor;
-          for (std::size_t c = 0; c < dim_; ++c) to[c] += factor * from[c];
+      };
+      for (std::size_t t = tile.first_task; t < tile.first_task + tile.tasks; ++t) {
+        if (whole) {
+          add(work_.thin[t], add_whole);
+        } else {
+          add(work_.thin[t], add_kept);
         }
+        add(work_.recent[t], add_whole);
       }
       const float inverse = total > 0.0F ? 1.0F / total : 0.0F;
       for (std::size_t c = 0; c < dim_; ++c) to[c] *= inverse;
-      if (lse != nullptr) lse[row] = total > 0.0F ? peak + std::log(total) : kNothing;
+      if (lse_ != nullptr) lse_[row] = total > 0.0F ? peak + std::log(total) : kNothing;
     }
   }
-
- private:
-  // Of a tile's queries; an odd number of channels of either paired format is rounded up.
-  [[nodiscard]] std::size_t query_room() const noexcept { return kMaxRows * (dim_ + 2); }
 
   // Row of q, out and lse: [n, H].
   [[nodiscard]] std::size_t row_of(const RowTile& tile, std::size_t r) const noexcept {
@@ -179,6 +196,8 @@ class Attention {
   std::size_t group_, dim_;
   std::int64_t first_position_;
   const float* q_;
+  float* out_;
+  float* lse_;
   Workspace& work_;
 };
 
@@ -187,19 +206,14 @@ class Attention {
 void attend_layer(const CacheShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse) {
   thread_local Workspace workspace;
-  Attention attention(shape, heads, n, first_position, q, workspace);
+  if (heads.empty()) return;
+  Attention attention(shape, heads, n, first_position, q, out, lse, workspace);
   // Handing out less than some 64k multiplications costs more than it brings.
-  const std::size_t work = n * shape.query_heads * shape.head_dim * (heads.empty() ? 0 : heads[0].tokens());
-  const auto each = [&](std::size_t count, const auto& body) {
-    if (work < (std::size_t{1} << 16U)) {
-      for (std::size_t i = 0; i < count; ++i) body(i);
-    } else {
-      parallel_for(count, body);
-    }
-  };
-  for (std::size_t i = 0; i < attention.tiles(); ++i) attention.pack(i);
-  each(attention.tasks(), [&](std::size_t i) { attention.run(i); });
-  each(attention.tiles(), [&](std::size_t i) { attention.join(i, out, lse); });
+  if (n * shape.query_heads * shape.head_dim * heads[0].tokens() < (std::size_t{1} << 16U)) {
+    for (std::size_t i = 0; i < attention.tasks(); ++i) attention.run(i);
+  } else {
+    parallel_for(attention.tasks(), [&](std::size_t i) { attention.run(i); });
+  }
 }
 
 }  // namespace thinkey

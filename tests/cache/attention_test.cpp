@@ -96,11 +96,14 @@ void check(const Case& c, std::uint64_t seed) {
     }
     EXPECT_LT(worst, tolerance);
   };
-  // Pairs of 4- and 2-bit codes meet queries and weights rounded to bf16 (2^-9 each) where the CPU
+  // Codes meet queries and weights rounded to bf16 (2^-9 each) where the CPU
   // multiplies so; the same blocks must be read exactly by the other kernels.
   const std::int64_t targets = hwy::SupportedTargets();
   bool pairs = false;
-  for (const HeadCache& head : cache.layer(0).heads()) pairs |= head.thin().layout().paired();
+  for (const HeadCache& head : cache.layer(0).heads()) {
+    const BlockLayout& layout = head.thin().layout();
+    pairs |= layout.values_quantized() || layout.key_runs.front().channels < layout.key_channels;
+  }
   pairs &= cpu_multiplies_bf16_pairs() && (targets & HWY_AVX3) != 0;
   verify(pairs ? 1e-2 : 5e-5);
   if (!pairs || targets == HWY_AVX3) return;
