@@ -59,6 +59,7 @@ struct ModelInfo {
   bool has_tokenizer = false;
   std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display
   std::vector<std::pair<std::string, std::size_t>> bytes_by_tensor_type;  // "Q4_K" -> bytes
+  bool quantized = false;  // some matrix that every token is multiplied by has less than 16 bits
 };
 
 // Bytes needed beside the weights, by purpose, for a prompt of `prompt` tokens and `generate` more.

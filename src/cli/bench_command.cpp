@@ -16,6 +16,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "model/weight_form.h"
 
 namespace thinkey::cli {
 
@@ -44,7 +45,9 @@ std::string row_name(const DecodeFigures& row) {
 }
 
 double rate_share(const PrefillFigures& row, const MachineLimits& limits) {
-  return row.operations / row.seconds / limits.products_per_second;
+  const double least = row.operations.weights / limits.weight_products_per_second +
+                       row.operations.attention / limits.products_per_second;
+  return least / row.seconds;
 }
 double rate_share(const DecodeFigures& row, const MachineLimits& limits) {
   return static_cast<double>(row.bytes) / row.seconds / limits.read_bytes_per_second;
@@ -92,19 +95,20 @@ void print_tables(const BenchFigures& figures, const MachineLimits& limits, cons
     const double share = rate_share(f, limits);
     add({f.cache, fmt::format("{}", f.tokens),
          fmt::format("{:.1f}", static_cast<double>(f.tokens) / f.seconds),
-         fmt::format("{:.0f}", f.operations / f.seconds * 1e-9), percent(share),
+         fmt::format("{:.0f}", f.operations.total() / f.seconds * 1e-9), percent(share),
          format_bytes(f.memory.hidden_states), format_bytes(f.memory.layer_kv),
          format_bytes(f.memory.scratch), format_bytes(f.memory.cache), format_bytes(f.memory.resident)},
         against(baseline, row_name(f), share));
   }
   if (rows.size() > 1) print_output("{}\n", format_table(rows));
   rows.clear();
-  add({"decode", "depth", "batch", "ms/step", "tokens/s", "bytes/step", "GB/s", "of limit", "cache each"},
+  add({"decode", "depth", "batch", "ms/step", "x empty", "tokens/s", "bytes/step", "GB/s", "of limit",
+       "cache each"},
       "baseline");
   for (const DecodeFigures& f : figures.decode) {
     const double share = rate_share(f, limits);
     add({f.cache, fmt::format("{}", f.depth), fmt::format("{}", f.batch),
-         fmt::format("{:.2f}", 1e3 * f.seconds),
+         fmt::format("{:.2f}", 1e3 * f.seconds), fmt::format("{:.2f}", f.seconds / f.empty_seconds),
          fmt::format("{:.1f}", static_cast<double>(f.batch) / f.seconds), format_bytes(f.bytes),
          fmt::format("{:.1f}", static_cast<double>(f.bytes) / f.seconds * 1e-9), percent(share),
          format_bytes(f.cache_bytes)},
@@ -121,7 +125,8 @@ OrderedJson to_json(const BenchFigures& figures, const MachineLimits& limits, co
                    {"decode_bytes", model.decode_bytes}};
   json["threads"] = threads();
   json["limits"] = {{"read_bytes_per_second", limits.read_bytes_per_second},
-                    {"products_per_second", limits.products_per_second}};
+                    {"products_per_second", limits.products_per_second},
+                    {"weight_products_per_second", limits.weight_products_per_second}};
   json["prefill"] = OrderedJson::array();
   for (const PrefillFigures& f : figures.prefill) {
     json["prefill"].push_back({{"name", row_name(f)},
@@ -129,7 +134,7 @@ OrderedJson to_json(const BenchFigures& figures, const MachineLimits& limits, co
                                {"tokens", f.tokens},
                                {"seconds", f.seconds},
                                {"tokens_per_second", static_cast<double>(f.tokens) / f.seconds},
-                               {"operations_per_second", f.operations / f.seconds},
+                               {"operations_per_second", f.operations.total() / f.seconds},
                                {"share_of_limit", rate_share(f, limits)},
                                {"hidden_bytes", f.memory.hidden_states},
                                {"layer_kv_bytes", f.memory.layer_kv},
@@ -144,6 +149,7 @@ OrderedJson to_json(const BenchFigures& figures, const MachineLimits& limits, co
                               {"depth", f.depth},
                               {"batch", f.batch},
                               {"seconds_per_step", f.seconds},
+                              {"seconds_per_step_empty", f.empty_seconds},
                               {"tokens_per_second", static_cast<double>(f.batch) / f.seconds},
                               {"bytes_per_step", f.bytes},
                               {"bytes_per_second", static_cast<double>(f.bytes) / f.seconds},
@@ -165,18 +171,22 @@ int execute(const Arguments& arguments) {
   const auto model = arguments.model.load();
   catch_interrupts();
   const Precision precision =
-      arguments.model.precision == "auto" && cpu_multiplies_bf16() ? Precision::BF16 : Precision::F32;
-  const MachineLimits before = measure_limits(precision);
+      arguments.model.precision != "f32" && cpu_multiplies_bf16() ? Precision::BF16 : Precision::F32;
+  const bool int8 = arguments.model.precision == "auto" && model->info().quantized &&
+                    prefill_takes_int8(precision, ActivationPrecision::Int8);
+  const MachineLimits before = measure_limits(precision, int8);
   const bool visible = standard_error_is_terminal();
   const BenchFigures figures = run_bench(model, settings, [&](const std::string& what) {
     if (visible) print_message("\r\033[K{}", what);
   });
   if (visible) print_message("\r\033[K");
   // The machine may have been disturbed at one moment: the better of two counts.
-  const MachineLimits after = measure_limits(precision);
+  const MachineLimits after = measure_limits(precision, int8);
   const MachineLimits limits{
       .read_bytes_per_second = std::max(before.read_bytes_per_second, after.read_bytes_per_second),
-      .products_per_second = std::max(before.products_per_second, after.products_per_second)};
+      .products_per_second = std::max(before.products_per_second, after.products_per_second),
+      .weight_products_per_second =
+          std::max(before.weight_products_per_second, after.weight_products_per_second)};
   if (arguments.json) {
     write_output(dump(to_json(figures, limits, model->info())));
     return 0;
@@ -184,9 +194,10 @@ int execute(const Arguments& arguments) {
   print_output("{}: {:.2f} billion parameters, {} of weights read per decode step, {} threads\n",
                model->info().name, static_cast<double>(model->info().parameters) * 1e-9,
                format_bytes(model->info().decode_bytes), threads());
-  print_output("limits measured in this run: read {:.1f} GB/s, {} matrix products {:.0f} GFLOP/s\n\n",
+  print_output("limits measured in this run: read {:.1f} GB/s, {} matrix products {:.0f} GFLOP/s{}\n\n",
                limits.read_bytes_per_second * 1e-9, precision == Precision::BF16 ? "bf16" : "f32",
-               limits.products_per_second * 1e-9);
+               limits.products_per_second * 1e-9,
+               int8 ? fmt::format(", int8 {:.0f}", limits.weight_products_per_second * 1e-9) : "");
   print_tables(figures, limits, baseline);
   return 0;
 }

@@ -106,8 +106,8 @@ class Bench {
         const auto start = Clock::now();
         Session::prefill_together(pointers(held), prompt, check_interrupt);
         seconds.push_back(seconds_since(start));
-        resident =
-            std::max(resident, watch.finish() - std::min(watch.finish(), model_->info().repacked_bytes));
+        const std::size_t peak = watch.finish();
+        resident = std::max(resident, peak - std::min(peak, model_->info().repacked_bytes));
       }
       const std::size_t forward = held[0].forward_bytes_peak();
       for (std::size_t s = 0; s < specs.size(); ++s) {
@@ -132,40 +132,60 @@ class Bench {
         Session::prefill_together(pointers(held), prompt, check_interrupt);
       }
     }
+    std::vector<DecodeJob> jobs;
     for (std::size_t s = 0; s < specs.size(); ++s) {
       for (const std::int64_t batch : settings_.batches) {
-        const std::span<Session> some(held.data() + s * static_cast<std::size_t>(most),
-                                      static_cast<std::size_t>(batch));
-        decode(specs[s], tokens, some);
+        jobs.push_back({specs[s], std::span<Session>(held.data() + s * static_cast<std::size_t>(most),
+                                                     static_cast<std::size_t>(batch))});
       }
+    }
+    decode(jobs, tokens);
+  }
+
+  // Sequences decoded in one step.
+  struct DecodeJob {
+    CacheSpec spec;
+    std::span<Session> sessions;
+    std::vector<double> seconds = {};
+  };
+
+  // The jobs take turns, step by step, and with a sequence whose context is empty: a machine whose speed
+  // changes changes it for all of them.
+  void decode(std::vector<DecodeJob>& jobs, std::int64_t depth) {
+    if (settings_.generate == 0) return;
+    tell_(fmt::format("decode at {} tokens", depth));
+    std::vector<Session> empty;
+    empty.emplace_back(model_, SessionOptions{.context = settings_.generate + 1});
+    DecodeJob reference{CacheSpec::parse("full"), empty};
+    for (std::int64_t step = 0; step < settings_.generate; ++step) {
+      time_step(reference);
+      for (DecodeJob& job : jobs) time_step(job);
+    }
+    for (const DecodeJob& job : jobs) {
+      std::size_t cache = 0;
+      for (const Session& s : job.sessions) cache += s.cache_report().bytes;
+      figures_.decode.push_back({.cache = job.spec.to_string(),
+                                 .depth = depth,
+                                 .batch = static_cast<std::int64_t>(job.sessions.size()),
+                                 .seconds = median(job.seconds),
+                                 .empty_seconds = median(reference.seconds),
+                                 .bytes = model_->info().decode_bytes + cache,
+                                 .cache_bytes = cache / job.sessions.size()});
     }
   }
 
-  void decode(const CacheSpec& spec, std::int64_t depth, std::span<Session> sessions) {
-    if (settings_.generate == 0) return;
-    tell_(fmt::format("decode of {} at {} tokens, {}", sessions.size(), depth, spec.to_string()));
+  void time_step(DecodeJob& job) {
+    if (interrupted()) throw Interrupted();
     std::vector<Session*> batch;
-    for (Session& s : sessions) batch.push_back(&s);
-    std::vector<double> seconds;
-    for (std::int64_t step = 0; step < settings_.generate; ++step) {
-      if (interrupted()) throw Interrupted();
-      const std::vector<std::int32_t> tokens = random_tokens(static_cast<std::int64_t>(batch.size()));
-      const auto start = Clock::now();
-      if (batch.size() == 1) {
-        batch[0]->decode(tokens[0]);
-      } else {
-        Session::decode_together(batch, tokens);
-      }
-      seconds.push_back(seconds_since(start));
+    for (Session& s : job.sessions) batch.push_back(&s);
+    const std::vector<std::int32_t> tokens = random_tokens(static_cast<std::int64_t>(batch.size()));
+    const auto start = Clock::now();
+    if (batch.size() == 1) {
+      batch[0]->decode(tokens[0]);
+    } else {
+      Session::decode_together(batch, tokens);
     }
-    std::size_t cache = 0;
-    for (const Session& s : sessions) cache += s.cache_report().bytes;
-    figures_.decode.push_back({.cache = spec.to_string(),
-                               .depth = depth,
-                               .batch = static_cast<std::int64_t>(batch.size()),
-                               .seconds = median(seconds),
-                               .bytes = model_->info().decode_bytes + cache,
-                               .cache_bytes = cache / batch.size()});
+    job.seconds.push_back(seconds_since(start));
   }
 
   static void check_interrupt(double, double) {
@@ -189,7 +209,7 @@ class Bench {
 
 }  // namespace
 
-double prefill_operations(const ModelInfo& m, std::int64_t tokens) {
+PrefillOperations prefill_operations(const ModelInfo& m, std::int64_t tokens) {
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };
   const double t = real(tokens);
   const double keys_and_values = 2.0 * real(m.width) * real(m.kv_heads * m.head_dim);
@@ -198,7 +218,8 @@ double prefill_operations(const ModelInfo& m, std::int64_t tokens) {
   const double window = m.sliding_window > 0 ? std::min(t, real(m.sliding_window)) : t;
   const double visible = window * (window + 1.0) / 2.0 + (t - window) * window;  // pairs of query and key
   const double attention = 2.0 * real(m.query_heads * m.head_dim) * visible;
-  return 2.0 * (real(m.layers) * keys_and_values * t + real(m.layers - 1) * (rest * t + attention));
+  return {.weights = 2.0 * (real(m.layers) * keys_and_values * t + real(m.layers - 1) * rest * t),
+          .attention = 2.0 * real(m.layers - 1) * attention};
 }
 
 BenchFigures run_bench(const std::shared_ptr<const Model>& model, const BenchSettings& settings,

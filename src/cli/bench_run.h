@@ -30,11 +30,19 @@ struct BenchMemory {
   std::size_t resident = 0;  // most resident memory during the prefill that no file backs
 };
 
+// Multiply-adds count twice. The last layer's queries and FFN are needed for the last token only and not
+// counted.
+struct PrefillOperations {
+  double weights = 0.0;    // products with weights
+  double attention = 0.0;  // of every query with the keys and values it sees
+  [[nodiscard]] double total() const noexcept { return weights + attention; }
+};
+
 struct PrefillFigures {
   std::string cache;
   std::int64_t tokens = 0;
   double seconds = 0.0;
-  double operations = 0.0;  // of matrix products and attention; multiply-adds count twice
+  PrefillOperations operations;
   BenchMemory memory;
 };
 
@@ -43,6 +51,7 @@ struct DecodeFigures {
   std::int64_t depth = 0;  // tokens seen before
   std::int64_t batch = 1;
   double seconds = 0.0;         // of one step, median
+  double empty_seconds = 0.0;   // of one sequence's step in an empty context, measured by turns with it
   std::size_t bytes = 0;        // weights and caches that one step reads
   std::size_t cache_bytes = 0;  // of one sequence
 };
@@ -52,9 +61,7 @@ struct BenchFigures {
   std::vector<DecodeFigures> decode;
 };
 
-// Operations that a prefill of `tokens` does: the last layer's queries and FFN are needed for the last
-// token only and not counted.
-[[nodiscard]] double prefill_operations(const ModelInfo& model, std::int64_t tokens);
+[[nodiscard]] PrefillOperations prefill_operations(const ModelInfo& model, std::int64_t tokens);
 
 // `tell` hears what is being measured next.
 [[nodiscard]] BenchFigures run_bench(const std::shared_ptr<const Model>& model, const BenchSettings& settings,

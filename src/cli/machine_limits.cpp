@@ -1,9 +1,13 @@
 #include "cli/machine_limits.h"
 
+#include <oneapi/dnnl/dnnl_version.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
+#include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -49,10 +53,12 @@ double read_rate() {
 }
 
 // A chunk of prompt tokens by a layer of a model of some billion parameters.
+constexpr std::int64_t kTokens = 512;
+constexpr std::int64_t kIn = 2048;
+constexpr std::int64_t kOut = 4096;
+constexpr double kOperations = 2.0 * static_cast<double>(kTokens * kIn * kOut);
+
 double product_rate(Precision precision) {
-  constexpr std::int64_t kTokens = 512;
-  constexpr std::int64_t kIn = 2048;
-  constexpr std::int64_t kOut = 4096;
   const MatmulShape shape{.m = kTokens, .n = kOut, .k = kIn, .lda = kIn, .ldb = kIn, .ldc = kOut};
   AlignedBuffer<float> a(kTokens * kIn);
   AlignedBuffer<float> b(kOut * kIn);
@@ -70,13 +76,43 @@ double product_rate(Precision precision) {
       matmul(shape, a.data(), b.data(), c.data());
     }
   });
-  return 2.0 * static_cast<double>(kTokens * kIn * kOut) / seconds;
+  return kOperations / seconds;
+}
+
+// Unsigned times signed bytes, as CPUs multiply them; the engine itself has no such product of whole
+// matrices.
+double int8_product_rate() {
+  using dnnl::memory;
+  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  const memory::desc a({kTokens, kIn}, memory::data_type::u8, memory::format_tag::ab);
+  const memory::desc b({kIn, kOut}, memory::data_type::s8, memory::format_tag::any);
+  const memory::desc c({kTokens, kOut}, memory::data_type::s32, memory::format_tag::ab);
+#if DNNL_VERSION_MAJOR >= 3
+  const dnnl::matmul::primitive_desc description(engine, a, b, c);
+#else
+  const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(a, b, c), engine);
+#endif
+  const dnnl::matmul product(description);
+  memory inputs(description.src_desc(), engine);
+  memory weights(description.weights_desc(), engine);
+  memory outputs(description.dst_desc(), engine);
+  for (memory* operand : {&inputs, &weights}) {
+    std::memset(operand->get_data_handle(), 1, operand->get_desc().get_size());
+  }
+  dnnl::stream stream(engine);
+  const double seconds = best_seconds([&] {
+    product.execute(stream, {{DNNL_ARG_SRC, inputs}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, outputs}});
+    stream.wait();
+  });
+  return kOperations / seconds;
 }
 
 }  // namespace
 
-MachineLimits measure_limits(Precision precision) {
-  return {.read_bytes_per_second = read_rate(), .products_per_second = product_rate(precision)};
+MachineLimits measure_limits(Precision precision, bool int8_weights) {
+  MachineLimits limits{.read_bytes_per_second = read_rate(), .products_per_second = product_rate(precision)};
+  limits.weight_products_per_second = int8_weights ? int8_product_rate() : limits.products_per_second;
+  return limits;
 }
 
 }  // namespace thinkey::cli

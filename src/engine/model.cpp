@@ -107,6 +107,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
                                                    : packed_bytes(m.type, static_cast<std::size_t>(m.rows),
                                                                   static_cast<std::size_t>(m.cols));
     impl->info.decode_parameters += m.rows * m.cols;
+    impl->info.quantized = impl->info.quantized || traits(m.type).block_elements > 1;
   });
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }

@@ -208,8 +208,9 @@ THINKEY_VNNI void multiply_tile(const Tile& tile) {
     for (std::size_t q = 0; q < kQuads; ++q) {
       __m512i w[kVectors];
 #pragma GCC unroll 4
-      for (std::size_t v = 0; v < kVectors; ++v)
+      for (std::size_t v = 0; v < kVectors; ++v) {
         w[v] = _mm512_loadu_si512(codes + 4 * kInt8Panel * q + 64 * v);
+      }
 #pragma GCC unroll 6
       for (std::size_t r = 0; r < kRows; ++r) {
         std::int32_t quad;
@@ -222,8 +223,9 @@ THINKEY_VNNI void multiply_tile(const Tile& tile) {
     const __mmask16 add = tile.accumulate || d > 0 ? 0xFFFF : 0;
     __m512 scales[kVectors];
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < kVectors; ++v)
+    for (std::size_t v = 0; v < kVectors; ++v) {
       scales[v] = _mm512_loadu_ps(tile.scales + d * kInt8Panel + 16 * v);
+    }
 #pragma GCC unroll 6
     for (std::size_t r = 0; r < kRows; ++r) {
       const __m512 scale = _mm512_set1_ps(tile.x_scales[r * tile.depths + d]);

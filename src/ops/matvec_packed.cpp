@@ -129,8 +129,9 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
     for (std::size_t b = 0; b < kBatch; ++b) {
       if constexpr (P::kSuper) {
         y[b] = _mm512_fmadd_ps(scaled[b], load_halves(group), y[b]);
-        if constexpr (P::kMinimum)
+        if constexpr (P::kMinimum) {
           y[b] = _mm512_fnmadd_ps(minima[b], load_halves(group + 2 * kPackedPanel), y[b]);
+        }
       } else {
         y[b] = _mm512_add_ps(y[b], _mm512_add_ps(scaled[b], minima[b]));
       }
@@ -169,8 +170,9 @@ void multiply_panels(const PackedRows& job, std::size_t b0) {
   const std::size_t all = (job.cols + kInt8Group - 1) / kInt8Group;
   for (std::size_t first = 0; first < all; first += kGroups) {
     const Slice slice{all, first, std::min(kGroups, all - first)};
-    for (std::size_t r0 = 0; r0 < job.rows; r0 += kPackedPanel)
+    for (std::size_t r0 = 0; r0 < job.rows; r0 += kPackedPanel) {
       multiply_vectors<P, kBatch>(job, slice, r0, b0);
+    }
   }
 }
 

@@ -31,7 +31,6 @@ std::size_t packed_bytes(TensorType type, std::size_t rows, std::size_t cols) no
 namespace {
 
 constexpr std::size_t kBlocksOfGroup = kInt8Group / kInt8Block;
-constexpr std::size_t kQuadsOfBlock = kInt8Block / 4;
 
 void copy_half(const std::uint8_t* from, std::uint8_t* to) { std::memcpy(to, from, 2); }
 

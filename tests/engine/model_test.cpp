@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 
 #include "model/fixture.h"
+#include "ops/matvec_int8.h"
 #include "thinkey/error.h"
+#include "thinkey/session.h"
 
 namespace thinkey {
 namespace {
@@ -95,6 +97,27 @@ TEST(Model, RefusesBadArguments) {
   EXPECT_EQ(kind([&] { (void)model->estimate_cache({}, std::int64_t{1} << 40U); }), 2);
   const std::vector<std::int32_t> outside = {96};
   EXPECT_EQ(kind([&] { (void)model->detokenize(outside); }), 2);
+}
+
+// The order of the weights in memory changes sums by rounding only.
+TEST(Repack, ChangesNothingButTheOrder) {
+  const auto in_order = [](bool repack) {
+    return Model::load(fixture_path("quantized.gguf"), {.threads = 1, .repack = repack});
+  };
+  const auto as_file = in_order(false);
+  const auto repacked = in_order(true);
+  EXPECT_EQ(as_file->info().repacked_bytes, 0U);
+  EXPECT_EQ(repacked->info().repacked_bytes > 0, cpu_multiplies_int8());
+  EXPECT_TRUE(as_file->info().quantized);
+  Session a(as_file);
+  Session b(repacked);
+  for (const std::int32_t token : {1, 5, 9, 4, 7}) {
+    a.decode(token);
+    b.decode(token);
+    const auto x = a.logits();
+    const auto y = b.logits();
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], y[i], 1e-4) << i;
+  }
 }
 
 }  // namespace
