@@ -16,7 +16,7 @@ std::align_val_t alignment(std::size_t bytes) noexcept {
 }  // namespace
 
 void* allocate_aligned(std::size_t bytes) {
-  void* data = ::operator new (bytes, alignment(bytes));
+  void* data = ::operator new(bytes, alignment(bytes));
 #ifdef __linux__
   // Whole pages only, so that no more memory is taken than was asked for. Advice: it may go unheard.
   if (bytes >= 2 * kHugePage) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
@@ -24,6 +24,6 @@ void* allocate_aligned(std::size_t bytes) {
   return data;
 }
 
-void release_aligned(void* data, std::size_t bytes) noexcept { ::operator delete (data, alignment(bytes)); }
+void release_aligned(void* data, std::size_t bytes) noexcept { ::operator delete(data, alignment(bytes)); }
 
 }  // namespace thinkey::detail
