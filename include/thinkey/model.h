@@ -38,7 +38,8 @@ struct ModelOptions {
   // Prompts of a few tokens are multiplied in the same way when `precision` is Auto.
   DecodePrecision decode_precision = DecodePrecision::Auto;
   // Copies quantized weights into an order in which the CPU reads them faster for every new token, if
-  // decode_precision is Auto and the CPU has 8-bit products. Takes their bytes once more, in memory.
+  // decode_precision is Auto and the CPU has 8-bit products. Takes their bytes once more, in memory;
+  // Error(Data) when there are not as many.
   bool repack = true;
 };
 

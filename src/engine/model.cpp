@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "base/parallel.h"
+#include "base/system_memory.h"
 #include "cache/sequence_cache.h"
 #include "engine/memory.h"
 #include "engine/model_impl.h"
@@ -100,7 +101,9 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   if (options.precision != PrefillPrecision::F32 && cpu_multiplies_bf16()) impl->precision = Precision::BF16;
   if (options.decode_precision == DecodePrecision::Auto) impl->decode_activations = ActivationPrecision::Int8;
   if (options.precision == PrefillPrecision::Auto) impl->prefill_activations = ActivationPrecision::Int8;
-  if (options.repack && options.decode_precision == DecodePrecision::Auto) impl->weights.repack();
+  if (options.repack && options.decode_precision == DecodePrecision::Auto) {
+    impl->weights.repack(available_memory());
+  }
   impl->info.repacked_bytes = impl->weights.repacked_bytes();
   impl->weights.for_each_matrix([&](const MatrixView& m) {
     impl->info.decode_bytes += m.packed == nullptr ? m.bytes()

@@ -56,8 +56,19 @@ Weights::Weights(const ModelFile& file)
   for (std::int64_t i = 0; i < count; ++i) layers.push_back(layer(file, i));
 }
 
-void Weights::repack() {
+void Weights::repack(std::size_t memory) {
   if (!cpu_multiplies_int8()) return;
+  std::size_t bytes = 0;
+  for_each_matrix([&](const MatrixView& m) {
+    bytes += packed_bytes(m.type, static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols));
+  });
+  if (memory > 0 && bytes > memory) {
+    constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
+    fail_data(
+        "repacking the weights takes {} MiB but {} MiB are available; use --no-repack, or a machine with "
+        "more memory",
+        bytes / kMebibyte, memory / kMebibyte);
+  }
   visit_matrices(*this, [this](MatrixView& matrix) {
     if (!has_int8_product(matrix.type)) return;
     repacked_.push_back(pack_matrix(matrix));

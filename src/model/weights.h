@@ -37,7 +37,8 @@ struct Weights {
   explicit Weights(const ModelFile& file);
 
   // Copies quantized matrices into the order of packed_matrix.h, where the CPU has 8-bit products.
-  void repack();
+  // Error(Data) when that takes more than `memory` bytes; 0: unknown.
+  void repack(std::size_t memory);
   [[nodiscard]] std::size_t repacked_bytes() const noexcept;
 
   // body(matrix) for each that every token is multiplied by.

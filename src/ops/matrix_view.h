@@ -21,13 +21,13 @@ struct MatrixView {
     return row_bytes(type, static_cast<std::size_t>(cols));
   }
   [[nodiscard]] std::size_t bytes() const noexcept { return static_cast<std::size_t>(rows) * row_stride(); }
-  // Rows [first, first + count), as in the file.
+  // Rows [first, first + count); but for all of them, as in the file only.
   [[nodiscard]] MatrixView some_rows(std::size_t first, std::size_t count) const noexcept {
     return {.type = type,
             .rows = static_cast<std::int64_t>(count),
             .cols = cols,
             .data = data + first * row_stride(),
-            .packed = nullptr};
+            .packed = static_cast<std::int64_t>(count) == rows ? packed : nullptr};
   }
   [[nodiscard]] const std::byte* row(std::int64_t i) const noexcept {
     return data + static_cast<std::size_t>(i) * row_stride();

@@ -44,7 +44,7 @@ struct Activations {
   std::size_t batch;
 };
 
-// x [batch, cols] in 8 bits, in memory of the calling thread that is valid until its next call: 1.5 bytes
+// x [batch, cols] in 8 bits, in memory of the calling thread that is valid until its next call: 2 bytes
 // per activation, kept, so that decoding a token allocates nothing.
 const Int8Group* to_int8(const float* x, std::size_t batch, std::size_t cols) {
   thread_local AlignedBuffer<Int8Group> buffer;

@@ -16,7 +16,7 @@ using namespace vnni;
 
 // Groups of the vectors that a slice of rows takes before the next ones: 24 KiB of the first-level cache.
 template <std::size_t kBatch>
-constexpr std::size_t kSliceGroups = 64 / kBatch;
+constexpr std::size_t kSliceGroups = 48 / kBatch;
 constexpr std::size_t kSliceRows = 16;
 
 // Whole rows are one stream, which the CPU foresees by itself; asking a little ahead helps by up to 10 %,

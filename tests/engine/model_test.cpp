@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include "formats/model_file.h"
 #include "model/fixture.h"
+#include "model/weights.h"
 #include "ops/matvec_int8.h"
 #include "thinkey/error.h"
 #include "thinkey/session.h"
@@ -97,6 +99,22 @@ TEST(Model, RefusesBadArguments) {
   EXPECT_EQ(kind([&] { (void)model->estimate_cache({}, std::int64_t{1} << 40U); }), 2);
   const std::vector<std::int32_t> outside = {96};
   EXPECT_EQ(kind([&] { (void)model->detokenize(outside); }), 2);
+}
+
+TEST(Repack, SaysWhenMemoryDoesNotSuffice) {
+  if (!cpu_multiplies_int8()) GTEST_SKIP() << "nothing is repacked";
+  const auto file = open_model_file(fixture_path("quantized.gguf"));
+  Weights weights(*file);
+  try {
+    weights.repack(1000);
+    ADD_FAILURE() << "repacked";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::Data);
+    EXPECT_THAT(error.what(), HasSubstr("use --no-repack"));
+  }
+  EXPECT_EQ(weights.repacked_bytes(), 0U);
+  weights.repack(std::size_t{1} << 30U);
+  EXPECT_GT(weights.repacked_bytes(), 0U);
 }
 
 // The order of the weights in memory changes sums by rounding only.

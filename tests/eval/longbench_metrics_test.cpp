@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "eval/chinese_segmenter.h"
+#include "eval/support.h"
 #include "eval/unicode_text.h"
 #include "thinkey/error.h"
 
@@ -124,12 +125,8 @@ TEST(ChineseSegmenter, WithoutJiebaByCharacter) {
 class BadJieba : public ::testing::Test {
  protected:
   BadJieba() {
-    std::string name = (std::filesystem::temp_directory_path() / "thinkey-jieba-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
-    directory_ = name;
     std::filesystem::copy(THINKEY_EVAL_DATA "/jieba", directory_, std::filesystem::copy_options::recursive);
   }
-  ~BadJieba() override { std::filesystem::remove_all(directory_); }
 
   void expect_error(const std::string& name, const std::string& text, const std::string& words) {
     std::ofstream(directory_ / name) << text;
@@ -142,7 +139,8 @@ class BadJieba : public ::testing::Test {
       EXPECT_THAT(error.what(), testing::HasSubstr(words));
     }
   }
-  std::filesystem::path directory_;
+  test::Scratch scratch_;
+  std::filesystem::path directory_ = scratch_.path();
 };
 
 TEST_F(BadJieba, Dictionary) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/support.h"
 #include "model/fixture.h"
 #include "thinkey/error.h"
 
@@ -38,13 +39,6 @@ std::string message_of(const Call& call) {
 
 class LongBenchFiles : public ::testing::Test {
  protected:
-  LongBenchFiles() {
-    std::string name = (std::filesystem::temp_directory_path() / "thinkey-longbench-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
-    directory_ = name;
-  }
-  ~LongBenchFiles() override { std::filesystem::remove_all(directory_); }
-
   void write(const std::string& name, const std::string& text) const {
     std::filesystem::create_directories((directory_ / name).parent_path());
     std::ofstream(directory_ / name) << text;
@@ -64,7 +58,8 @@ class LongBenchFiles : public ::testing::Test {
     write(task + ".jsonl", sample("a").dump() + "\n\n" + broken.dump() + "\n");
     return message_of([&] { (void)read_longbench(directory_, {task}, false); });
   }
-  std::filesystem::path directory_;
+  test::Scratch scratch_;
+  std::filesystem::path directory_ = scratch_.path();
 };
 
 TEST_F(LongBenchFiles, ReadsSamplesOfTheTasksThatAreThere) {
