@@ -65,7 +65,7 @@ struct ModelInfo {
 
 // Bytes needed beside the weights, by purpose, for a prompt of `prompt` tokens and `generate` more.
 struct MemoryEstimate {
-  std::size_t hidden_states = 0;  // [T, d] f32
+  std::size_t hidden_states = 0;  // [T, d], f32 or 24 bits
   std::size_t layer_kv = 0;       // one layer's whole K and V during prefill
   std::size_t scratch = 0;        // a chunk's activations and widened weights
   std::size_t cache = 0;          // compressed caches of all layers

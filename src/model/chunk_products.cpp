@@ -3,7 +3,6 @@
 #include <cassert>
 
 #include "base/parallel.h"
-#include "ops/activation.h"
 #include "ops/convert.h"
 #include "ops/dequantize.h"
 #include "ops/matvec.h"
@@ -81,7 +80,7 @@ const Int8Activations& ChunkProducts::int8_input() {
   return int8_input_;
 }
 
-void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t stride, bool accumulate) {
+void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t stride) {
   const auto width = static_cast<std::int64_t>(width_);
   const MatmulShape shape{.m = static_cast<std::int64_t>(rows_),
                           .n = matrix.view.rows,
@@ -89,8 +88,7 @@ void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t strid
                           .lda = width,
                           .ldb = static_cast<std::int64_t>(matrix.stride),
                           .ldc = static_cast<std::int64_t>(stride),
-                          .b_transposed = true,
-                          .accumulate = accumulate};
+                          .b_transposed = true};
   switch (matrix.form) {
     case WeightForm::AsFile:
       break;  // no dense product
@@ -99,26 +97,16 @@ void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t strid
     case WeightForm::BF16:
       return matmul(shape, bf16_input(), matrix.bf16, y);
     case WeightForm::Int8:
-      return matmul_int8(int8_input(), rows_, matrix.int8, y, stride, accumulate);
+      return matmul_int8(int8_input(), rows_, matrix.int8, y, stride);
   }
 }
 
 void ChunkProducts::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride) {
   if (matrix.form != WeightForm::AsFile) {
-    dense(matrix, y, stride, false);
+    dense(matrix, y, stride);
   } else {
     assert(stride == static_cast<std::size_t>(matrix.view.rows));
     matvec(matrix.view, input_, rows_, y, activations_);
-  }
-}
-
-void ChunkProducts::multiply_add(const ReadyMatrix& matrix, float* y) {
-  const auto columns = static_cast<std::size_t>(matrix.view.rows);
-  if (matrix.form != WeightForm::AsFile) {
-    dense(matrix, y, columns, true);
-  } else {
-    matvec(matrix.view, input_, rows_, scratch_.projected, activations_);
-    add(scratch_.projected, rows_ * columns, y);
   }
 }
 

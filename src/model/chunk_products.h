@@ -46,11 +46,9 @@ class ChunkProducts {
 
   // y[r, o] = sum_i x[r, i] * W[o, i]; y has `stride` elements between rows.
   void multiply(const ReadyMatrix& matrix, float* y, std::size_t stride);
-  // y += x * W^T, y dense with d columns.
-  void multiply_add(const ReadyMatrix& matrix, float* y);
 
  private:
-  void dense(const ReadyMatrix& matrix, float* y, std::size_t stride, bool accumulate);
+  void dense(const ReadyMatrix& matrix, float* y, std::size_t stride);
   [[nodiscard]] const bf16_bits* bf16_input();
   [[nodiscard]] const Int8Activations& int8_input();
 

@@ -71,9 +71,19 @@ class Prefill {
 
   void embed() {
     const MatrixView& table = weights_.token_embedding;
-    parallel_for(tokens_.size(), [&](std::size_t t) {
-      widen_row(table.type, table.row(tokens_[t]), width_, state_.hidden.data() + t * width_);
+    float* rows = state_.attention.normed;
+    for_each_chunk(0, tokens_.size(), [&](const Chunk& chunk) {
+      parallel_for(chunk.tokens(), [&](std::size_t t) {
+        widen_row(table.type, table.row(tokens_[chunk.begin + t]), width_, rows + t * width_);
+      });
+      state_.hidden.store(chunk.begin, chunk.tokens(), rows);
     });
+  }
+
+  // RMSNorm of the hidden states of `n` tokens.
+  void norm(std::size_t first, std::size_t n, const AlignedBuffer<float>& weight, float* out) const {
+    state_.hidden.load(first, n, out);
+    rms_norm(out, weight.data(), config_.rms_epsilon, n, width_, out);
   }
 
   // hidden += attention of every chunk; leaves the layer's keys and values in the state.
@@ -90,8 +100,7 @@ class Prefill {
     for_each_chunk(0, tokens, [&](const Chunk& chunk) {
       state_.angles.move_to(config_.rope_inverse_frequencies, static_cast<std::int64_t>(past_ + chunk.begin),
                             chunk.tokens());
-      rms_norm(state_.hidden.data() + chunk.begin * width_, w.attention_norm.data(), config_.rms_epsilon,
-               chunk.tokens(), width_, s.normed);
+      norm(chunk.begin, chunk.tokens(), w.attention_norm, s.normed);
       products_.set_input(s.normed, chunk.tokens(), width_);
       products_.multiply(key, s.key_rows, kv_width_);
       products_.multiply(value, s.value_rows, kv_width_);
@@ -114,14 +123,15 @@ class Prefill {
         show(layer, chunk, {.rotated = true, .q = s.query});
         keep_observed(chunk);
       }
-      if (chunk.end > extent.first_output) {
-        const std::size_t first = std::max(chunk.begin, extent.first_output);
-        const std::size_t n = chunk.end - first;
-        attend(layer, first, n, s.query + (first - chunk.begin) * query_width_);
-        products_.set_input(s.attended, n, query_width_);
-        products_.multiply_add(output, state_.hidden.data() + first * width_);
-      }
+      const std::size_t first = std::min(chunk.end, std::max(chunk.begin, extent.first_output));
+      const std::size_t outputs = chunk.end - first;
+      if (outputs > 0) attend(layer, first, outputs, s.query + (first - chunk.begin) * query_width_);
       if (request_.observes_all) observe(layer, chunk, extent);
+      if (outputs > 0) {
+        products_.set_input(s.attended, outputs, query_width_);
+        products_.multiply(output, s.projected, width_);
+        state_.hidden.add(first, outputs, s.projected);
+      }
       report(attention_work(chunk, extent));
     });
   }
@@ -208,9 +218,8 @@ class Prefill {
       const std::size_t end = std::min(begin + sizes_.ffn_rows, tokens_.size());
       const bool kept_half = s.half_normed != nullptr && outputs > kFewRows;
       for_each_chunk(begin, end, [&](const Chunk& chunk) {
-        float* normed = kept_half ? s.normed : s.normed + (chunk.begin - begin) * width_;
-        rms_norm(state_.hidden.data() + chunk.begin * width_, w.ffn_norm.data(), config_.rms_epsilon,
-                 chunk.tokens(), width_, normed);
+        float* normed = kept_half ? s.rows : s.normed + (chunk.begin - begin) * width_;
+        norm(chunk.begin, chunk.tokens(), w.ffn_norm, normed);
         if (kept_half) {
           parallel_for(chunk.tokens(), [&](std::size_t t) {
             f32_to_bf16(normed + t * width_, width_, s.half_normed + (chunk.begin - begin + t) * width_);
@@ -234,7 +243,8 @@ class Prefill {
           products_.multiply(up, s.up, inner);
           swiglu(s.gate, s.up, chunk.tokens() * inner, s.gate);
           products_.set_input(s.gate, chunk.tokens(), inner);
-          products_.multiply_add(down, state_.hidden.data() + chunk.begin * width_);
+          products_.multiply(down, s.rows, width_);
+          state_.hidden.add(chunk.begin, chunk.tokens(), s.rows);
           report(feed_forward_work(chunk.tokens(), inner));
         });
       }
@@ -242,9 +252,8 @@ class Prefill {
   }
 
   void last_logits() {
-    const float* hidden = state_.hidden.data() + (tokens_.size() - 1) * width_;
     float* normed = state_.logits.normed;
-    rms_norm(hidden, weights_.output_norm.data(), config_.rms_epsilon, 1, width_, normed);
+    norm(tokens_.size() - 1, 1, weights_.output_norm, normed);
     matvec(weights_.output, normed, 1, outputs_.last_logits.data(), activations_);
   }
 
@@ -255,8 +264,7 @@ class Prefill {
     const std::size_t total = tokens_.size();
     for (std::size_t first = 0; first < total; first += sizes_.output_rows) {
       const std::size_t n = std::min(sizes_.output_rows, total - first);
-      rms_norm(state_.hidden.data() + first * width_, weights_.output_norm.data(), config_.rms_epsilon, n,
-               width_, s.normed);
+      norm(first, n, weights_.output_norm, s.normed);
       products_.set_input(s.normed, n, width_);
       for (std::size_t row = 0; row < vocabulary; row += sizes_.output_block) {
         products_.start_phase(s.products);

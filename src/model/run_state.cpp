@@ -26,6 +26,11 @@ Dimensions dimensions(const Config& c) noexcept {
           .pairs = size(c.head_dim / 2)};
 }
 
+// 24 bits would be the coarsest rounding beside products in f32, and nothing beside the others.
+HiddenPrecision hidden_precision(const PrefillRequest& request) noexcept {
+  return request.precision == Precision::F32 ? HiddenPrecision::F32 : HiddenPrecision::F24;
+}
+
 // Tokens and inner channels of the FFN between two conversions of weights. The tokens grow with the prompt,
 // so that weights are converted at most 16 times; their rows stay a sixteenth of the hidden states or less.
 constexpr std::size_t kFfnRows = 2048;
@@ -52,13 +57,12 @@ class Carver {
 };
 
 // A phase whose products have inputs of up to `width` numbers.
-ProductScratch carve_products(Carver& carver, const ProductSizes& sizes, std::size_t rows, std::size_t width,
-                              std::size_t model_width) {
+ProductScratch carve_products(Carver& carver, const ProductSizes& sizes, std::size_t rows,
+                              std::size_t width) {
   ProductScratch out{.weights = carver.take<std::byte>(sizes.weight_bytes),
                      .weight_bytes = sizes.weight_bytes};
   if (sizes.bf16) out.bf16_rows = carver.take<bf16_bits>(rows * width);
   if (sizes.int8) out.int8_rows = carver.take<std::byte>(int8_activation_bytes(rows, width));
-  out.projected = carver.take<float>(std::min(rows, kFewRows) * model_width);
   return out;
 }
 
@@ -67,8 +71,8 @@ AttentionScratch carve_attention(Carver& carver, const Dimensions& n, const Pref
   AttentionScratch out;
   const std::size_t rows = sizes.chunk;
   out.normed = out.attended = carver.take<float>(rows * std::max(n.width, n.query_width));
-  out.query = carver.take<float>(rows * std::max(n.query_width, 2 * n.kv_width));
-  out.key_rows = out.query;
+  out.query = carver.take<float>(rows * std::max({n.query_width, 2 * n.kv_width, n.width}));
+  out.key_rows = out.projected = out.query;
   out.value_rows = out.query == nullptr ? nullptr : out.query + rows * n.kv_width;
   out.observed = carver.take<float>(std::min(request.tokens, request.observation) * n.query_width);
   if (request.has_past || request.observes_all) out.lse = carver.take<float>(rows * n.heads);
@@ -76,20 +80,19 @@ AttentionScratch carve_attention(Carver& carver, const Dimensions& n, const Pref
     out.past = carver.take<float>(rows * n.query_width);
     out.past_lse = carver.take<float>(rows * n.heads);
   }
-  out.products = carve_products(carver, sizes.attention, rows, std::max(n.width, n.query_width), n.width);
+  out.products = carve_products(carver, sizes.attention, rows, std::max(n.width, n.query_width));
   return out;
 }
 
 FeedForwardScratch carve_feed_forward(Carver& carver, const Dimensions& n, const PrefillSizes& sizes) {
   FeedForwardScratch out;
-  out.normed = carver.take<float>((sizes.normed_bf16 ? sizes.chunk : sizes.ffn_rows) * n.width);
+  out.normed = carver.take<float>((sizes.normed_bf16 ? kFewRows : sizes.ffn_rows) * n.width);
   if (sizes.normed_bf16) out.half_normed = carver.take<bf16_bits>(sizes.ffn_rows * n.width);
   // A last layer that computes few rows does so through all inner channels at once.
   const std::size_t inner = std::max(sizes.chunk * sizes.ffn_block, std::min(sizes.chunk, kFewRows) * n.ffn);
   out.gate = carver.take<float>(inner);
-  out.up = carver.take<float>(inner);
-  out.products =
-      carve_products(carver, sizes.feed_forward, sizes.chunk, std::max(sizes.ffn_block, n.width), n.width);
+  out.up = out.rows = carver.take<float>(std::max(inner, sizes.chunk * n.width));
+  out.products = carve_products(carver, sizes.feed_forward, sizes.chunk, std::max(sizes.ffn_block, n.width));
   return out;
 }
 
@@ -99,7 +102,7 @@ LogitsScratch carve_logits(Carver& carver, const Dimensions& n, const PrefillReq
   out.normed = carver.take<float>(sizes.output_rows * n.width);
   if (request.all_logits) {
     out.logits = carver.take<float>(sizes.output_rows * n.vocabulary);
-    out.products = carve_products(carver, sizes.output, sizes.output_rows, n.width, n.width);
+    out.products = carve_products(carver, sizes.output, sizes.output_rows, n.width);
   }
   return out;
 }
@@ -171,7 +174,7 @@ PrefillSizes prefill_sizes(const Config& config, const Weights& weights, const P
   const std::size_t rows = std::max(kFfnRows, tokens / kFfnShare);
   s.ffn_rows = std::min(tokens, (rows + s.chunk - 1) / s.chunk * s.chunk);
   s.ffn_block = tokens <= kFewRows ? n.ffn : std::min(n.ffn, kFfnBlock);
-  s.hidden = tokens * n.width;
+  s.hidden_bytes = HiddenStates::bytes(tokens, n.width, hidden_precision(request));
   s.kv = tokens * n.kv_width;
   s.kv_bytes = request.precision == Precision::BF16 ? sizeof(bf16_bits) : sizeof(float);
   s.angles = s.chunk * 2 * n.pairs;
@@ -198,7 +201,7 @@ PrefillSizes prefill_sizes(const Config& config, const Weights& weights, const P
 }
 
 MemoryEstimate prefill_bytes(const PrefillSizes& s) noexcept {
-  return {.hidden_states = s.hidden * sizeof(float),
+  return {.hidden_states = s.hidden_bytes,
           .layer_kv = 2 * s.kv * s.kv_bytes,
           .scratch = s.scratch_bytes + s.angles * sizeof(float),
           .cache = 0};
@@ -206,7 +209,7 @@ MemoryEstimate prefill_bytes(const PrefillSizes& s) noexcept {
 
 PrefillState::PrefillState(const Config& config, const PrefillRequest& request, const PrefillSizes& sizes,
                            AllocationCounter* counter)
-    : hidden(sizes.hidden, counter),
+    : hidden(request.tokens, dimensions(config).width, hidden_precision(request), counter),
       angles(config.rope_inverse_frequencies, 0, sizes.chunk),
       scratch_(sizes.scratch_bytes, counter) {
   if (request.precision == Precision::BF16) {

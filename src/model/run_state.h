@@ -9,6 +9,7 @@
 #include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "cache/token_rows.h"
+#include "model/hidden_states.h"
 #include "model/weight_form.h"
 #include "model/weights.h"
 #include "ops/matmul.h"
@@ -47,7 +48,7 @@ struct PrefillSizes {
   ProductSizes attention, feed_forward, output;
   bool normed_bf16 = false;  // the FFN's normed rows are kept in bf16
 
-  std::size_t hidden = 0;         // elements, f32
+  std::size_t hidden_bytes = 0;   // of the hidden states
   std::size_t kv = 0;             // elements of one layer's keys, and of its values
   std::size_t kv_bytes = 0;       // of one element
   std::size_t scratch_bytes = 0;  // of the phases, which take turns in it
@@ -74,7 +75,6 @@ struct ProductScratch {
   std::size_t weight_bytes = 0;
   bf16_bits* bf16_rows = nullptr;  // [C, width], a chunk's activations
   std::byte* int8_rows = nullptr;  // the same as Int8Activations
-  float* projected = nullptr;      // [kFewRows, d], before it is added to the hidden states
 };
 
 struct AttentionScratch {
@@ -82,6 +82,7 @@ struct AttentionScratch {
   float* attended = nullptr;                         // [C, H, D], where `normed` was
   float* query = nullptr;                            // [C, H, D]
   float *key_rows = nullptr, *value_rows = nullptr;  // [C, Hkv, D], where the queries will be
+  float* projected = nullptr;                        // [C, d], where they were
   float* observed = nullptr;                         // [min(T, S), H, D], the layer's last queries
   float* lse = nullptr;                              // [C, H]; later turns and H2O only
   float *past = nullptr, *past_lse = nullptr;        // [C, H, D], [C, H]; later turns only
@@ -89,9 +90,10 @@ struct AttentionScratch {
 };
 
 struct FeedForwardScratch {
-  float* normed = nullptr;               // [C, d]; [ffn_rows, d] when kept in f32
+  float* normed = nullptr;               // [ffn_rows, d]; [kFewRows, d] when kept in bf16
   bf16_bits* half_normed = nullptr;      // [ffn_rows, d], when kept in bf16
   float *gate = nullptr, *up = nullptr;  // [C, ffn_block]
+  float* rows = nullptr;                 // [C, d], where `up` is: hidden states before it, `down` after it
   ProductScratch products;
 };
 
@@ -107,7 +109,7 @@ class PrefillState {
   PrefillState(const Config& config, const PrefillRequest& request, const PrefillSizes& sizes,
                AllocationCounter* counter);
 
-  AlignedBuffer<float> hidden;  // [T, d], the residual stream
+  HiddenStates hidden;  // [T, d]
 
   // One layer's whole keys and values [Hkv, T, D], after RoPE, in the type of the products.
   AlignedBuffer<float> key_f32, value_f32;

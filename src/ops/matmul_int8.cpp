@@ -186,11 +186,10 @@ struct Tile {
   const float* scales;
   float* y;
   std::size_t stride;
-  bool accumulate;
 };
 
-// y = x w or y += x w. The weights' offset of 128 is taken back by starting at -128 times the sum of the
-// codes of x. All loops are unrolled: GCC 12 copies sums from register to register around a loop.
+// y = x w. The weights' offset of 128 is taken back by starting at -128 times the sum of the codes of x. All
+// loops are unrolled: GCC 12 copies sums from register to register around a loop.
 template <std::size_t kRows>
 THINKEY_VNNI void multiply_tile(const Tile& tile) {
   const std::size_t x_stride = tile.depths * kInt8Depth;
@@ -220,7 +219,7 @@ THINKEY_VNNI void multiply_tile(const Tile& tile) {
         for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], w[v], all);
       }
     }
-    const __mmask16 add = tile.accumulate || d > 0 ? 0xFFFF : 0;
+    const __mmask16 add = d > 0 ? 0xFFFF : 0;
     __m512 scales[kVectors];
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -262,13 +261,9 @@ void multiply_narrow(std::size_t rows, const Tile& tile, std::size_t outputs) {
   Tile beside = tile;
   beside.y = wide;
   beside.stride = kInt8Panel;
-  beside.accumulate = false;
   multiply_rows(rows, beside);
   for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t o = 0; o < outputs; ++o) {
-      float& y = tile.y[r * tile.stride + o];
-      y = (tile.accumulate ? y : 0.0F) + wide[r * kInt8Panel + o];
-    }
+    std::copy_n(wide + r * kInt8Panel, outputs, tile.y + r * tile.stride);
   }
 }
 
@@ -287,7 +282,7 @@ void quantize_columns(const MatrixView& matrix, std::size_t first, std::size_t c
 }
 
 void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& w, float* y,
-                 std::size_t stride, bool accumulate) {
+                 std::size_t stride) {
   assert(x.depths == w.depths);
   // Rows are shared out as well: the last task of a thread should be short.
   constexpr std::size_t kTasksPerThread = 32;
@@ -310,8 +305,7 @@ void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& 
                       .codes = w.codes + panel * w.depths * kPanelBytes,
                       .scales = w.scales + panel * w.depths * kInt8Panel,
                       .y = y + r * stride + panel * kInt8Panel,
-                      .stride = stride,
-                      .accumulate = accumulate};
+                      .stride = stride};
       if (outputs == kInt8Panel) {
         multiply_rows(n, tile);
       } else {
@@ -326,7 +320,7 @@ void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& 
 void quantize_rows(const float*, std::size_t, std::size_t, const Int8Activations&) {}
 void quantize_rows(const bf16_bits*, std::size_t, std::size_t, const Int8Activations&) {}
 void quantize_columns(const MatrixView&, std::size_t, std::size_t, const Int8Weights&) {}
-void matmul_int8(const Int8Activations&, std::size_t, const Int8Weights&, float*, std::size_t, bool) {}
+void matmul_int8(const Int8Activations&, std::size_t, const Int8Weights&, float*, std::size_t) {}
 
 #endif
 

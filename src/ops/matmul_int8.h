@@ -45,9 +45,8 @@ void quantize_rows(const bf16_bits* x, std::size_t rows, std::size_t width, cons
 // Columns [first, first + cols) of all of the matrix's rows, whole blocks of its type.
 void quantize_columns(const MatrixView& matrix, std::size_t first, std::size_t cols, const Int8Weights& out);
 
-// y[r, o] = sum_i x[r, i] * w[o, i] for the first `rows` rows of x, or y += with `accumulate`; y has
-// `stride` elements between rows.
+// y[r, o] = sum_i x[r, i] * w[o, i] for the first `rows` rows of x; y has `stride` elements between rows.
 void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& w, float* y,
-                 std::size_t stride, bool accumulate);
+                 std::size_t stride);
 
 }  // namespace thinkey

@@ -67,26 +67,19 @@ void multiply(const MatvecJob& job, std::size_t begin, std::size_t end, const Ac
   const auto rows = static_cast<std::size_t>(w.rows);
   const std::size_t stride = w.row_stride();
   if (x.int8 != nullptr && takes_int8(job)) {
-    if (w.packed != nullptr) {
-      const auto cols = static_cast<std::size_t>(w.cols);
-      return multiply_packed({.type = w.type,
-                              .panels = w.packed + packed_bytes(w.type, begin, cols),
-                              .rows = end - begin,
-                              .cols = cols,
-                              .x = x.int8,
-                              .batch = x.batch,
-                              .y = job.y + begin,
-                              .y_stride = rows});
-    }
-    return multiply_rows_int8({.type = w.type,
-                               .weights = reinterpret_cast<const std::uint8_t*>(w.data) + begin * stride,
-                               .row_bytes = stride,
-                               .rows = end - begin,
-                               .cols = static_cast<std::size_t>(w.cols),
-                               .x = x.int8,
-                               .batch = x.batch,
-                               .y = job.y + begin,
-                               .y_stride = rows});
+    const auto cols = static_cast<std::size_t>(w.cols);
+    const bool packed = w.packed != nullptr;
+    const std::byte* first = packed ? w.packed + packed_bytes(w.type, begin, cols) : w.data + begin * stride;
+    const Int8Rows range{.type = w.type,
+                         .weights = reinterpret_cast<const std::uint8_t*>(first),
+                         .row_bytes = stride,
+                         .rows = end - begin,
+                         .cols = cols,
+                         .x = x.int8,
+                         .batch = x.batch,
+                         .y = job.y + begin,
+                         .y_stride = rows};
+    return packed ? multiply_packed(range) : multiply_rows_int8(range);
   }
   HWY_DYNAMIC_DISPATCH(multiply_rows)
   (MatvecRows{.type = w.type,

@@ -36,17 +36,17 @@ struct alignas(64) Int8Group {
 // that holds an infinity or a NaN gets a scale of NaN; one below 1e-35 becomes zeros.
 void quantize_activations(const float* x, std::size_t n, Int8Group* groups);
 
-// A range of one matrix's rows.
+// A range of one matrix's rows, in the file's order or packed (packed_matrix.h).
 struct Int8Rows {
   TensorType type;              // has_int8_product()
-  const std::uint8_t* weights;  // first row of the range
-  std::size_t row_bytes;
+  const std::uint8_t* weights;  // first row of the range, or its first panel
+  std::size_t row_bytes;        // between rows in the file's order
   std::size_t rows, cols;
   const Int8Group* x;  // [batch, ceil(cols / 256)]
   std::size_t batch;
   float* y;              // [batch, y_stride], at the range's first row
   std::size_t y_stride;  // rows of the whole matrix
 };
-void multiply_rows_int8(const Int8Rows& job);
+void multiply_rows_int8(const Int8Rows& job);  // in the file's order
 
 }  // namespace thinkey

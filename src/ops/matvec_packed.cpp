@@ -146,13 +146,11 @@ struct Slice {
 
 // y of vectors [b0, b0 + kBatch) and the panel whose first row is r0: set by the first slice, added to after.
 template <typename P, std::size_t kBatch>
-THINKEY_VNNI void multiply_vectors(const PackedRows& job, const Slice& slice, std::size_t r0,
-                                   std::size_t b0) {
+THINKEY_VNNI void multiply_vectors(const Int8Rows& job, const Slice& slice, std::size_t r0, std::size_t b0) {
   const Int8Group* x[kBatch];
   for (std::size_t b = 0; b < kBatch; ++b) x[b] = job.x + (b0 + b) * slice.all + slice.first;
-  const auto* panels = reinterpret_cast<const std::uint8_t*>(job.panels);
   __m512 sums[kBatch];
-  multiply_panel<P, kBatch>(panels + (r0 / kPackedPanel * slice.all + slice.first) * P::kGroupBytes,
+  multiply_panel<P, kBatch>(job.weights + (r0 / kPackedPanel * slice.all + slice.first) * P::kGroupBytes,
                             slice.count, x, sums);
   const std::size_t rows = std::min(kPackedPanel, job.rows - r0);
   const auto lanes = static_cast<__mmask16>((1U << rows) - 1U);
@@ -165,7 +163,7 @@ THINKEY_VNNI void multiply_vectors(const PackedRows& job, const Slice& slice, st
 
 // All panels, a slice of columns at a time whose activations stay in the first-level cache.
 template <typename P, std::size_t kBatch>
-void multiply_panels(const PackedRows& job, std::size_t b0) {
+void multiply_panels(const Int8Rows& job, std::size_t b0) {
   constexpr std::size_t kGroups = 32 / kBatch;
   const std::size_t all = (job.cols + kInt8Group - 1) / kInt8Group;
   for (std::size_t first = 0; first < all; first += kGroups) {
@@ -177,7 +175,7 @@ void multiply_panels(const PackedRows& job, std::size_t b0) {
 }
 
 template <typename P>
-void multiply_all(const PackedRows& job) {
+void multiply_all(const Int8Rows& job) {
   std::size_t b = 0;
   for (; P::kBits == 8 && b + 4 <= job.batch; b += 4) multiply_panels<P, 4>(job, b);
   for (; b + 2 <= job.batch; b += 2) multiply_panels<P, 2>(job, b);
@@ -186,7 +184,7 @@ void multiply_all(const PackedRows& job) {
 
 }  // namespace
 
-void multiply_packed(const PackedRows& job) {
+void multiply_packed(const Int8Rows& job) {
   const auto multiply = [&]<TensorType kType>() {
     multiply_all<PackedFormat<kType>>(job);
     return true;
@@ -200,7 +198,7 @@ void multiply_packed(const PackedRows& job) {
 
 namespace thinkey {
 
-void multiply_packed(const PackedRows& /*job*/) {}
+void multiply_packed(const Int8Rows& /*job*/) {}
 
 }  // namespace thinkey
 

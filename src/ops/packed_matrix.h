@@ -21,16 +21,7 @@ inline constexpr std::size_t kPackedPanel = 16;  // rows side by side
 // In parallel; needs cpu_multiplies_int8().
 [[nodiscard]] AlignedBuffer<std::byte> pack_matrix(const MatrixView& matrix);
 
-// A range of a packed matrix's rows, from the beginning of a panel on.
-struct PackedRows {
-  TensorType type;
-  const std::byte* panels;
-  std::size_t rows, cols;
-  const Int8Group* x;  // [batch, ceil(cols / 256)]
-  std::size_t batch;
-  float* y;              // [batch, y_stride], at the range's first row
-  std::size_t y_stride;  // rows of the whole matrix
-};
-void multiply_packed(const PackedRows& job);
+// Rows of a packed matrix, from the beginning of a panel on. Needs cpu_multiplies_int8().
+void multiply_packed(const Int8Rows& job);
 
 }  // namespace thinkey

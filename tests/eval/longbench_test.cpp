@@ -16,26 +16,15 @@
 
 #include "eval/support.h"
 #include "model/fixture.h"
-#include "thinkey/error.h"
 
 namespace thinkey::eval {
 namespace {
 
+using test::error_of;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
-
-// The message of the Error that `call` throws.
-template <typename Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 class LongBenchFiles : public ::testing::Test {
  protected:
@@ -56,7 +45,7 @@ class LongBenchFiles : public ::testing::Test {
   // What reading a file of this sample and a broken one says.
   [[nodiscard]] std::string complaint(const Json& broken, const std::string& task = "qasper") const {
     write(task + ".jsonl", sample("a").dump() + "\n\n" + broken.dump() + "\n");
-    return message_of([&] { (void)read_longbench(directory_, {task}, false); });
+    return error_of([&] { (void)read_longbench(directory_, {task}, false); });
   }
   test::Scratch scratch_;
   std::filesystem::path directory_ = scratch_.path();
@@ -83,7 +72,7 @@ TEST_F(LongBenchFiles, ReadsSamplesOfTheTasksThatAreThere) {
   EXPECT_THAT(files[1].samples[0].classes, ElementsAre("Food", "Date"));
   EXPECT_EQ(files[1].samples[0].length, -1);
   EXPECT_EQ(read_longbench(directory_, {"qasper"}, false, 1)[0].samples.size(), 1U);
-  EXPECT_THAT(message_of([&] { (void)read_longbench(directory_, {}, true); }),
+  EXPECT_THAT(error_of([&] { (void)read_longbench(directory_, {}, true); }),
               HasSubstr("narrativeqa_e.jsonl"));
   write("qasper_e.jsonl", sample("a").dump());
   EXPECT_EQ(read_longbench(directory_, {"qasper"}, true)[0].task, "qasper_e");
@@ -113,7 +102,7 @@ TEST_F(LongBenchFiles, NamesFileAndLineOfBadData) {
               AllOf(HasSubstr("line 1"), HasSubstr("Paragraph")));
   write("qasper.jsonl", sample("a").dump() + "\n{\"_id\": \n");
   const auto read = [&](const std::vector<std::string>& tasks) {
-    return message_of([&] { (void)read_longbench(directory_, tasks, false); });
+    return error_of([&] { (void)read_longbench(directory_, tasks, false); });
   };
   EXPECT_THAT(read({"qasper"}), AllOf(HasSubstr("line 2"), HasSubstr("not valid JSON")));
   write("qasper.jsonl", "\n");
@@ -122,7 +111,7 @@ TEST_F(LongBenchFiles, NamesFileAndLineOfBadData) {
   EXPECT_THAT(read({"hotpot"}), AllOf(HasSubstr("\"hotpot\""), HasSubstr("hotpotqa")));
   write("qasper.jsonl", sample("a").dump());
   EXPECT_THAT(read({"qasper", "qasper"}), HasSubstr("twice"));
-  EXPECT_THAT(message_of([&] { (void)read_longbench(directory_ / "nowhere", {}, false); }),
+  EXPECT_THAT(error_of([&] { (void)read_longbench(directory_ / "nowhere", {}, false); }),
               HasSubstr("--data"));
 }
 
@@ -146,14 +135,14 @@ TEST_F(LongBenchFiles, Prompts) {
 
   for (const char* bad : {R"({"trec": "{question}"})", R"({"trec": "{context"})", R"({"trec": "}"})"}) {
     write("config/dataset2prompt.json", bad);
-    EXPECT_THAT(message_of([&] { (void)read_longbench_prompts(directory_); }),
+    EXPECT_THAT(error_of([&] { (void)read_longbench_prompts(directory_); }),
                 AllOf(HasSubstr("dataset2prompt.json"), HasSubstr("trec")));
   }
   write("config/dataset2prompt.json", R"({"trec": 3})");
-  EXPECT_THAT(message_of([&] { (void)read_longbench_prompts(directory_); }), HasSubstr("trec"));
+  EXPECT_THAT(error_of([&] { (void)read_longbench_prompts(directory_); }), HasSubstr("trec"));
   write("config/dataset2prompt.json", "{}");
   write("dataset2maxlen.json", R"({"qasper": 0})");
-  EXPECT_THAT(message_of([&] { (void)read_longbench_prompts(directory_); }),
+  EXPECT_THAT(error_of([&] { (void)read_longbench_prompts(directory_); }),
               AllOf(HasSubstr("dataset2maxlen.json"), HasSubstr("qasper")));
 }
 

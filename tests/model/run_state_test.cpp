@@ -63,8 +63,10 @@ TEST_P(RunState, PrefillAllocatesExactlyWhatTheEstimateSays) {
             EXPECT_EQ(counter.peak() + angle_bytes(model.config(), tokens, chunk), estimate.total())
                 << name << ' ' << tokens << ' ' << chunk << ' ' << all_logits << ' ' << spec;
             EXPECT_EQ(counter.live(), 0U);
-            EXPECT_EQ(estimate.hidden_states, tokens * static_cast<std::size_t>(model.config().width) * 4);
-            const std::size_t element = GetParam().precision == Precision::BF16 ? 2 : 4;
+            const bool bf16 = GetParam().precision == Precision::BF16;
+            EXPECT_EQ(estimate.hidden_states,
+                      tokens * static_cast<std::size_t>(model.config().width) * (bf16 ? 3 : 4));
+            const std::size_t element = bf16 ? 2 : 4;
             EXPECT_EQ(estimate.layer_kv, 2 * tokens * element *
                                              static_cast<std::size_t>(model.config().kv_heads) *
                                              static_cast<std::size_t>(model.config().head_dim));

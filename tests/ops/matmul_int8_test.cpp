@@ -76,21 +76,19 @@ TEST_P(MatmulInt8, SumsTheProductsOfTheRoundedNumbers) {
         const Rows a(x.get(), rows, cols);
         const Panels b(w, first, cols);
         const std::size_t stride = outputs + 3;
-        for (const bool accumulate : {false, true}) {
-          std::vector<float> y(rows * stride, 0.5F);
-          matmul_int8(a.view, rows, b.view, y.data(), stride, accumulate);
-          for (std::size_t r = 0; r < rows; ++r) {
-            for (std::size_t o = 0; o < outputs; ++o) {
-              double sum = accumulate ? 0.5 : 0.0;
-              double magnitude = 1;
-              for (std::size_t i = 0; i < cols; ++i) {
-                sum += a.at(r, i) * b.at(o, i);
-                magnitude += std::abs(a.at(r, i) * b.at(o, i));
-              }
-              ASSERT_NEAR(static_cast<double>(y[r * stride + o]), sum, 1e-6 * magnitude) << r << ' ' << o;
+        std::vector<float> y(rows * stride, 0.5F);
+        matmul_int8(a.view, rows, b.view, y.data(), stride);
+        for (std::size_t r = 0; r < rows; ++r) {
+          for (std::size_t o = 0; o < outputs; ++o) {
+            double sum = 0;
+            double magnitude = 1;
+            for (std::size_t i = 0; i < cols; ++i) {
+              sum += a.at(r, i) * b.at(o, i);
+              magnitude += std::abs(a.at(r, i) * b.at(o, i));
             }
-            for (std::size_t o = outputs; o < stride; ++o) ASSERT_EQ(y[r * stride + o], 0.5F);
+            ASSERT_NEAR(static_cast<double>(y[r * stride + o]), sum, 1e-6 * magnitude) << r << ' ' << o;
           }
+          for (std::size_t o = outputs; o < stride; ++o) ASSERT_EQ(y[r * stride + o], 0.5F);
         }
       }
     }
@@ -132,7 +130,7 @@ TEST_P(MatmulInt8, ThreadsDoNotChangeTheSums) {
   const auto product = [&](int n) {
     set_threads(n);
     std::vector<float> y(std::size_t{100} * 192);
-    matmul_int8(rows.view, 100, panels.view, y.data(), 192, false);
+    matmul_int8(rows.view, 100, panels.view, y.data(), 192);
     return y;
   };
   const std::vector<float> one = product(1);
@@ -160,7 +158,7 @@ TEST_P(MatmulInt8, TakesRowsInBf16AndShowsWhatIsNotANumber) {
   const Weights w = random_weights(TensorType::Q8_0, 3, 96, rng);
   const Panels panels(w, 0, 96);
   float y[6];
-  matmul_int8(broken.view, 2, panels.view, y, 3, false);
+  matmul_int8(broken.view, 2, panels.view, y, 3);
   EXPECT_TRUE(std::isnan(y[0]) && std::isnan(y[2]));
   EXPECT_TRUE(std::isfinite(y[3]) && std::isfinite(y[5]));
 }
