@@ -17,7 +17,7 @@ constexpr std::size_t round_up(std::size_t n, std::size_t multiple) noexcept {
 BlockLayout::BlockLayout(const KeyCounts& keys, std::size_t value_channels_, ElementFormat value_format_,
                          std::size_t value_group_) noexcept
     : value_channels(value_channels_), value_format(value_format_), value_group(value_group_) {
-  std::size_t at = 0;
+  std::size_t at = kBlockTokens * sizeof(std::int32_t);  // after the positions
   for (std::size_t f = 0; f < kElementFormats; ++f) {
     KeyRun& run = key_runs[f];
     run.format = static_cast<ElementFormat>(f);
@@ -50,9 +50,15 @@ BlockLayout::BlockLayout(const KeyCounts& keys, std::size_t value_channels_, Ele
     value_row = 2 * value_channels * sizeof(std::int16_t);
     values += kBlockTokens;
   }
-  // Kernels may read up to 126 bytes past the last value row: the positions lie there.
-  positions_offset = round_up(values + kBlockTokens / value_pair() * value_row, sizeof(std::int32_t));
-  bytes = round_up(positions_offset + kBlockTokens * sizeof(std::int32_t), kAlignment);
+  // Kernels read whole units, of the last row over its end.
+  std::size_t last_unit = 0;
+  std::size_t whole_unit = 0;
+  if (const std::size_t tail = value_channels % kUnit; tail > 0) {
+    const bool planes = thinkey::pairs_codes(value_format);
+    last_unit = planes ? plane_bytes(tail) : value_row / value_channels * tail;
+    whole_unit = planes ? plane_bytes(kUnit) : value_row / value_channels * kUnit;
+  }
+  bytes = round_up(values + kBlockTokens / value_pair() * value_row + whole_unit - last_unit, kAlignment);
 }
 
 std::size_t BlockLayout::value_slot(std::size_t c) const noexcept {

@@ -1,5 +1,7 @@
 // The unit of cache storage: up to 32 tokens of one KV head, keys and values side by side.
 //
+// Every block begins with its tokens' positions, [32] i32, -1 where it has no token.
+//
 // 16-bit blocks, in fixed point with a power of two for each token's keys and each token's values
 // (fixed_point.h):
 //   keys             [channels / 2][32][2] i16        two channels of 32 tokens: (c, t), (c + 1, t),
@@ -7,18 +9,16 @@
 //   key exponents    [32] i8
 //   value exponents  [32] i8
 //   values           [16][value_channels][2] i16      two tokens: (t, c), (t + 1, c), (t, c + 1), ...
-//   positions        [32] i32                         -1 where the block has no token
 // Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
 // over groups of channels; x = code * scale + minimum):
 //   key scales    [channels] f16, then minima likewise
 //   key codes     [channels][32] x bits; 4 and 2 bits: pairs of channels (below)
 //   value scales  [groups][32] f16, then minima likewise
 //   value codes   [32][row], whole units of 32 channels, then the rest; 4 and 2 bits: pairs of tokens
-//   positions     [32] i32
 // Keys of several formats lie in runs, one after another in the order of ElementFormat, each as above.
 //
-// A pruned channel is a row that is not there. Decode attention reads a block front to back, so
-// keys and values of the same tokens share one stream of memory. Unused token slots hold zeros.
+// A pruned channel is a row that is not there. Decode attention reads blocks strictly front to back: one
+// stream of memory, which the CPU then fetches ahead. Unused token slots hold zeros.
 //
 // Numbers of 16 bits and codes of 4 and 2 are stored in pairs of what is summed over, because machines
 // multiply and add pairs of 16-bit numbers: keys in pairs of channels, values in pairs of tokens. The
@@ -39,7 +39,7 @@
 namespace thinkey {
 
 inline constexpr std::size_t kBlockTokens = 32;
-inline constexpr std::size_t kUnit = 32;  // elements whose codes are packed together
+inline constexpr std::size_t kUnit = 32;          // elements whose codes are packed together
 inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
 
 enum class ElementFormat : std::uint8_t { I16, Q8, Q4, Q2 };
@@ -95,7 +95,7 @@ struct BlockLayout {
 
   // Bytes from the block's start; a minimum's array follows its scales' at the same length. The scales of
   // 16-bit values are their exponents.
-  std::size_t value_scales = 0, values = 0, positions_offset = 0;
+  std::size_t value_scales = 0, values = 0;
   std::size_t value_row = 0;  // bytes of one token's values, or of a pair's
   std::size_t bytes = 0;      // of the block, a multiple of 64
 
@@ -137,10 +137,10 @@ struct BlockLayout {
     }
   }
   [[nodiscard]] std::int32_t* positions(std::byte* block) const noexcept {
-    return at<std::int32_t>(block, positions_offset);
+    return at<std::int32_t>(block, 0);
   }
   [[nodiscard]] const std::int32_t* positions(const std::byte* block) const noexcept {
-    return at<std::int32_t>(block, positions_offset);
+    return at<std::int32_t>(block, 0);
   }
   // Tokens in the block, 0 .. 32.
   [[nodiscard]] std::size_t count(const std::byte* block) const noexcept;

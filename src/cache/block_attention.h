@@ -11,7 +11,7 @@
 namespace thinkey {
 
 inline constexpr std::size_t kMaxRows = 16;  // query rows one call serves
-inline constexpr std::size_t kTileRows = 4;  // of which so many share each widened row of a block
+inline constexpr std::size_t kTileRows = 4;  // of which so many share each row of a block
 
 // Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is run after run of the
 // layout's keys, each [pair of channels][width][2].

@@ -61,10 +61,13 @@ HWY_INLINE IntegerVector broadcast_pair(IntegerTag d, const std::int16_t* pair) 
   return hn::Set(d, both);
 }
 
-// x, rounded to 16 bits, to `to`.
+// x within 16 bits, rounded, to `to`.
 HWY_INLINE void store_rounded(FloatTag d, FloatVector x, std::int16_t* to) {
-  const hn::Rebind<std::int16_t, FloatTag> d16;
-  hn::StoreU(hn::DemoteTo(d16, hn::NearestInt(x)), d16, to);
+  // Adding 1.5 * 2^23 leaves the nearest whole number in the low bits of the sum.
+  const hn::RebindToUnsigned<FloatTag> d32;
+  const hn::Rebind<std::uint16_t, FloatTag> d16;
+  const auto shifted = hn::BitCast(d32, hn::Add(x, hn::Set(d, 12582912.0F)));
+  hn::StoreU(hn::TruncateTo(d16, shifted), d16, reinterpret_cast<std::uint16_t*>(to));
 }
 
 // 2^exponent of as many tokens as a vector has lanes.
@@ -174,34 +177,36 @@ HWY_NOINLINE void score_fixed(const KeyRun& run, const std::byte* block, const F
 // A block's weights, multiplied by the tokens' value scales, in 16 bits: weight = rounded * inverse.
 template <std::size_t kRows>
 struct FixedWeights {
-  HWY_ALIGN std::int16_t rounded[kRows][kBlockTokens];
+  HWY_ALIGN std::int16_t rounded[kRows * kBlockTokens];
   float inverse[kRows];
 
+  // weights [kRows][32] >= 0. They add up to 2^15 units or less, with roundings to less than 2^16: no sum of
+  // 2^14 times weights leaves 32 bits.
   HWY_INLINE FixedWeights(const std::int8_t* exponents, const float* HWY_RESTRICT weights) {
-    // 32 tokens of such weights and of the largest values stay below 2^31.
-    constexpr float most = static_cast<float>((1 << (31 - kFixedBits)) / kBlockTokens - 1);
+    constexpr float kMost = 32767.0F;
     const FloatTag d;
     const std::size_t lanes = hn::Lanes(d);
     for (std::size_t r = 0; r < kRows; ++r) {
       HWY_ALIGN float scaled[kBlockTokens];
-      FloatVector top = hn::Zero(d);
+      FloatVector total = hn::Zero(d);
       for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
         const FloatVector w =
             hn::Mul(hn::LoadU(d, weights + r * kBlockTokens + t), load_scales(d, exponents + t));
         hn::Store(w, d, scaled + t);
-        top = hn::Max(top, w);
+        total = hn::Add(total, w);
       }
-      const float largest = hn::GetLane(hn::MaxOfLanes(d, top));
-      inverse[r] = largest / most;
-      const FloatVector factor = hn::Set(d, largest > 1e-34F ? most / largest : 0.0F);
+      const float sum = hn::GetLane(hn::SumOfLanes(d, total));
+      inverse[r] = sum / kMost;
+      const FloatVector factor = hn::Set(d, sum > 1e-33F ? kMost / sum : 0.0F);
       for (std::size_t t = 0; t < kBlockTokens; t += lanes) {
-        store_rounded(d, hn::Mul(hn::Load(d, scaled + t), factor), rounded[r] + t);
+        store_rounded(d, hn::Mul(hn::Load(d, scaled + t), factor), rounded + r * kBlockTokens + t);
       }
     }
   }
 };
 
-// out[r] = out[r] * factor[r] + weights[r] . values, for as many channels as kVectors have lanes.
+// out[r] = out[r] * factor[r] + weights[r] . values, for as many channels as kVectors have lanes; `row` are
+// the first two tokens' values of the first one.
 template <std::size_t kRows, std::size_t kVectors>
 HWY_INLINE void weigh_fixed_channels(const std::byte* row, std::size_t row_bytes, std::size_t tokens,
                                      const FixedWeights<kRows>& weights, const float* HWY_RESTRICT factor,
@@ -219,7 +224,7 @@ HWY_INLINE void weigh_fixed_channels(const std::byte* row, std::size_t row_bytes
       values[v] = load_pairs(d32, row + v * lanes * 2 * sizeof(std::int16_t));
     }
     for (std::size_t r = 0; r < kRows; ++r) {
-      const IntegerVector w = broadcast_pair(d32, weights.rounded[r] + t);
+      const IntegerVector w = broadcast_pair(d32, weights.rounded + r * kBlockTokens + t);
       for (std::size_t v = 0; v < kVectors; ++v) sums[v][r].add_products(d32, values[v], w);
     }
   }
