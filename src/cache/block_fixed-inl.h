@@ -28,7 +28,7 @@ using IntegerTag = hn::RebindToSigned<FloatTag>;
 using IntegerVector = hn::Vec<IntegerTag>;
 
 // So many channels' products are summed as integers before they are widened: fewer leave queries more bits.
-inline constexpr std::size_t kSummedChannels = 64;
+inline constexpr std::size_t kSummedChannels = 32;
 
 // Sums of products of pairs. Instruction sets differ in which half of a sum they keep where.
 struct PairSums {
@@ -85,7 +85,7 @@ struct FixedQueries {
   float inverse[kRows];
 
   // Queries [pair of channels][kRows][2]. The sum of |query| over the channels summed at once stays below
-  // 2^31 / 2^14, roundings (at most half a unit each) included.
+  // 2^31 / 2^15, roundings (at most half a unit each) included.
   HWY_INLINE FixedQueries(const KeyRun& run, const float* HWY_RESTRICT q) {
     constexpr float most = static_cast<float>((1 << (31 - kFixedBits)) - kSummedChannels);
     const std::size_t numbers = run.row_count() * 2;  // of a row
@@ -181,7 +181,7 @@ struct FixedWeights {
   float inverse[kRows];
 
   // weights [kRows][32] >= 0. They add up to 2^15 units or less, with roundings to less than 2^16: no sum of
-  // 2^14 times weights leaves 32 bits.
+  // 2^15 times weights leaves 32 bits.
   HWY_INLINE FixedWeights(const std::int8_t* exponents, const float* HWY_RESTRICT weights) {
     constexpr float kMost = 32767.0F;
     const FloatTag d;

@@ -111,13 +111,13 @@ class ReferenceHead {
 
   static double rounded(double x) { return f32_from_f16(f16_from_f32(static_cast<float>(x))); }
 
-  // 16-bit fixed point: the largest number of a row lies within [2^13, 2^14] steps.
+  // 16-bit fixed point: the largest number of a row lies within [2^14, 2^15) steps.
   static void round_row(std::span<double> row) {
     double largest = 0.0;
     for (const double x : row) largest = std::max(largest, std::abs(x));
     if (largest == 0.0) return;
-    const double step = std::exp2(std::ilogb(largest) - 13);
-    for (double& x : row) x = std::nearbyint(x / step) * step;
+    const double step = std::exp2(std::ilogb(largest) - 14);
+    for (double& x : row) x = std::clamp(std::nearbyint(x / step), -32767.0, 32767.0) * step;
   }
   static void round(Token& token) {
     round_row(token.key);
