@@ -22,7 +22,7 @@ VOCABULARY = 96
 PROMPT = 107  # a multiple of no tile size
 GREEDY = 64
 CONTEXT = 256
-LEAST_MARGIN = 0.05  # between the two likeliest tokens of every greedy step: f16 caches must not flip one
+LEAST_MARGIN = 0.05  # between the two likeliest tokens of every greedy step: 16-bit caches must not flip one
 LEAST_VARIETY = 12   # distinct tokens in the continuation
 
 

@@ -16,7 +16,7 @@ void set_threads(int n);
 [[nodiscard]] int thread_index() noexcept;
 
 namespace detail {
-// Calls body(context, i) for i in [0, n), dynamically scheduled.
+// Calls body(context, i) for i in [0, n): every thread a range of them in order, then what others have left.
 void parallel_for_impl(std::size_t n, const void* context, void (*body)(const void*, std::size_t));
 }  // namespace detail
 

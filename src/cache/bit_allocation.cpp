@@ -9,7 +9,7 @@ namespace thinkey {
 namespace {
 
 constexpr ElementFormat kAscending[] = {ElementFormat::Q2, ElementFormat::Q4, ElementFormat::Q8,
-                                        ElementFormat::F16};
+                                        ElementFormat::I16};
 
 // A broken model's NaN or infinity must not upset the comparisons.
 double finite(float x) { return std::isfinite(x) ? static_cast<double>(x) : 0.0; }
@@ -21,7 +21,7 @@ struct Channel {
   [[nodiscard]] double error(int at) const {
     if (at < 0) return dropped;
     const ElementFormat format = kAscending[at];
-    if (format == ElementFormat::F16) return 0.0;
+    if (format == ElementFormat::I16) return 0.0;
     const auto steps = static_cast<double>((1U << element_bits(format)) - 1U);
     return noise / (steps * steps);
   }
@@ -39,10 +39,12 @@ struct Counts {
     for (int s = 0; s < kSteps; ++s) sum += key_run_bytes(kAscending[s], at[s]);
     return sum;
   }
-  // The same without the empty places of odd runs.
+  // The same without the empty places of odd runs, and without exponents.
   [[nodiscard]] std::size_t filled() const {
     std::size_t sum = 0;
-    for (int s = 0; s < kSteps; ++s) sum += at[s] * key_run_bytes(kAscending[s], 2) / 2;
+    for (int s = 0; s < kSteps; ++s) {
+      sum += at[s] * (key_run_bytes(kAscending[s], 4) - key_run_bytes(kAscending[s], 2)) / 2;
+    }
     return sum;
   }
   [[nodiscard]] Counts after(int from, int to) const {
@@ -55,7 +57,14 @@ struct Counts {
 
 struct Allocation {
   std::vector<Channel> channels;
+  int steps;  // the first so many of kAscending may be used
   Counts counts;
+
+  [[nodiscard]] double error() const {
+    double sum = 0.0;
+    for (const Channel& channel : channels) sum += channel.error(channel.step);
+    return sum;
+  }
 
   void move(Channel& channel, int to) {
     counts = counts.after(channel.step, to);
@@ -71,7 +80,7 @@ struct Allocation {
       int best_step = -1;
       double best_gain = -1.0;
       for (Channel& channel : channels) {
-        for (int step = channel.step + 1; step < kSteps; ++step) {
+        for (int step = channel.step + 1; step < steps; ++step) {
           const std::size_t then = size(counts.after(channel.step, step));
           if (then > most) continue;
           const double saved = channel.error(channel.step) - channel.error(step);
@@ -118,17 +127,24 @@ struct Allocation {
 
 KeyPlan allocate_bits(std::span<const float> dropped, std::span<const float> noise, std::size_t rows,
                       ElementFormat format) {
-  Allocation allocation;
+  std::vector<Channel> unplaced;
   for (std::size_t j = 0; j < dropped.size(); ++j) {
-    allocation.channels.push_back({finite(dropped[j]), finite(noise[j])});
+    unplaced.push_back({finite(dropped[j]), finite(noise[j])});
   }
-  // First as if every channel paid for itself; then the odd ones of a pair pay for their empty place.
   const std::size_t most = key_run_bytes(format, rows);
-  allocation.raise(most, [](const Counts& c) { return c.filled(); });
-  allocation.lower(most);
-  allocation.raise(most, [](const Counts& c) { return c.bytes(); });
+  // First as if every channel paid for itself alone; then the odd ones of a pair pay for their empty place.
+  const auto allocate = [&](int steps, std::size_t exponents) {
+    Allocation allocation{unplaced, steps, {}};
+    allocation.raise(most - std::min(most, exponents), [](const Counts& c) { return c.filled(); });
+    allocation.lower(most);
+    allocation.raise(most, [](const Counts& c) { return c.bytes(); });
+    return allocation;
+  };
+  const Allocation with_exponents = allocate(kSteps, kBlockTokens);
+  const Allocation without = allocate(kSteps - 1, 0);
 
-  const std::vector<Channel>& channels = allocation.channels;
+  const std::vector<Channel>& channels =
+      with_exponents.error() < without.error() ? with_exponents.channels : without.channels;
   KeyPlan plan;
   for (int step = kSteps - 1; step >= 0; --step) {  // stored in the order of ElementFormat: most bits first
     for (std::size_t j = 0; j < channels.size(); ++j) {

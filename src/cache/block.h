@@ -1,26 +1,30 @@
 // The unit of cache storage: up to 32 tokens of one KV head, keys and values side by side.
 //
-// 16-bit blocks:
-//   keys          [channels][32] f16          one 64-byte row per kept channel
-//   values        [32][value_channels] f16    one row per token
-//   positions     [32] i32                    -1 where the block has no token
+// Every block begins with its tokens' positions, [32] i32, -1 where it has no token.
+//
+// 16-bit blocks, in fixed point with a power of two for each token's keys and each token's values
+// (fixed_point.h):
+//   keys             [channels / 2][32][2] i16        two channels of 32 tokens: (c, t), (c + 1, t),
+//                                                     (c, t + 1), ...; a last odd channel alone, [32]
+//   key exponents    [32] i8
+//   value exponents  [32] i8
+//   values           [16][value_channels][2] i16      two tokens: (t, c), (t + 1, c), (t, c + 1), ...
 // Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
 // over groups of channels; x = code * scale + minimum):
 //   key scales    [channels] f16, then minima likewise
 //   key codes     [channels][32] x bits; 4 and 2 bits: pairs of channels (below)
 //   value scales  [groups][32] f16, then minima likewise
 //   value codes   [32][row], whole units of 32 channels, then the rest; 4 and 2 bits: pairs of tokens
-//   positions     [32] i32
 // Keys of several formats lie in runs, one after another in the order of ElementFormat, each as above.
 //
-// A pruned channel is a row that is not there. Decode attention reads a block front to back, so
-// keys and values of the same tokens share one stream of memory. Unused token slots hold zeros.
+// A pruned channel is a row that is not there. Decode attention reads blocks strictly front to back: one
+// stream of memory, which the CPU then fetches ahead. Unused token slots hold zeros.
 //
-// 4- and 2-bit codes are stored in pairs of what is summed over, because machines multiply and add pairs
-// of 16-bit numbers: a key row holds two channels, (c, t), (c + 1, t), (c, t + 1), ...; a value row two
-// tokens, (t, c), (t + 1, c), (t, c + 1), ... A last odd channel's partner has no scale and is never used.
+// Numbers of 16 bits and codes of 4 and 2 are stored in pairs of what is summed over, because machines
+// multiply and add pairs of 16-bit numbers: keys in pairs of channels, values in pairs of tokens. The
+// partner of a last odd channel of codes has no scale and is never used.
 //
-// Such codes lie in planes, so that one load and one shift give a vector of neighbours: of a unit of 64
+// Paired codes lie in planes, so that one load and one shift give a vector of neighbours: of a unit of 64
 // codes, byte i holds codes i, i + 32 (4 bits); i, i + 16, i + 32, i + 48 (2 bits). A last unit of n < 32
 // value channels has 2 n codes in planes of ceil(2 n * bits / 8), rounded up to an even number.
 #pragma once
@@ -35,9 +39,10 @@
 namespace thinkey {
 
 inline constexpr std::size_t kBlockTokens = 32;
-inline constexpr std::size_t kUnit = 32;  // elements whose codes are packed together
+inline constexpr std::size_t kUnit = 32;          // elements whose codes are packed together
+inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
 
-enum class ElementFormat : std::uint8_t { F16, Q8, Q4, Q2 };
+enum class ElementFormat : std::uint8_t { I16, Q8, Q4, Q2 };
 inline constexpr std::size_t kElementFormats = 4;
 
 [[nodiscard]] constexpr std::size_t element_bits(ElementFormat format) noexcept {
@@ -56,23 +61,24 @@ using KeyCounts = std::array<std::size_t, kElementFormats>;
 
 // How many channels (of keys) or tokens (of values) share a row.
 [[nodiscard]] constexpr std::size_t elements_paired(ElementFormat format) noexcept {
-  return element_bits(format) < 8 ? 2 : 1;
+  return format == ElementFormat::Q8 ? 1 : 2;
 }
+[[nodiscard]] constexpr bool pairs_codes(ElementFormat format) noexcept { return element_bits(format) < 8; }
 
-// Bytes of 32 tokens of so many key channels of one format, scales and minima included.
+// Bytes of 32 tokens of so many key channels of one format, with their scales and minima or exponents.
 [[nodiscard]] constexpr std::size_t key_run_bytes(ElementFormat format, std::size_t channels) noexcept {
-  const std::size_t pair = elements_paired(format);
-  const std::size_t stored = (channels + pair - 1) / pair * pair;
-  return stored * kBlockTokens * element_bits(format) / 8 +
-         (format == ElementFormat::F16 ? 0 : 2 * channels * sizeof(f16_bits));
+  if (channels == 0) return 0;
+  if (format == ElementFormat::I16) return channels * kBlockTokens * sizeof(std::int16_t) + kBlockTokens;
+  const std::size_t stored = pairs_codes(format) ? (channels + 1) / 2 * 2 : channels;
+  return stored * kBlockTokens * element_bits(format) / 8 + 2 * channels * sizeof(f16_bits);
 }
 
 // Key channels of one format.
 struct KeyRun {
-  ElementFormat format = ElementFormat::F16;
+  ElementFormat format = ElementFormat::I16;
   std::size_t first = 0, channels = 0;  // channels of the block
   std::size_t query = 0;                // numbers of a packed query row before this run's
-  std::size_t scales = 0, rows = 0;     // bytes from the block's start; minima follow their scales
+  std::size_t scales = 0, rows = 0;     // bytes from the block's start; minima follow; of I16: exponents
   std::size_t row = 0;                  // bytes of a row: of one channel, or of a pair
 
   [[nodiscard]] std::size_t pair() const noexcept { return elements_paired(format); }
@@ -84,11 +90,12 @@ struct BlockLayout {
   std::size_t key_channels = 0;    // D'
   std::size_t value_channels = 0;  // D'v
   std::array<KeyRun, kElementFormats> key_runs;
-  ElementFormat value_format = ElementFormat::F16;
+  ElementFormat value_format = ElementFormat::I16;
   std::size_t value_group = kUnit;  // channels that share a scale, a multiple of kUnit
 
-  // Bytes from the block's start; a minimum's array follows its scales' at the same length.
-  std::size_t value_scales = 0, values = 0, positions_offset = 0;
+  // Bytes from the block's start; a minimum's array follows its scales' at the same length. The scales of
+  // 16-bit values are their exponents.
+  std::size_t value_scales = 0, values = 0;
   std::size_t value_row = 0;  // bytes of one token's values, or of a pair's
   std::size_t bytes = 0;      // of the block, a multiple of 64
 
@@ -97,15 +104,15 @@ struct BlockLayout {
               std::size_t value_group = kUnit) noexcept;
   // 16 bits throughout.
   BlockLayout(std::size_t keys, std::size_t values_) noexcept
-      : BlockLayout(uniform_keys(keys, ElementFormat::F16), values_, ElementFormat::F16) {}
+      : BlockLayout(uniform_keys(keys, ElementFormat::I16), values_, ElementFormat::I16) {}
 
-  [[nodiscard]] bool values_quantized() const noexcept { return value_format != ElementFormat::F16; }
+  [[nodiscard]] bool values_quantized() const noexcept { return value_format != ElementFormat::I16; }
   [[nodiscard]] std::size_t value_pair() const noexcept { return elements_paired(value_format); }
-  // Whether any row, of keys or values, holds pairs.
-  [[nodiscard]] bool paired() const noexcept { return paired_; }
+  // Whether any row, of keys or values, holds pairs of codes.
+  [[nodiscard]] bool pairs_codes() const noexcept { return pairs_codes_; }
   // Numbers of one packed query row: the channels, those of each run rounded up to pairs.
   [[nodiscard]] std::size_t query_numbers() const noexcept { return query_numbers_; }
-  // Bytes of a plane of a unit of `channels` value channels; paired values.
+  // Bytes of a plane of a unit of `channels` value channels; paired codes.
   [[nodiscard]] std::size_t plane_bytes(std::size_t channels) const noexcept {
     return ((2 * channels * element_bits(value_format) + 7) / 8 + 1) / 2 * 2;
   }
@@ -118,7 +125,7 @@ struct BlockLayout {
   [[nodiscard]] std::size_t value_slot(std::size_t c) const noexcept;
   // Whether that is c for all.
   [[nodiscard]] bool value_slots_in_order() const noexcept {
-    return value_pair() == 1 || value_channels % kUnit == 0;
+    return !thinkey::pairs_codes(value_format) || value_channels % kUnit == 0;
   }
 
   template <typename T, typename Byte>
@@ -130,10 +137,10 @@ struct BlockLayout {
     }
   }
   [[nodiscard]] std::int32_t* positions(std::byte* block) const noexcept {
-    return at<std::int32_t>(block, positions_offset);
+    return at<std::int32_t>(block, 0);
   }
   [[nodiscard]] const std::int32_t* positions(const std::byte* block) const noexcept {
-    return at<std::int32_t>(block, positions_offset);
+    return at<std::int32_t>(block, 0);
   }
   // Tokens in the block, 0 .. 32.
   [[nodiscard]] std::size_t count(const std::byte* block) const noexcept;
@@ -145,7 +152,7 @@ struct BlockLayout {
 
  private:
   std::size_t query_numbers_ = 0;
-  bool paired_ = false;
+  bool pairs_codes_ = false;
 };
 
 }  // namespace thinkey

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "ops/convert.h"
+#include "cache/fixed_point.h"
 
 namespace thinkey {
 namespace {
@@ -24,9 +24,8 @@ Place key_place(const KeyRun& run, std::size_t channel, std::size_t token) noexc
 }
 
 Place value_place(const BlockLayout& layout, std::size_t token, std::size_t channel) noexcept {
-  const std::size_t pair = layout.value_pair();
-  const std::size_t row = layout.values + token / pair * layout.value_row;
-  if (pair == 1) return {row + channel, 0};
+  const std::size_t row = layout.values + token / layout.value_pair() * layout.value_row;
+  if (!pairs_codes(layout.value_format)) return {row + channel, 0};
   const std::size_t unit = channel / kUnit;
   const std::size_t width = layout.plane_bytes(std::min(kUnit, layout.value_channels - unit * kUnit));
   const Place p = place(2 * (channel % kUnit) + token % 2, width, element_bits(layout.value_format));
@@ -46,15 +45,77 @@ float get(const std::byte* block, const Place& at, ElementFormat format) noexcep
 // Scales and minima are kept in f16; keys beyond its range are clamped rather than made infinite.
 f16_bits to_f16(float x) { return f16_from_f32(std::clamp(x, -65504.0F, 65504.0F)); }
 
-void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block) {
-  const float* from = staged.keys.data() + run.first * kBlockTokens;
-  if (run.format == ElementFormat::F16) {
-    for (std::size_t c = 0; c < run.channels; ++c) {
-      f32_to_f16(from + c * kBlockTokens, staged.tokens,
-                 BlockLayout::at<f16_bits>(block, run.rows + c * run.row));
+// Where 16-bit numbers lie, in steps of one number.
+struct FixedPlace {
+  std::size_t first;  // of token 0 and channel 0
+  std::size_t step;   // from one token of the channel (keys) or channel of the token (values) to the next
+};
+FixedPlace fixed_key(const KeyRun& run, std::size_t channel) noexcept {
+  const bool alone = channel + 1 == run.channels && channel % 2 == 0;
+  return {channel / 2 * 2 * kBlockTokens + channel % 2, alone ? std::size_t{1} : std::size_t{2}};
+}
+FixedPlace fixed_value(const BlockLayout& layout, std::size_t token) noexcept {
+  return {token / 2 * 2 * layout.value_channels + token % 2, 2};
+}
+
+void encode_fixed_keys(const KeyRun& run, const float* keys, std::size_t tokens, std::byte* block) {
+  auto* rows = BlockLayout::at<std::int16_t>(block, run.rows);
+  auto* exponents = BlockLayout::at<std::int8_t>(block, run.scales);
+  float largest[kBlockTokens] = {};
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      largest[t] = larger_magnitude(largest[t], keys[c * kBlockTokens + t]);
     }
-    return;
   }
+  float inverse[kBlockTokens];
+  for (std::size_t t = 0; t < tokens; ++t) {
+    exponents[t] = fixed_exponent(largest[t]);
+    inverse[t] = 1.0F / fixed_scale(exponents[t]);
+  }
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    const FixedPlace place = fixed_key(run, c);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      rows[place.first + t * place.step] = to_fixed(keys[c * kBlockTokens + t] * inverse[t]);
+    }
+  }
+}
+
+void decode_fixed_keys(const KeyRun& run, const std::byte* block, float* keys) {
+  const auto* rows = BlockLayout::at<std::int16_t>(block, run.rows);
+  const auto* exponents = BlockLayout::at<std::int8_t>(block, run.scales);
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    const FixedPlace place = fixed_key(run, c);
+    for (std::size_t t = 0; t < kBlockTokens; ++t) {
+      keys[c * kBlockTokens + t] =
+          static_cast<float>(rows[place.first + t * place.step]) * fixed_scale(exponents[t]);
+    }
+  }
+}
+
+void encode_fixed_value(const BlockLayout& layout, std::size_t token, const float* value, std::byte* block) {
+  float largest = 0.0F;
+  for (std::size_t c = 0; c < layout.value_channels; ++c) largest = larger_magnitude(largest, value[c]);
+  const std::int8_t exponent = fixed_exponent(largest);
+  BlockLayout::at<std::int8_t>(block, layout.value_scales)[token] = exponent;
+  const float inverse = 1.0F / fixed_scale(exponent);
+  const FixedPlace place = fixed_value(layout, token);
+  auto* to = BlockLayout::at<std::int16_t>(block, layout.values) + place.first;
+  for (std::size_t c = 0; c < layout.value_channels; ++c) to[c * place.step] = to_fixed(value[c] * inverse);
+}
+
+void decode_fixed_value(const BlockLayout& layout, std::size_t token, const std::byte* block, float* value) {
+  const float scale = fixed_scale(BlockLayout::at<std::int8_t>(block, layout.value_scales)[token]);
+  const FixedPlace place = fixed_value(layout, token);
+  const auto* from = BlockLayout::at<std::int16_t>(block, layout.values) + place.first;
+  for (std::size_t c = 0; c < layout.value_channels; ++c) {
+    value[c] = static_cast<float>(from[c * place.step]) * scale;
+  }
+}
+
+void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block) {
+  if (run.channels == 0) return;
+  const float* from = staged.keys.data() + run.first * kBlockTokens;
+  if (run.format == ElementFormat::I16) return encode_fixed_keys(run, from, staged.tokens, block);
   std::uint8_t codes[kBlockTokens];
   auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
   for (std::size_t c = 0; c < run.channels; ++c) {
@@ -68,8 +129,9 @@ void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block)
 
 void encode_values(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
   if (!layout.values_quantized()) {
-    f32_to_f16(staged.values.data(), staged.tokens * layout.value_channels,
-               BlockLayout::at<f16_bits>(block, layout.values));
+    for (std::size_t t = 0; t < staged.tokens; ++t) {
+      encode_fixed_value(layout, t, staged.values.data() + t * layout.value_channels, block);
+    }
     return;
   }
   const std::size_t bits = element_bits(layout.value_format);
@@ -90,11 +152,9 @@ void encode_values(const BlockLayout& layout, const StagedBlock& staged, std::by
 }
 
 void decode_keys(const KeyRun& run, const std::byte* block, StagedBlock& staged) {
+  if (run.channels == 0) return;
   float* to = staged.keys.data() + run.first * kBlockTokens;
-  if (run.format == ElementFormat::F16) {
-    f16_to_f32(BlockLayout::at<f16_bits>(block, run.rows), run.channels * kBlockTokens, to);
-    return;
-  }
+  if (run.format == ElementFormat::I16) return decode_fixed_keys(run, block, to);
   const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
   for (std::size_t c = 0; c < run.channels; ++c) {
     const float scale = f32_from_f16(scales[c]);
@@ -107,7 +167,9 @@ void decode_keys(const KeyRun& run, const std::byte* block, StagedBlock& staged)
 
 void decode_values(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
   if (!layout.values_quantized()) {
-    f16_to_f32(BlockLayout::at<f16_bits>(block, layout.values), staged.values.size(), staged.values.data());
+    for (std::size_t t = 0; t < staged.tokens; ++t) {
+      decode_fixed_value(layout, t, block, staged.values.data() + t * layout.value_channels);
+    }
     return;
   }
   const auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
@@ -147,6 +209,23 @@ void encode_block(const BlockLayout& layout, const StagedBlock& staged, std::byt
   for (const KeyRun& run : layout.key_runs) encode_keys(run, staged, block);
   encode_values(layout, staged, block);
   std::copy_n(staged.positions, staged.tokens, layout.positions(block));
+}
+
+void put_token(const BlockLayout& layout, std::size_t slot, std::int32_t position, const float* key,
+               const float* value, std::byte* block) {
+  const KeyRun& run = layout.key_runs.front();
+  float largest = 0.0F;
+  for (std::size_t c = 0; c < run.channels; ++c) largest = larger_magnitude(largest, key[c]);
+  const std::int8_t exponent = fixed_exponent(largest);
+  BlockLayout::at<std::int8_t>(block, run.scales)[slot] = exponent;
+  const float inverse = 1.0F / fixed_scale(exponent);
+  auto* rows = BlockLayout::at<std::int16_t>(block, run.rows);
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    const FixedPlace place = fixed_key(run, c);
+    rows[place.first + slot * place.step] = to_fixed(key[c] * inverse);
+  }
+  encode_fixed_value(layout, slot, value, block);
+  layout.positions(block)[slot] = position;
 }
 
 void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {

@@ -23,6 +23,10 @@ struct StagedBlock {
 // Overwrites `block` (any content) with the staged tokens.
 void encode_block(const BlockLayout& layout, const StagedBlock& staged, std::byte* block);
 
+// Puts a token into free slot `slot` of a block of 16-bit rows; key [key_channels], value [value_channels].
+void put_token(const BlockLayout& layout, std::size_t slot, std::int32_t position, const float* key,
+               const float* value, std::byte* block);
+
 // What the block holds, as attention sees it.
 void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock& staged);
 

@@ -1,5 +1,5 @@
-// Elements of a block as f32 vectors: the load functors that let one attention kernel serve every
-// storage format. Widening happens in registers. Included once per Highway target.
+// Codes of a block as f32 vectors: the load functors that let one attention kernel serve every
+// quantized format. Widening happens in registers. Included once per Highway target.
 
 #if defined(THINKEY_BLOCK_ELEMENTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_BLOCK_ELEMENTS_INL_H_
@@ -26,15 +26,6 @@ using FloatVector = hn::Vec<FloatTag>;
 // kCount elements: 32, or 32 pairs. Codes come as whole numbers; scale and minimum are the caller's.
 template <ElementFormat kFormat>
 struct Elements;
-
-template <>
-struct Elements<ElementFormat::F16> {
-  static constexpr std::size_t kCount = kUnit;
-  static HWY_INLINE FloatVector load(FloatTag d, const std::byte* unit, std::size_t i) {
-    const hn::Rebind<hwy::float16_t, FloatTag> half;
-    return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(unit) + i));
-  }
-};
 
 // `lanes` bytes at `from`, each widened to 32 bits.
 HWY_INLINE auto load_bytes(FloatTag d, const std::byte* from) {
@@ -77,7 +68,8 @@ struct Elements<ElementFormat::Q2> {
 
 // As many f16 as a vector has lanes.
 HWY_INLINE FloatVector load_f16(FloatTag d, const f16_bits* from) {
-  return Elements<ElementFormat::F16>::load(d, reinterpret_cast<const std::byte*>(from), 0);
+  const hn::Rebind<hwy::float16_t, FloatTag> half;
+  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
 // What the elements of a vector are multiplied with: the one number at `x`, or the two of a pair by turns.

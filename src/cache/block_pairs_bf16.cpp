@@ -193,7 +193,7 @@ void specialize(const PairKernel& kernel, const Body& body) {
     }
   };
   switch (kernel.format) {
-    case ElementFormat::F16:  // multiplied exactly instead
+    case ElementFormat::I16:  // multiplied as integers instead
       std::abort();
     case ElementFormat::Q8:
       return with_format.template operator()<ElementFormat::Q8>();

@@ -17,7 +17,7 @@ namespace thinkey {
 }
 
 struct PairKernel {
-  ElementFormat format;  // not F16
+  ElementFormat format;  // not I16
   std::size_t rows;      // query rows: 1 to 4
 };
 

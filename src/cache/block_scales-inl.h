@@ -19,8 +19,6 @@ namespace thinkey {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
-
 // Queries with a run's key scales folded in, laid out like q; start[r] gains the share of the minima,
 // and of codes that are counted from `centre`.
 template <std::size_t kRows>

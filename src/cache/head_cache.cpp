@@ -14,7 +14,7 @@ ElementFormat HeadCache::thin_format(const CacheSpec& spec) noexcept {
     case 2:
       return ElementFormat::Q2;
     default:
-      return ElementFormat::F16;
+      return ElementFormat::I16;
   }
 }
 

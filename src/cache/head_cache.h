@@ -60,7 +60,7 @@ class HeadCache {
   [[nodiscard]] static std::size_t recent_share(std::size_t kept, const CacheSpec& spec) noexcept;
   [[nodiscard]] static BlockLayout thin_layout(const KeyCounts& keys, std::size_t value_channels,
                                                const CacheSpec& spec) noexcept;
-  // Of quantized elements; F16 where nothing is quantized.
+  // Of quantized elements; I16 where nothing is quantized.
   [[nodiscard]] static ElementFormat thin_format(const CacheSpec& spec) noexcept;
   [[nodiscard]] static KeyPlan all_channels(std::size_t head_dim, const CacheSpec& spec);
 

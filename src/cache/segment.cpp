@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/convert.h"
+#include "cache/block_codec.h"
 
 namespace thinkey {
 
@@ -26,11 +26,7 @@ void Segment::push_token(std::int32_t position, const float* key, const float* v
     slot = 0;
   }
   std::byte* block = index_[used_ - 1];
-  auto* keys = BlockLayout::at<f16_bits>(block, layout_.key_runs.front().rows);
-  for (std::size_t c = 0; c < layout_.key_channels; ++c) keys[c * kBlockTokens + slot] = f16_from_f32(key[c]);
-  f32_to_f16(value, layout_.value_channels,
-             BlockLayout::at<f16_bits>(block, layout_.values + slot * layout_.value_row));
-  layout_.positions(block)[slot] = position;
+  put_token(layout_, slot, position, key, value, block);
   ++tokens_;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/system_memory.h"
 #include "cli/interrupt.h"
+#include "cli/machine_limits.h"
 #include "thinkey/session.h"
 
 namespace thinkey::cli {
@@ -149,15 +150,18 @@ class Bench {
     std::vector<double> seconds = {};
   };
 
-  // The jobs take turns, step by step, and with a sequence whose context is empty: a machine whose speed
-  // changes changes it for all of them.
+  // The jobs take turns, step by step, and with a sequence whose context is empty and a plain read of memory:
+  // a machine whose speed changes changes it for all of them.
   void decode(std::vector<DecodeJob>& jobs, std::int64_t depth) {
     if (settings_.generate == 0) return;
     tell_(fmt::format("decode at {} tokens", depth));
     std::vector<Session> empty;
     empty.emplace_back(model_, SessionOptions{.context = settings_.generate + 1});
     DecodeJob reference{CacheSpec::parse("full"), empty};
+    MemoryReader reader;
+    std::vector<double> reads;
     for (std::int64_t step = 0; step < settings_.generate; ++step) {
+      reads.push_back(reader.read());
       time_step(reference);
       for (DecodeJob& job : jobs) time_step(job);
     }
@@ -169,6 +173,7 @@ class Bench {
                                  .batch = static_cast<std::int64_t>(job.sessions.size()),
                                  .seconds = median(job.seconds),
                                  .empty_seconds = median(reference.seconds),
+                                 .read_bytes_per_second = static_cast<double>(reader.bytes()) / median(reads),
                                  .bytes = model_->info().decode_bytes + cache,
                                  .cache_bytes = cache / job.sessions.size()});
     }

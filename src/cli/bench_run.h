@@ -50,10 +50,11 @@ struct DecodeFigures {
   std::string cache;
   std::int64_t depth = 0;  // tokens seen before
   std::int64_t batch = 1;
-  double seconds = 0.0;         // of one step, median
-  double empty_seconds = 0.0;   // of one sequence's step in an empty context, measured by turns with it
-  std::size_t bytes = 0;        // weights and caches that one step reads
-  std::size_t cache_bytes = 0;  // of one sequence
+  double seconds = 0.0;        // of one step, median
+  double empty_seconds = 0.0;  // of one sequence's step in an empty context, measured by turns with it
+  double read_bytes_per_second = 0.0;  // of plain reads of memory, measured by turns with it, median
+  std::size_t bytes = 0;               // weights and caches that one step reads
+  std::size_t cache_bytes = 0;         // of one sequence
 };
 
 struct BenchFigures {

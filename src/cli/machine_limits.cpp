@@ -20,36 +20,27 @@ namespace {
 
 constexpr int kRuns = 8;
 
+using Clock = std::chrono::steady_clock;
+
+template <typename Body>
+double seconds_of(const Body& body) {
+  const auto start = Clock::now();
+  body();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 template <typename Body>
 double best_seconds(const Body& body) {
-  using Clock = std::chrono::steady_clock;
-  double best = 0.0;
-  for (int run = 0; run < kRuns; ++run) {
-    const auto start = Clock::now();
-    body();
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (run == 0 || seconds < best) best = seconds;
-  }
+  double best = seconds_of(body);
+  for (int run = 1; run < kRuns; ++run) best = std::min(best, seconds_of(body));
   return best;
 }
 
 double read_rate() {
-  constexpr std::size_t kWords = std::size_t{1} << 25U;  // 256 MiB
-  constexpr std::size_t kParts = 64;
-  AlignedBuffer<std::uint64_t> memory(kWords);
-  memory.fill(1);
-  std::vector<std::uint64_t> sums(kParts);
-  const double seconds = best_seconds([&] {
-    parallel_for(kParts, [&](std::size_t part) {
-      const std::uint64_t* words = memory.data() + kWords / kParts * part;
-      std::array<std::uint64_t, 16> sum{};  // independent, so that loads need not wait for sums
-      for (std::size_t i = 0; i < kWords / kParts; i += sum.size()) {
-        for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += words[i + j];
-      }
-      for (const std::uint64_t s : sum) sums[part] += s;
-    });
-  });
-  return sums[0] == 0 ? 0.0 : static_cast<double>(memory.bytes()) / seconds;
+  MemoryReader reader;
+  double best = reader.read();
+  for (int run = 1; run < kRuns; ++run) best = std::min(best, reader.read());
+  return static_cast<double>(reader.bytes()) / best;
 }
 
 // A chunk of prompt tokens by a layer of a model of some billion parameters.
@@ -107,7 +98,25 @@ double int8_product_rate() {
   return kOperations / seconds;
 }
 
+constexpr std::size_t kWords = std::size_t{1} << 25U;  // 256 MiB
+constexpr std::size_t kParts = 64;
+
 }  // namespace
+
+MemoryReader::MemoryReader() : memory_(kWords), sums_(kParts) { memory_.fill(1); }
+
+double MemoryReader::read() {
+  return seconds_of([&] {
+    parallel_for(kParts, [&](std::size_t part) {
+      const std::uint64_t* words = memory_.data() + kWords / kParts * part;
+      std::array<std::uint64_t, 16> sum{};  // independent, so that loads need not wait for sums
+      for (std::size_t i = 0; i < kWords / kParts; i += sum.size()) {
+        for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += words[i + j];
+      }
+      for (const std::uint64_t s : sum) sums_[part] += s;
+    });
+  });
+}
 
 MachineLimits measure_limits(Precision precision, bool int8_weights) {
   MachineLimits limits{.read_bytes_per_second = read_rate(), .products_per_second = product_rate(precision)};

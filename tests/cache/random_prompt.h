@@ -111,9 +111,17 @@ class ReferenceHead {
 
   static double rounded(double x) { return f32_from_f16(f16_from_f32(static_cast<float>(x))); }
 
+  // 16-bit fixed point: the largest number of a row lies within [2^14, 2^15) steps.
+  static void round_row(std::span<double> row) {
+    double largest = 0.0;
+    for (const double x : row) largest = std::max(largest, std::abs(x));
+    if (largest == 0.0) return;
+    const double step = std::exp2(std::ilogb(largest) - 14);
+    for (double& x : row) x = std::clamp(std::nearbyint(x / step), -32767.0, 32767.0) * step;
+  }
   static void round(Token& token) {
-    for (double& x : token.key) x = rounded(x);
-    for (double& x : token.value) x = rounded(x);
+    round_row(token.key);
+    round_row(token.value);
   }
 
   // Moves the oldest n tokens to the thin list as one block.
@@ -134,7 +142,12 @@ class ReferenceHead {
       bits.insert(bits.end(), head_.basis().formats()[f],
                   static_cast<std::int64_t>(element_bits(static_cast<ElementFormat>(f))));
     }
-    for (std::size_t c = 0; c < reduced; ++c) {
+    const std::size_t fixed = head_.basis().formats()[static_cast<std::size_t>(ElementFormat::I16)];
+    for (std::size_t t = 0; t < n; ++t) {
+      for (std::size_t c = 0; c < fixed; ++c) block[t].key[c] = keys[c * 32 + t];
+      round_row(std::span(block[t].key).first(fixed));
+    }
+    for (std::size_t c = fixed; c < reduced; ++c) {
       std::vector<double> row(keys.begin() + static_cast<std::ptrdiff_t>(c * 32),
                               keys.begin() + static_cast<std::ptrdiff_t>(c * 32 + n));
       store(row, bits[c]);
@@ -143,12 +156,18 @@ class ReferenceHead {
     const auto kept = head_.value_channels();
     for (Token& token : block) {
       std::vector<double> value(dim_, 0.0);
-      const auto group = static_cast<std::size_t>(spec_.quantization.group);
+      // Scales are of a group's channels, exponents of all.
+      const bool quantized = spec_.quantization.active();
+      const std::size_t group = quantized ? static_cast<std::size_t>(spec_.quantization.group) : dim_;
       for (std::size_t first = 0; first < kept.size(); first += group) {
         const std::size_t last = std::min(kept.size(), first + group);
         std::vector<double> row;
         for (std::size_t c = first; c < last; ++c) row.push_back(token.value[kept[c]]);
-        store(row, spec_.quantization.bits);
+        if (quantized) {
+          store(row, spec_.quantization.bits);
+        } else {
+          round_row(row);
+        }
         for (std::size_t c = first; c < last; ++c) value[kept[c]] = row[c - first];
       }
       token.value = value;
@@ -156,12 +175,8 @@ class ReferenceHead {
     }
   }
 
-  // What storage in so many bits makes of a group of numbers.
+  // What quantization to so many bits makes of a group of numbers.
   static void store(std::vector<double>& x, std::int64_t bits) {
-    if (bits == 16) {
-      for (double& e : x) e = rounded(e);
-      return;
-    }
     const auto [low, high] = std::minmax_element(x.begin(), x.end());
     const auto most = static_cast<float>((1 << bits) - 1);
     const auto minimum = static_cast<float>(*low);

@@ -28,13 +28,15 @@ TEST(Bench, EveryLengthSpecAndBatchHasItsRow) {
   for (const auto& row : json["prefill"]) {
     EXPECT_GT(row["tokens_per_second"], 0.0);
     EXPECT_GT(row["share_of_limit"], 0.0);
-    EXPECT_EQ(row["hidden_bytes"], 70 * 32 * 4);
+    // 24 bits, or 32 where the CPU has no bf16.
+    EXPECT_THAT(row["hidden_bytes"].get<int>(), ::testing::AnyOf(70 * 32 * 3, 70 * 32 * 4));
   }
   EXPECT_LT(json["prefill"][1]["cache_bytes"], json["prefill"][0]["cache_bytes"]);
   EXPECT_EQ(json["decode"][0]["depth"], 0);
   EXPECT_EQ(json["decode"][1]["batch"], 3);
   for (const auto& row : json["decode"]) {
     EXPECT_GT(row["tokens_per_second"], 0.0);
+    EXPECT_GT(row["read_bytes_per_second"], 0.0);
     // A step reads every weight once, and every sequence's cache.
     EXPECT_EQ(row["bytes_per_step"].get<std::size_t>(),
               json["model"]["decode_bytes"].get<std::size_t>() +

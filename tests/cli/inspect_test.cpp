@@ -42,7 +42,8 @@ TEST(Inspect, Json) {
   const auto& thin = json["caches"][1];
   EXPECT_EQ(thin["layers"][0]["tokens_kept"], 1024);
   EXPECT_EQ(thin["layers"][0]["channels_kept"], 4);
-  EXPECT_LT(thin["bytes"].get<std::size_t>(), full_bytes / 4);
+  // A quarter of the tokens, three quarters of their channels, and what a token costs beside 8 channels.
+  EXPECT_LT(thin["bytes"].get<std::size_t>(), full_bytes * 3 / 10);
   EXPECT_GT(thin["prefill_memory"]["total"].get<std::size_t>(), 0);
 }
 

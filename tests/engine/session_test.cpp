@@ -56,7 +56,8 @@ TEST(DecodeTogether, EqualsDecodingApart) {
     Session::decode_together(batch, tokens);
     for (std::size_t i = 0; i < apart.size(); ++i) {
       apart[i].decode(tokens[i]);
-      EXPECT_LT(largest_difference(apart[i].logits(), together[i].logits()), 1e-4) << specs[i];
+      // Last bits of a product differ with its rows; rounding queries to 16 bits may then go the other way.
+      EXPECT_LT(largest_difference(apart[i].logits(), together[i].logits()), 1e-3) << specs[i];
       EXPECT_EQ(apart[i].tokens_seen(), together[i].tokens_seen());
     }
   }
@@ -121,7 +122,7 @@ TEST(Session, TurnsGiveWhatOnePrefillGives) {
   session.decode(ids[50]);
   session.prefill(ids.subspan(51));
   EXPECT_TRUE(
-      testing::close_but_for_f16_cache(session.logits(), testing::row(expects.logits, ids.size() - 1, 96)));
+      testing::close_but_for_16_bit_cache(session.logits(), testing::row(expects.logits, ids.size() - 1, 96)));
 }
 
 TEST(Session, ThreadsDoNotChangeTheResult) {
@@ -139,7 +140,7 @@ TEST(Session, MayStartWithDecode) {
   Session session(load("llama2"));
   session.decode(expects.ids[0]);
   session.decode(expects.ids[1]);
-  EXPECT_TRUE(testing::close_but_for_f16_cache(session.logits(), testing::row(expects.logits, 1, 96)));
+  EXPECT_TRUE(testing::close_but_for_16_bit_cache(session.logits(), testing::row(expects.logits, 1, 96)));
 }
 
 TEST(Session, ReportsTheCacheItAllocated) {

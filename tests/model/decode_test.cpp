@@ -22,13 +22,13 @@ TEST_P(Decode, TokenMajorEqualsLayerMajor) {
   SequenceCache token_major = model.cache();
   const auto prefilled = model.all_logits(model.decoder(32), model.expects.ids, layer_major);
   const auto decoded = model.token_major_logits(model.expects.ids, token_major);
-  EXPECT_TRUE(testing::close_but_for_f16_cache(prefilled, decoded));
+  EXPECT_TRUE(testing::close_but_for_16_bit_cache(prefilled, decoded));
 
   // And both caches go on alike.
   const auto next = std::span(model.expects.greedy).first(4);
   const auto after_prefill = model.token_major_logits(next, layer_major);
   const auto after_decode = model.token_major_logits(next, token_major);
-  EXPECT_TRUE(testing::close_but_for_f16_cache(after_prefill, after_decode));
+  EXPECT_TRUE(testing::close_but_for_16_bit_cache(after_prefill, after_decode));
   EXPECT_EQ(layer_major.next_position(0), token_major.next_position(0));
 }
 

@@ -124,9 +124,9 @@ inline float largest_difference(std::span<const float> a, std::span<const float>
   return most;
 }
 
-// Logits that differ by what an f16 cache rounds away. A single wrong position or mask moves them by
+// Logits that differ by what a 16-bit cache rounds away. A single wrong position or mask moves them by
 // whole units; rounding only seldom by more than a hundredth.
-inline ::testing::AssertionResult close_but_for_f16_cache(std::span<const float> a,
+inline ::testing::AssertionResult close_but_for_16_bit_cache(std::span<const float> a,
                                                           std::span<const float> b) {
   const float most = largest_difference(a, b);
   double squares = 0;

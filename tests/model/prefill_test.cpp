@@ -77,7 +77,7 @@ TEST(Prefill, CompressionDependsNeitherOnChunksNorOnTheSink) {
         }
         const auto after = model.token_major_logits(std::span(model.expects.greedy).first(3), cache);
         if (first.empty()) first = after;
-        EXPECT_TRUE(testing::close_but_for_f16_cache(after, first))
+        EXPECT_TRUE(testing::close_but_for_16_bit_cache(after, first))
             << spec << ", chunk " << chunk << ' ' << all;
       }
     }

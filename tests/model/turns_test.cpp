@@ -28,7 +28,7 @@ TEST_P(Turns, EqualOneLongPrefill) {
         begin += length;
         EXPECT_EQ(cache.next_position(0), static_cast<std::int64_t>(begin));
       }
-      EXPECT_TRUE(testing::close_but_for_f16_cache(logits, model.expects.logits))
+      EXPECT_TRUE(testing::close_but_for_16_bit_cache(logits, model.expects.logits))
           << lengths.size() << " turns, chunk " << chunk;
     }
   }
@@ -41,7 +41,7 @@ TEST_P(Turns, LastLogitsAloneAreTheSame) {
   (void)model.last_logits(model.decoder(16), ids.first(60), cache);
   const auto logits = model.last_logits(model.decoder(16), ids.subspan(60), cache);
   const auto wanted = testing::row(model.expects.logits, ids.size() - 1, model.vocabulary());
-  EXPECT_TRUE(testing::close_but_for_f16_cache(logits, wanted));
+  EXPECT_TRUE(testing::close_but_for_16_bit_cache(logits, wanted));
 }
 
 // Under compression the turn's tokens see what decode would see, token by token, as long as the
@@ -55,7 +55,7 @@ TEST_P(Turns, SeeTheCompressedCacheAsDecodeDoes) {
   (void)model.last_logits(model.decoder(), ids.first(60), decoded);
   const auto in_one = model.all_logits(model.decoder(16), ids.subspan(60, 30), turned);
   const auto one_by_one = model.token_major_logits(ids.subspan(60, 30), decoded);
-  EXPECT_TRUE(testing::close_but_for_f16_cache(in_one, one_by_one));
+  EXPECT_TRUE(testing::close_but_for_16_bit_cache(in_one, one_by_one));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Turns, ::testing::ValuesIn(testing::fixture_models()), testing::test_name);
