@@ -121,8 +121,8 @@ TEST(Session, TurnsGiveWhatOnePrefillGives) {
   session.prefill(ids.first(50));
   session.decode(ids[50]);
   session.prefill(ids.subspan(51));
-  EXPECT_TRUE(
-      testing::close_but_for_16_bit_cache(session.logits(), testing::row(expects.logits, ids.size() - 1, 96)));
+  EXPECT_TRUE(testing::close_but_for_16_bit_cache(session.logits(),
+                                                  testing::row(expects.logits, ids.size() - 1, 96)));
 }
 
 TEST(Session, ThreadsDoNotChangeTheResult) {
