@@ -29,7 +29,7 @@ struct Task {
 // A task of fewer blocks costs more to hand out and join than it brings; one of more keeps a thread that
 // was held up from sharing the rest of its work.
 constexpr std::size_t kLeastBlocks = 16;
-constexpr std::size_t kMostBlocks = 256;
+constexpr std::size_t kMostBlocks = 64;
 
 // A tile's queries, scaled, laid out as place_query() does.
 struct PackedQueries {
