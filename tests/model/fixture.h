@@ -127,7 +127,7 @@ inline float largest_difference(std::span<const float> a, std::span<const float>
 // Logits that differ by what a 16-bit cache rounds away. A single wrong position or mask moves them by
 // whole units; rounding only seldom by more than a hundredth.
 inline ::testing::AssertionResult close_but_for_16_bit_cache(std::span<const float> a,
-                                                          std::span<const float> b) {
+                                                             std::span<const float> b) {
   const float most = largest_difference(a, b);
   double squares = 0;
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
