@@ -34,7 +34,8 @@ inline constexpr std::size_t kSummedChannels = 32;
 struct PairSums {
   IntegerVector even, odd;
 
-  HWY_INLINE void clear(IntegerTag d) { even = odd = hn::Zero(d); }
+  // Not implicit: GCC would compile that for the baseline instruction set.
+  HWY_INLINE PairSums() : even(hn::Zero(IntegerTag())), odd(hn::Zero(IntegerTag())) {}
   // Lanes of `pairs` and `factors` hold two 16-bit numbers each.
   HWY_INLINE void add_products(IntegerTag d, IntegerVector pairs, IntegerVector factors) {
 #if HWY_TARGET == HWY_SCALAR
@@ -133,10 +134,6 @@ HWY_NOINLINE void score_fixed(const KeyRun& run, const std::byte* block, const F
     for (std::size_t c = 0; c < run.channels; c += kSummedChannels) {
       PairSums low_sums[kRows];
       PairSums high_sums[kRows];
-      for (std::size_t r = 0; r < kRows; ++r) {
-        low_sums[r].clear(d32);
-        high_sums[r].clear(d32);
-      }
       const auto add = [&](IntegerVector k0, IntegerVector k1) HWY_ATTR {
         for (std::size_t r = 0; r < kRows; ++r) {
           const IntegerVector x = broadcast_pair(d32, q + 2 * r);
@@ -215,9 +212,6 @@ HWY_INLINE void weigh_fixed_channels(const std::byte* row, std::size_t row_bytes
   const IntegerTag d32;
   const std::size_t lanes = hn::Lanes(d);
   PairSums sums[kVectors][kRows];
-  for (std::size_t v = 0; v < kVectors; ++v) {
-    for (std::size_t r = 0; r < kRows; ++r) sums[v][r].clear(d32);
-  }
   for (std::size_t t = 0; t < tokens; t += 2, row += row_bytes) {
     IntegerVector values[kVectors];
     for (std::size_t v = 0; v < kVectors; ++v) {
