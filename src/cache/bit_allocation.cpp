@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 namespace thinkey {
@@ -33,17 +32,11 @@ constexpr int kSteps = 4;
 struct Counts {
   std::size_t at[kSteps] = {};
 
-  // Bytes of a block's keys.
+  // Bytes of a block's keys, without the exponents that any 16-bit rows bring.
   [[nodiscard]] std::size_t bytes() const {
     std::size_t sum = 0;
-    for (int s = 0; s < kSteps; ++s) sum += key_run_bytes(kAscending[s], at[s]);
-    return sum;
-  }
-  // The same without the empty places of odd runs, and without exponents.
-  [[nodiscard]] std::size_t filled() const {
-    std::size_t sum = 0;
     for (int s = 0; s < kSteps; ++s) {
-      sum += at[s] * (key_run_bytes(kAscending[s], 4) - key_run_bytes(kAscending[s], 2)) / 2;
+      sum += at[s] * (key_run_bytes(kAscending[s], 2) - key_run_bytes(kAscending[s], 1));
     }
     return sum;
   }
@@ -71,49 +64,23 @@ struct Allocation {
     channel.step = to;
   }
 
-  // Gives channels more bits, the most error saved per byte first, until `size` would exceed `most`.
-  template <typename Size>
-  void raise(std::size_t most, const Size& size) {
+  // Gives channels more bits, the most error saved per byte first, while the bytes do not exceed `most`.
+  void raise(std::size_t most) {
     for (;;) {
-      const std::size_t now = size(counts);
+      const std::size_t now = counts.bytes();
       Channel* best = nullptr;
       int best_step = -1;
       double best_gain = -1.0;
       for (Channel& channel : channels) {
         for (int step = channel.step + 1; step < steps; ++step) {
-          const std::size_t then = size(counts.after(channel.step, step));
+          const std::size_t then = counts.after(channel.step, step).bytes();
           if (then > most) continue;
           const double saved = channel.error(channel.step) - channel.error(step);
-          const double gain = saved / static_cast<double>(std::max(then, now + 1) - now);
+          const double gain = saved / static_cast<double>(then - now);
           if (gain > best_gain && saved >= 0.0) {
             best = &channel;
             best_step = step;
             best_gain = gain;
-          }
-        }
-      }
-      if (best == nullptr) return;
-      move(*best, best_step);
-    }
-  }
-
-  // Takes bits away, the least error per byte first, until the block fits.
-  void lower(std::size_t most) {
-    while (counts.bytes() > most) {
-      Channel* best = nullptr;
-      int best_step = -1;
-      double least = std::numeric_limits<double>::infinity();
-      for (Channel& channel : channels) {
-        for (int step = -1; step < channel.step; ++step) {
-          const std::size_t then = counts.after(channel.step, step).bytes();
-          if (then >= counts.bytes()) continue;
-          const std::size_t over = counts.bytes() - most;  // bytes beyond these are saved for nothing
-          const double cost = (channel.error(step) - channel.error(channel.step)) /
-                              static_cast<double>(std::min(counts.bytes() - then, over));
-          if (cost < least) {
-            best = &channel;
-            best_step = step;
-            least = cost;
           }
         }
       }
@@ -132,12 +99,9 @@ KeyPlan allocate_bits(std::span<const float> dropped, std::span<const float> noi
     unplaced.push_back({finite(dropped[j]), finite(noise[j])});
   }
   const std::size_t most = key_run_bytes(format, rows);
-  // First as if every channel paid for itself alone; then the odd ones of a pair pay for their empty place.
   const auto allocate = [&](int steps, std::size_t exponents) {
     Allocation allocation{unplaced, steps, {}};
-    allocation.raise(most - std::min(most, exponents), [](const Counts& c) { return c.filled(); });
-    allocation.lower(most);
-    allocation.raise(most, [](const Counts& c) { return c.bytes(); });
+    allocation.raise(most - std::min(most, exponents));
     return allocation;
   };
   const Allocation with_exponents = allocate(kSteps, kBlockTokens);

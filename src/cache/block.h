@@ -12,21 +12,20 @@
 // Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
 // over groups of channels; x = code * scale + minimum):
 //   key scales    [channels] f16, then minima likewise
-//   key codes     [channels][32] x bits; 4 and 2 bits: pairs of channels (below)
+//   key codes     [channels / 4][32][4] x bits; the last one to three channels alone, [32] x bits each
 //   value scales  [groups][32] f16, then minima likewise
-//   value codes   [32][row], whole units of 32 channels, then the rest; 4 and 2 bits: pairs of tokens
+//   value codes   [8][row][4] x bits, rows of whole units of 32 channels, then the rest
 // Keys of several formats lie in runs, one after another in the order of ElementFormat, each as above.
 //
 // A pruned channel is a row that is not there. Decode attention reads blocks strictly front to back: one
 // stream of memory, which the CPU then fetches ahead. Unused token slots hold zeros.
 //
-// Numbers of 16 bits and codes of 4 and 2 are stored in pairs of what is summed over, because machines
-// multiply and add pairs of 16-bit numbers: keys in pairs of channels, values in pairs of tokens. The
-// partner of a last odd channel of codes has no scale and is never used.
+// Machines multiply and add pairs of 16-bit and quads of 8-bit numbers. Hence what is summed over lies side
+// by side: channels of keys and tokens of values, two 16-bit numbers or four codes.
 //
-// Paired codes lie in planes, so that one load and one shift give a vector of neighbours: of a unit of 64
-// codes, byte i holds codes i, i + 32 (4 bits); i, i + 16, i + 32, i + 48 (2 bits). A last unit of n < 32
-// value channels has 2 n codes in planes of ceil(2 n * bits / 8), rounded up to an even number.
+// Codes of 4 and 2 bits lie in planes, so that one load and one shift give a vector of neighbouring quads: of
+// 32 tokens or channels, bytes 4 i .. 4 i + 3 hold the quads i, i + 16 (4 bits); i, i + 8, i + 16, i + 24
+// (2 bits). A last unit of n < 32 value channels has planes of ceil(n * bits / 8) quads.
 #pragma once
 
 #include <array>
@@ -59,18 +58,20 @@ using KeyCounts = std::array<std::size_t, kElementFormats>;
   return counts;
 }
 
-// How many channels (of keys) or tokens (of values) share a row.
-[[nodiscard]] constexpr std::size_t elements_paired(ElementFormat format) noexcept {
-  return format == ElementFormat::Q8 ? 1 : 2;
+// How many channels (of keys) or tokens (of values) lie side by side.
+[[nodiscard]] constexpr std::size_t elements_together(ElementFormat format) noexcept {
+  return format == ElementFormat::I16 ? 2 : 4;
 }
-[[nodiscard]] constexpr bool pairs_codes(ElementFormat format) noexcept { return element_bits(format) < 8; }
+// Quads of codes in a plane of a whole unit.
+[[nodiscard]] constexpr std::size_t plane_quads(ElementFormat format) noexcept {
+  return kUnit * element_bits(format) / 8;
+}
 
 // Bytes of 32 tokens of so many key channels of one format, with their scales and minima or exponents.
 [[nodiscard]] constexpr std::size_t key_run_bytes(ElementFormat format, std::size_t channels) noexcept {
   if (channels == 0) return 0;
-  if (format == ElementFormat::I16) return channels * kBlockTokens * sizeof(std::int16_t) + kBlockTokens;
-  const std::size_t stored = pairs_codes(format) ? (channels + 1) / 2 * 2 : channels;
-  return stored * kBlockTokens * element_bits(format) / 8 + 2 * channels * sizeof(f16_bits);
+  const std::size_t rows = channels * kBlockTokens * element_bits(format) / 8;
+  return rows + (format == ElementFormat::I16 ? kBlockTokens : 2 * channels * sizeof(f16_bits));
 }
 
 // Key channels of one format.
@@ -79,10 +80,13 @@ struct KeyRun {
   std::size_t first = 0, channels = 0;  // channels of the block
   std::size_t query = 0;                // numbers of a packed query row before this run's
   std::size_t scales = 0, rows = 0;     // bytes from the block's start; minima follow; of I16: exponents
-  std::size_t row = 0;                  // bytes of a row: of one channel, or of a pair
+  std::size_t row = 0;                  // bytes of the channels that lie side by side
 
-  [[nodiscard]] std::size_t pair() const noexcept { return elements_paired(format); }
-  [[nodiscard]] std::size_t row_count() const noexcept { return (channels + pair() - 1) / pair(); }
+  [[nodiscard]] std::size_t together() const noexcept { return elements_together(format); }
+  // Numbers of a packed query row: the channels, rounded up to those that lie side by side.
+  [[nodiscard]] std::size_t query_numbers() const noexcept {
+    return (channels + together() - 1) / together() * together();
+  }
   bool operator==(const KeyRun&) const = default;
 };
 
@@ -96,7 +100,7 @@ struct BlockLayout {
   // Bytes from the block's start; a minimum's array follows its scales' at the same length. The scales of
   // 16-bit values are their exponents.
   std::size_t value_scales = 0, values = 0;
-  std::size_t value_row = 0;  // bytes of one token's values, or of a pair's
+  std::size_t value_row = 0;  // bytes of the tokens' values that lie side by side
   std::size_t bytes = 0;      // of the block, a multiple of 64
 
   BlockLayout() = default;
@@ -107,14 +111,17 @@ struct BlockLayout {
       : BlockLayout(uniform_keys(keys, ElementFormat::I16), values_, ElementFormat::I16) {}
 
   [[nodiscard]] bool values_quantized() const noexcept { return value_format != ElementFormat::I16; }
-  [[nodiscard]] std::size_t value_pair() const noexcept { return elements_paired(value_format); }
-  // Whether any row, of keys or values, holds pairs of codes.
-  [[nodiscard]] bool pairs_codes() const noexcept { return pairs_codes_; }
-  // Numbers of one packed query row: the channels, those of each run rounded up to pairs.
-  [[nodiscard]] std::size_t query_numbers() const noexcept { return query_numbers_; }
-  // Bytes of a plane of a unit of `channels` value channels; paired codes.
-  [[nodiscard]] std::size_t plane_bytes(std::size_t channels) const noexcept {
-    return ((2 * channels * element_bits(value_format) + 7) / 8 + 1) / 2 * 2;
+  // Whether any row, of keys or values, holds codes.
+  [[nodiscard]] bool has_codes() const noexcept {
+    return values_quantized() || key_runs.front().channels < key_channels;
+  }
+  // Numbers of one packed query row.
+  [[nodiscard]] std::size_t query_numbers() const noexcept {
+    return key_runs.back().query + key_runs.back().query_numbers();
+  }
+  // Quads in a plane of a unit of `channels` value channels; codes.
+  [[nodiscard]] std::size_t value_plane(std::size_t channels) const noexcept {
+    return (channels * element_bits(value_format) + 7) / 8;
   }
   [[nodiscard]] std::size_t value_units() const noexcept { return (value_channels + kUnit - 1) / kUnit; }
   [[nodiscard]] std::size_t value_groups() const noexcept {
@@ -125,7 +132,7 @@ struct BlockLayout {
   [[nodiscard]] std::size_t value_slot(std::size_t c) const noexcept;
   // Whether that is c for all.
   [[nodiscard]] bool value_slots_in_order() const noexcept {
-    return !thinkey::pairs_codes(value_format) || value_channels % kUnit == 0;
+    return element_bits(value_format) >= 8 || value_channels % kUnit == 0;
   }
 
   template <typename T, typename Byte>
@@ -149,10 +156,6 @@ struct BlockLayout {
   void clear(std::byte* block) const noexcept;
 
   bool operator==(const BlockLayout&) const = default;
-
- private:
-  std::size_t query_numbers_ = 0;
-  bool pairs_codes_ = false;
 };
 
 }  // namespace thinkey

@@ -2,8 +2,8 @@
 // values.
 //
 // Scores: one query element is broadcast over a row of tokens, so that there are no horizontal additions and
-// each row loaded serves all query rows. Values: one weight is broadcast over a token's row. 16-bit rows are
-// multiplied as integers (block_fixed-inl.h), codes without their scales (block_codes-inl.h).
+// each row loaded serves all query rows. Values: one weight is broadcast over a token's row. Both are
+// multiplied as integers, 16-bit numbers (block_fixed-inl.h) and codes (block_codes-inl.h).
 
 #if defined(THINKEY_BLOCK_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_BLOCK_ATTENTION_INL_H_
@@ -36,20 +36,23 @@ HWY_INLINE void score_block(const BlockLayout& layout, const std::byte* block, c
     if (run.channels == 0) continue;
     float start[kRows] = {};
     if (first && bias != nullptr) std::copy_n(bias, rows, start);
-    const float* queries = q + run.query * kRows;
-    switch (run.format) {
-      case ElementFormat::I16:
-        score_fixed<kRows>(run, block, fixed, start, first, scores);
-        break;
-      case ElementFormat::Q8:
-        score_codes<ElementFormat::Q8, kRows>(run, block, queries, start, first, scores);
-        break;
-      case ElementFormat::Q4:
-        score_codes<ElementFormat::Q4, kRows>(run, block, queries, start, first, scores);
-        break;
-      case ElementFormat::Q2:
-        score_codes<ElementFormat::Q2, kRows>(run, block, queries, start, first, scores);
-        break;
+    if (run.format == ElementFormat::I16) {
+      score_fixed<kRows>(run, block, fixed, start, first, scores);
+    } else if constexpr (kRows != 3) {  // tile_width()
+      const float* queries = q + run.query * kRows;
+      switch (run.format) {
+        case ElementFormat::I16:
+          break;
+        case ElementFormat::Q8:
+          score_codes<ElementFormat::Q8, kRows>(run, block, queries, start, first, scores);
+          break;
+        case ElementFormat::Q4:
+          score_codes<ElementFormat::Q4, kRows>(run, block, queries, start, first, scores);
+          break;
+        case ElementFormat::Q2:
+          score_codes<ElementFormat::Q2, kRows>(run, block, queries, start, first, scores);
+          break;
+      }
     }
     first = false;
   }
@@ -132,7 +135,9 @@ void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::
           attend_rows<kFormat, 4>(layout, some, n, q, bias, oldest, r, rows, state);
           break;
         case 3:
-          attend_rows<kFormat, 3>(layout, some, n, q, bias, oldest, r, rows, state);
+          if constexpr (kFormat == ElementFormat::I16) {
+            attend_rows<kFormat, 3>(layout, some, n, q, bias, oldest, r, rows, state);
+          }
           break;
         case 2:
           attend_rows<kFormat, 2>(layout, some, n, q, bias, oldest, r, rows, state);

@@ -32,9 +32,10 @@ void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, con
                  float* q) {
   const QueryTile tile = query_tile(layout, rows, r);
   for (const KeyRun& run : layout.key_runs) {
-    float* to = q + tile.begin + run.query * tile.width + r % kTileRows * 2;
+    const std::size_t n = run.together();
+    float* to = q + tile.begin + run.query * tile.width + r % kTileRows * n;
     for (std::size_t c = 0; c < run.channels; ++c) {
-      to[c / 2 * 2 * tile.width + c % 2] = x[run.first + c] * scale;
+      to[c / n * n * tile.width + c % n] = x[run.first + c] * scale;
     }
   }
 }

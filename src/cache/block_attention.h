@@ -14,14 +14,14 @@ inline constexpr std::size_t kMaxRows = 16;  // query rows one call serves
 inline constexpr std::size_t kTileRows = 4;  // of which so many share each row of a block
 
 // Rows of q lie in tiles of kTileRows rows, the last one perhaps narrower; a tile is run after run of the
-// layout's keys, each [pair of channels][width][2].
+// layout's keys, each [channels / n][width][n] for n channels that lie side by side.
 [[nodiscard]] inline std::size_t tile_width(const BlockLayout& layout, std::size_t rows) noexcept {
-  return layout.pairs_codes() && rows == 3 ? 4 : rows;  // 1, 2 or 4 rows fill vectors evenly
+  return layout.has_codes() && rows == 3 ? 4 : rows;  // 1, 2 or 4 rows fill vectors evenly
 }
 // Numbers of q for `rows` rows, with room for vectors that reach past the last; those of missing rows and
 // channels must be zero.
 [[nodiscard]] inline std::size_t query_size(const BlockLayout& layout, std::size_t rows) noexcept {
-  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.query_numbers() + 16;
+  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.query_numbers() + 32;
 }
 // Where in q the tile of row r begins, and how wide it is.
 struct QueryTile {

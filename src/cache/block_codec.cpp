@@ -9,27 +9,26 @@
 namespace thinkey {
 namespace {
 
-// Where code `i` of a row lies: planes of `width` codes, one above the other (block.h).
+// Where a code lies (block.h).
 struct Place {
   std::size_t byte, shift;
 };
-Place place(std::size_t i, std::size_t width, std::size_t bits) noexcept {
-  return {i % width, i / width * bits};
-}
 
 Place key_place(const KeyRun& run, std::size_t channel, std::size_t token) noexcept {
-  const std::size_t pair = run.pair();
-  const Place p = place(pair * token + channel % pair, run.row, element_bits(run.format));
-  return {run.rows + channel / pair * run.row + p.byte, p.shift};
+  const std::size_t width = plane_quads(run.format);
+  const std::size_t shift = token / width * element_bits(run.format);
+  const std::size_t whole = run.channels / 4 * 4;
+  if (channel < whole) return {run.rows + channel / 4 * run.row + token % width * 4 + channel % 4, shift};
+  return {run.rows + whole / 4 * run.row + (channel - whole) * run.row / 4 + token % width, shift};
 }
 
 Place value_place(const BlockLayout& layout, std::size_t token, std::size_t channel) noexcept {
-  const std::size_t row = layout.values + token / layout.value_pair() * layout.value_row;
-  if (!pairs_codes(layout.value_format)) return {row + channel, 0};
   const std::size_t unit = channel / kUnit;
-  const std::size_t width = layout.plane_bytes(std::min(kUnit, layout.value_channels - unit * kUnit));
-  const Place p = place(2 * (channel % kUnit) + token % 2, width, element_bits(layout.value_format));
-  return {row + unit * layout.plane_bytes(kUnit) + p.byte, p.shift};
+  const std::size_t width = layout.value_plane(std::min(kUnit, layout.value_channels - unit * kUnit));
+  const std::size_t quad = channel % kUnit % width;
+  return {layout.values + token / 4 * layout.value_row + 4 * (unit * layout.value_plane(kUnit) + quad) +
+              token % 4,
+          channel % kUnit / width * element_bits(layout.value_format)};
 }
 
 // The block is clear: codes are or-ed in.

@@ -12,11 +12,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
 #include "cache/block.h"
-#include "cache/block_elements-inl.h"
 #include "cache/fixed_point.h"
+#include "cache/integer_pairs-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,47 +28,6 @@ using IntegerVector = hn::Vec<IntegerTag>;
 
 // So many channels' products are summed as integers before they are widened: fewer leave queries more bits.
 inline constexpr std::size_t kSummedChannels = 32;
-
-// Sums of products of pairs. Instruction sets differ in which half of a sum they keep where.
-struct PairSums {
-  IntegerVector even, odd;
-
-  // Not implicit: GCC would compile that for the baseline instruction set.
-  HWY_INLINE PairSums() : even(hn::Zero(IntegerTag())), odd(hn::Zero(IntegerTag())) {}
-  // Lanes of `pairs` and `factors` hold two 16-bit numbers each.
-  HWY_INLINE void add_products(IntegerTag d, IntegerVector pairs, IntegerVector factors) {
-#if HWY_TARGET == HWY_SCALAR
-    const std::int32_t a = hn::GetLane(pairs);
-    const std::int32_t b = hn::GetLane(factors);
-    const auto low = [](std::int32_t x) { return static_cast<std::int32_t>(static_cast<std::int16_t>(x)); };
-    even = hn::Set(d, hn::GetLane(even) + low(a) * low(b) + (a >> 16) * (b >> 16));
-#else
-    const hn::Repartition<std::int16_t, IntegerTag> d16;
-    even = hn::ReorderWidenMulAccumulate(d, hn::BitCast(d16, pairs), hn::BitCast(d16, factors), even, odd);
-#endif
-  }
-  HWY_INLINE FloatVector total(FloatTag d) const {
-    return hn::ConvertTo(d, hn::RearrangeToOddPlusEven(even, odd));
-  }
-};
-
-HWY_INLINE IntegerVector load_pairs(IntegerTag d, const std::byte* from) {
-  return hn::LoadU(d, reinterpret_cast<const std::int32_t*>(from));
-}
-HWY_INLINE IntegerVector broadcast_pair(IntegerTag d, const std::int16_t* pair) {
-  std::int32_t both = 0;
-  std::memcpy(&both, pair, sizeof(both));
-  return hn::Set(d, both);
-}
-
-// x within 16 bits, rounded, to `to`.
-HWY_INLINE void store_rounded(FloatTag d, FloatVector x, std::int16_t* to) {
-  // Adding 1.5 * 2^23 leaves the nearest whole number in the low bits of the sum.
-  const hn::RebindToUnsigned<FloatTag> d32;
-  const hn::Rebind<std::uint16_t, FloatTag> d16;
-  const auto shifted = hn::BitCast(d32, hn::Add(x, hn::Set(d, 12582912.0F)));
-  hn::StoreU(hn::TruncateTo(d16, shifted), d16, reinterpret_cast<std::uint16_t*>(to));
-}
 
 // 2^exponent of as many tokens as a vector has lanes.
 HWY_INLINE FloatVector load_scales(FloatTag d, const std::int8_t* exponents) {
@@ -89,7 +47,7 @@ struct FixedQueries {
   // 2^31 / 2^15, roundings (at most half a unit each) included.
   HWY_INLINE FixedQueries(const KeyRun& run, const float* HWY_RESTRICT q) {
     constexpr float most = static_cast<float>((1 << (31 - kFixedBits)) - kSummedChannels);
-    const std::size_t numbers = run.row_count() * 2;  // of a row
+    const std::size_t numbers = run.query_numbers();  // of a row
     float factor[kRows];
     for (std::size_t r = 0; r < kRows; ++r) {
       float sum = 0.0F;
@@ -132,8 +90,8 @@ HWY_NOINLINE void score_fixed(const KeyRun& run, const std::byte* block, const F
     const std::byte* row = block + run.rows + t * 2 * sizeof(std::int16_t);
     const std::int16_t* q = queries.rounded;
     for (std::size_t c = 0; c < run.channels; c += kSummedChannels) {
-      PairSums low_sums[kRows];
-      PairSums high_sums[kRows];
+      PairSums<IntegerTag> low_sums[kRows];
+      PairSums<IntegerTag> high_sums[kRows];
       const auto add = [&](IntegerVector k0, IntegerVector k1) HWY_ATTR {
         for (std::size_t r = 0; r < kRows; ++r) {
           const IntegerVector x = broadcast_pair(d32, q + 2 * r);
@@ -143,7 +101,7 @@ HWY_NOINLINE void score_fixed(const KeyRun& run, const std::byte* block, const F
       };
       const std::size_t channels = std::min(kSummedChannels, run.channels - c);
       for (std::size_t pair = 0; pair < channels / 2; ++pair, row += run.row, q += 2 * kRows) {
-        add(load_pairs(d32, row), load_pairs(d32, row + lanes * 2 * sizeof(std::int16_t)));
+        add(load_integers(d32, row), load_integers(d32, row + lanes * 2 * sizeof(std::int16_t)));
       }
       if (channels % 2 != 0) {  // alone; its partner's query is 0
         const hn::Rebind<std::int16_t, IntegerTag> d16;
@@ -151,8 +109,8 @@ HWY_NOINLINE void score_fixed(const KeyRun& run, const std::byte* block, const F
         add(hn::PromoteTo(d32, hn::LoadU(d16, alone)), hn::PromoteTo(d32, hn::LoadU(d16, alone + lanes)));
       }
       for (std::size_t r = 0; r < kRows; ++r) {
-        low[r] = hn::Add(low[r], low_sums[r].total(d));
-        high[r] = hn::Add(high[r], high_sums[r].total(d));
+        low[r] = hn::Add(low[r], low_sums[r].total());
+        high[r] = hn::Add(high[r], high_sums[r].total());
       }
     }
     const FloatVector low_scale = load_scales(d, exponents + t);
@@ -211,11 +169,11 @@ HWY_INLINE void weigh_fixed_channels(const std::byte* row, std::size_t row_bytes
   const FloatTag d;
   const IntegerTag d32;
   const std::size_t lanes = hn::Lanes(d);
-  PairSums sums[kVectors][kRows];
+  PairSums<IntegerTag> sums[kVectors][kRows];
   for (std::size_t t = 0; t < tokens; t += 2, row += row_bytes) {
     IntegerVector values[kVectors];
     for (std::size_t v = 0; v < kVectors; ++v) {
-      values[v] = load_pairs(d32, row + v * lanes * 2 * sizeof(std::int16_t));
+      values[v] = load_integers(d32, row + v * lanes * 2 * sizeof(std::int16_t));
     }
     for (std::size_t r = 0; r < kRows; ++r) {
       const IntegerVector w = broadcast_pair(d32, weights.rounded + r * kBlockTokens + t);
@@ -227,7 +185,7 @@ HWY_INLINE void weigh_fixed_channels(const std::byte* row, std::size_t row_bytes
     const FloatVector inverse = hn::Set(d, weights.inverse[r]);
     for (std::size_t v = 0; v < kVectors; ++v) {
       float* at = out + r * stride + v * lanes;
-      hn::StoreU(hn::MulAdd(sums[v][r].total(d), inverse, hn::Mul(f, hn::LoadU(d, at))), d, at);
+      hn::StoreU(hn::MulAdd(sums[v][r].total(), inverse, hn::Mul(f, hn::LoadU(d, at))), d, at);
     }
   }
 }

@@ -11,7 +11,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cache/block_elements-inl.h"
+#include "cache/integer_pairs-inl.h"
 #include "hwy/highway.h"
 #include "ops/exp-inl.h"
 

@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/block_pairs_bf16.h"
+#include "cache/block_codec.h"
+#include "cache/block_quads_vnni.h"
 #include "cache/layer_cache.h"
 #include "cache/random_prompt.h"
 
@@ -20,6 +21,8 @@ using test::ReferenceHead;
 
 // Of logits and weights of 16 bits, for unit normal keys, values and queries.
 constexpr double kFixedTolerance = 1e-3;
+// Of 8 bits. How little that is beside the codes' own rounding: CodesAreWhatKiviCosts.
+constexpr double kByteTolerance = 4e-2;
 
 struct Case {
   std::size_t group, kv_heads, dim, tokens;
@@ -99,17 +102,14 @@ void check(const Case& c, std::uint64_t seed) {
     }
     EXPECT_LT(worst, tolerance);
   };
-  // 16-bit rows meet queries and weights rounded to 16 bits. Codes meet them rounded to bf16 (2^-9 each)
-  // where the CPU multiplies so; the other kernels must read the same codes exactly.
+  // Rows meet queries and weights rounded to 16 bits, or codes rounded to 8 where the CPU multiplies bytes;
+  // its other kernels must read the same codes.
   const std::int64_t targets = hwy::SupportedTargets();
-  bool pairs = false;
-  for (const HeadCache& head : cache.layer(0).heads()) {
-    const BlockLayout& layout = head.thin().layout();
-    pairs |= layout.values_quantized() || layout.key_runs.front().channels < layout.key_channels;
-  }
-  pairs &= cpu_multiplies_bf16_pairs() && (targets & HWY_AVX3) != 0;
-  verify(pairs ? 1e-2 : kFixedTolerance);
-  if (!pairs || targets == HWY_AVX3) return;
+  bool bytes = false;
+  for (const HeadCache& head : cache.layer(0).heads()) bytes |= head.thin().layout().has_codes();
+  bytes &= cpu_multiplies_quads() && (targets & HWY_AVX3) != 0;
+  verify(bytes ? kByteTolerance : kFixedTolerance);
+  if (!bytes || targets == HWY_AVX3) return;
   hwy::SetSupportedTargetsForTest(targets & ~HWY_AVX3);
   verify(kFixedTolerance);
   hwy::SetSupportedTargetsForTest(targets);
@@ -203,48 +203,108 @@ TEST(CacheAttention, EveryInstructionSet) {
   hwy::SetSupportedTargetsForTest(0);
 }
 
-// Against attention over numbers that were never rounded: no farther away than exact arithmetic over f16
-// would be. A few channels are large in all keys, as in real models.
-TEST(CacheAttention, FixedPointIsAsCloseAsF16) {
-  constexpr std::size_t kDim = 64;
-  constexpr std::size_t kTokens = 1000;
-  constexpr std::size_t kHeads = 8;
+// Attention against numbers that were never rounded. A few channels are large in all keys, as in real models.
+struct Unrounded {
+  static constexpr std::size_t kDim = 64;
+  static constexpr std::size_t kTokens = 1024;
+  static constexpr std::size_t kHeads = 8;
   const CacheShape shape{1, kHeads, 1, kDim, 0};
-  RandomPrompt prompt(shape, kTokens, 17);
+  RandomPrompt prompt{shape, kTokens, 17};
   std::vector<float> q = prompt.normal(kHeads * kDim);
-  for (std::size_t i = 0; i < prompt.k.size(); ++i) prompt.k[i] *= i % kDim < 3 ? 8.0F : 1.0F;
-  for (std::size_t i = 0; i < q.size(); ++i) q[i] *= i % kDim < 3 ? 0.5F : 4.0F;
-  SequenceCache cache(shape, CacheSpec{});
-  cache.compress_prompt(0, prompt.view());
-  std::vector<float> out(q.size());
-  cache.attend(0, 1, kTokens, q.data(), out.data());
 
-  const auto attend = [&](const float* query, const auto& stored) {
-    std::vector<double> sums(kDim, 0.0);
-    double total = 0.0;
-    for (std::size_t t = 0; t < kTokens; ++t) {
-      double dot = 0.0;
-      for (std::size_t i = 0; i < kDim; ++i) dot += stored(prompt.k[t * kDim + i]) * query[i];
-      const double weight = std::exp(dot / std::sqrt(static_cast<double>(kDim)));
-      total += weight;
-      for (std::size_t i = 0; i < kDim; ++i) sums[i] += weight * stored(prompt.v[t * kDim + i]);
-    }
-    for (double& x : sums) x /= total;
-    return sums;
-  };
-  double ours = 0.0;
-  double f16 = 0.0;
-  for (std::size_t h = 0; h < kHeads; ++h) {
-    const float* query = q.data() + h * kDim;
-    const auto exact = attend(query, [](float x) { return static_cast<double>(x); });
-    const auto half =
-        attend(query, [](float x) { return static_cast<double>(f32_from_f16(f16_from_f32(x))); });
-    for (std::size_t i = 0; i < kDim; ++i) {
-      ours += std::pow(out[h * kDim + i] - exact[i], 2);
-      f16 += std::pow(half[i] - exact[i], 2);
-    }
+  Unrounded() {
+    for (std::size_t i = 0; i < prompt.k.size(); ++i) prompt.k[i] *= i % kDim < 3 ? 8.0F : 1.0F;
+    for (std::size_t i = 0; i < q.size(); ++i) q[i] *= i % kDim < 3 ? 0.5F : 4.0F;
   }
-  EXPECT_LE(std::sqrt(ours), 1.25 * std::sqrt(f16)) << std::sqrt(ours) << " against " << std::sqrt(f16);
+
+  [[nodiscard]] std::vector<float> ours(const CacheSpec& spec) const {
+    SequenceCache cache(shape, spec);
+    cache.compress_prompt(0, prompt.view());
+    std::vector<float> out(q.size());
+    cache.attend(0, 1, kTokens, q.data(), out.data());
+    return out;
+  }
+
+  // In double precision; key(t, i) and value(t, i).
+  template <typename Key, typename Value>
+  [[nodiscard]] std::vector<double> exact(const Key& key, const Value& value) const {
+    std::vector<double> out(q.size(), 0.0);
+    for (std::size_t h = 0; h < kHeads; ++h) {
+      double total = 0.0;
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        double dot = 0.0;
+        for (std::size_t i = 0; i < kDim; ++i) dot += key(t, i) * static_cast<double>(q[h * kDim + i]);
+        const double weight = std::exp(dot / std::sqrt(static_cast<double>(kDim)));
+        total += weight;
+        for (std::size_t i = 0; i < kDim; ++i) out[h * kDim + i] += weight * value(t, i);
+      }
+      for (std::size_t i = 0; i < kDim; ++i) out[h * kDim + i] /= total;
+    }
+    return out;
+  }
+  [[nodiscard]] std::vector<double> exact() const {
+    return exact([&](std::size_t t, std::size_t i) { return static_cast<double>(prompt.k[t * kDim + i]); },
+                 [&](std::size_t t, std::size_t i) { return static_cast<double>(prompt.v[t * kDim + i]); });
+  }
+
+  template <typename T>
+  [[nodiscard]] double error(const std::vector<T>& out) const {
+    const std::vector<double> expected = exact();
+    double sum = 0.0;
+    for (std::size_t i = 0; i < out.size(); ++i) sum += std::pow(out[i] - expected[i], 2);
+    return std::sqrt(sum);
+  }
+};
+
+// No farther away than exact arithmetic over f16 would be.
+TEST(CacheAttention, FixedPointIsAsCloseAsF16) {
+  const Unrounded unrounded;
+  const auto half = [](const std::vector<float>& x) {
+    return [&x](std::size_t t, std::size_t i) {
+      return static_cast<double>(f32_from_f16(f16_from_f32(x[t * Unrounded::kDim + i])));
+    };
+  };
+  const double f16 = unrounded.error(unrounded.exact(half(unrounded.prompt.k), half(unrounded.prompt.v)));
+  const double ours = unrounded.error(unrounded.ours(CacheSpec{}));
+  EXPECT_LE(ours, 1.25 * f16) << ours << " against " << f16;
+}
+
+// Rounding queries and weights adds little to what exact arithmetic over the same codes would lose.
+TEST(CacheAttention, CodesAreWhatKiviCosts) {
+  const Unrounded unrounded;
+  constexpr std::size_t kDim = Unrounded::kDim;
+  for (const std::size_t bits : {8U, 4U, 2U}) {
+    const ElementFormat format = bits == 8   ? ElementFormat::Q8
+                                 : bits == 4 ? ElementFormat::Q4
+                                             : ElementFormat::Q2;
+    const BlockLayout layout(uniform_keys(kDim, format), kDim, format);
+    std::vector<std::byte> block(layout.bytes);
+    std::vector<StagedBlock> read(Unrounded::kTokens / kBlockTokens);
+    for (std::size_t b = 0; b < read.size(); ++b) {
+      StagedBlock staged;
+      staged.reset(layout);
+      staged.tokens = kBlockTokens;
+      for (std::size_t t = 0; t < kBlockTokens; ++t) {
+        for (std::size_t c = 0; c < kDim; ++c) {
+          const std::size_t at = (b * kBlockTokens + t) * kDim + c;
+          staged.keys[c * kBlockTokens + t] = unrounded.prompt.k[at];
+          staged.values[t * kDim + c] = unrounded.prompt.v[at];
+        }
+      }
+      encode_block(layout, staged, block.data());
+      decode_block(layout, block.data(), read[b]);
+    }
+    const double codes = unrounded.error(unrounded.exact(
+        [&](std::size_t t, std::size_t i) {
+          return read[t / kBlockTokens].keys[i * kBlockTokens + t % kBlockTokens];
+        },
+        [&](std::size_t t, std::size_t i) {
+          return read[t / kBlockTokens].values[t % kBlockTokens * kDim + i];
+        }));
+    const std::string spec = "kivi:" + std::to_string(bits) + ",residual=0";
+    const double ours = unrounded.error(unrounded.ours(CacheSpec::parse(spec)));
+    EXPECT_LE(ours, 1.05 * codes) << spec << ": " << ours << " against " << codes;
+  }
 }
 
 TEST(CacheAttention, SameAnswerForAThreadCountAlways) {

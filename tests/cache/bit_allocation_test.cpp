@@ -25,9 +25,8 @@ std::size_t bytes_of(const std::vector<int>& bits) {
   std::size_t bytes = 0;
   for (const int b : {16, 8, 4, 2}) {
     const auto channels = static_cast<std::size_t>(std::count(bits.begin(), bits.end(), b));
-    const std::size_t stored = b < 8 ? (channels + 1) / 2 * 2 : channels;  // pairs
     const std::size_t exponents = channels > 0 ? 32 : 0;
-    bytes += stored * static_cast<std::size_t>(4 * b) + (b == 16 ? exponents : 4 * channels);
+    bytes += channels * static_cast<std::size_t>(4 * b) + (b == 16 ? exponents : 4 * channels);
   }
   return bytes;
 }

@@ -1,0 +1,436 @@
+#include "cache/block_quads_vnni.h"
+
+#include <cstdlib>
+
+#if defined(__x86_64__)
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "ops/vnni-inl.h"
+
+namespace thinkey {
+namespace {
+
+constexpr std::size_t kMostQuads = kMaxChannels / 4;
+
+// Codes of 8 bits meet factors of more than 8, in two halves.
+template <ElementFormat kFormat>
+constexpr std::size_t kParts = kFormat == ElementFormat::Q8 ? 2 : 1;
+
+// 32 quads of codes, 16 in each vector.
+struct Quads {
+  __m512i low, high;
+};
+
+THINKEY_VNNI_INLINE __m512i load512(const std::byte* from) { return _mm512_loadu_si512(from); }
+THINKEY_VNNI_INLINE __m128i load128(const std::byte* from) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+}
+THINKEY_VNNI_INLINE __m512 load_f16(const f16_bits* from) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+
+// Codes of 16 quads, packed in planes of `kLanes` lanes, from the plane that `shift` bits bring down.
+template <ElementFormat kFormat>
+THINKEY_VNNI_INLINE __m512i plane(__m512i packed, int shift, __m512i mask) {
+  if constexpr (kFormat == ElementFormat::Q4) {
+    return _mm512_and_si512(_mm512_srli_epi32(packed, static_cast<unsigned>(shift)), mask);
+  } else {  // two planes of eight lanes each
+    const __m512i shifts = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
+    const __m512i both = _mm512_srlv_epi32(packed, _mm512_add_epi32(shifts, _mm512_set1_epi32(shift)));
+    return _mm512_and_si512(both, mask);
+  }
+}
+
+// A row of quads.
+template <ElementFormat kFormat>
+THINKEY_VNNI_INLINE Quads load_quads(const std::byte* row) {
+  if constexpr (kFormat == ElementFormat::Q8) {
+    return {load512(row), load512(row + 64)};
+  } else if constexpr (kFormat == ElementFormat::Q4) {
+    const __m512i mask = _mm512_set1_epi8(15);
+    const __m512i packed = load512(row);
+    return {_mm512_and_si512(packed, mask), plane<kFormat>(packed, 4, mask)};
+  } else {
+    const __m512i mask = _mm512_set1_epi8(3);
+    const __m512i packed = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
+    return {plane<kFormat>(packed, 0, mask), plane<kFormat>(packed, 4, mask)};
+  }
+}
+
+// One to three channels that lie alone, as quads with zeros.
+template <ElementFormat kFormat>
+THINKEY_VNNI_INLINE Quads load_lone(const std::byte* rows, std::size_t channels) {
+  constexpr std::size_t kRow = plane_quads(kFormat);
+  Quads quads{_mm512_setzero_si512(), _mm512_setzero_si512()};
+  for (std::size_t c = 0; c < channels; ++c, rows += kRow) {
+    Quads row;
+    if constexpr (kFormat == ElementFormat::Q8) {
+      row = {_mm512_cvtepu8_epi32(load128(rows)), _mm512_cvtepu8_epi32(load128(rows + 16))};
+    } else if constexpr (kFormat == ElementFormat::Q4) {
+      const __m512i packed = _mm512_cvtepu8_epi32(load128(rows));
+      const __m512i mask = _mm512_set1_epi32(15);
+      row = {_mm512_and_si512(packed, mask), plane<kFormat>(packed, 4, mask)};
+    } else {
+      std::int64_t eight = 0;
+      std::memcpy(&eight, rows, sizeof(eight));
+      const __m512i packed = _mm512_cvtepu8_epi32(_mm_set1_epi64x(eight));
+      const __m512i mask = _mm512_set1_epi32(3);
+      row = {plane<kFormat>(packed, 0, mask), plane<kFormat>(packed, 4, mask)};
+    }
+    const __m128i by = _mm_cvtsi64_si128(static_cast<std::int64_t>(8 * c));
+    quads.low = _mm512_or_si512(quads.low, _mm512_sll_epi32(row.low, by));
+    quads.high = _mm512_or_si512(quads.high, _mm512_sll_epi32(row.high, by));
+  }
+  return quads;
+}
+
+// Sums of quads times factors. dpbusd's first operand is unsigned, its second signed: codes and queries, or
+// weights and codes.
+template <std::size_t kParts_, std::size_t kRows, bool kSignedFactors>
+struct QuadSums {
+  __m512i sums[kParts_][kRows][2];
+
+  THINKEY_VNNI_INLINE QuadSums() {
+#pragma GCC unroll 8
+    for (std::size_t part = 0; part < kParts_; ++part) {
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < kRows; ++r) sums[part][r][0] = sums[part][r][1] = _mm512_setzero_si512();
+    }
+  }
+  // The factors of rows lie `row_step` apart, those of parts `part_step`.
+  THINKEY_VNNI_INLINE void add(const Quads& quads, const std::int32_t* factors, std::size_t row_step,
+                               std::size_t part_step) {
+#pragma GCC unroll 8
+    for (std::size_t part = 0; part < kParts_; ++part) {
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const __m512i factor = _mm512_set1_epi32(factors[part * part_step + r * row_step]);
+        __m512i* to = sums[part][r];
+        if constexpr (kSignedFactors) {
+          to[0] = _mm512_dpbusd_epi32(to[0], quads.low, factor);
+          to[1] = _mm512_dpbusd_epi32(to[1], quads.high, factor);
+        } else {
+          to[0] = _mm512_dpbusd_epi32(to[0], factor, quads.low);
+          to[1] = _mm512_dpbusd_epi32(to[1], factor, quads.high);
+        }
+      }
+    }
+  }
+  // With the parts' shares: part 0 counts `step` times as much as part 1.
+  [[nodiscard]] THINKEY_VNNI_INLINE __m512 total(std::size_t r, std::size_t half, float step) const {
+    const __m512 sum = _mm512_cvtepi32_ps(sums[0][r][half]);
+    if constexpr (kParts_ == 1) return sum;
+    return _mm512_fmadd_ps(sum, _mm512_set1_ps(step), _mm512_cvtepi32_ps(sums[kParts_ - 1][r][half]));
+  }
+};
+
+// A number and its reciprocal, within 2^-14 of it and exact to each other; not so small that they overflow.
+// Division would take as long as a row of products.
+struct Unit {
+  __m512 inverse, factor;
+
+  explicit THINKEY_VNNI_INLINE Unit(__m512 x) {
+    x = _mm512_max_ps(x, _mm512_set1_ps(1e-37F));
+    factor = _mm512_rcp14_ps(x);
+    inverse = _mm512_mul_ps(x, _mm512_fnmadd_ps(x, factor, _mm512_set1_ps(2.0F)));
+  }
+};
+
+// ---- Keys. A vector of 16 numbers is 4 / kRows quads of kRows rows.
+
+// Numbers of consecutive channels, spread over a vector's rows.
+template <std::size_t kRows>
+THINKEY_VNNI_INLINE __m512 spread_channels(const float* channels) {
+  if constexpr (kRows == 4) return _mm512_broadcast_f32x4(_mm_loadu_ps(channels));
+  if constexpr (kRows == 1) return _mm512_loadu_ps(channels);
+  const __m512 eight = _mm512_castps256_ps512(_mm256_loadu_ps(channels));
+  return _mm512_shuffle_f32x4(eight, eight, _MM_SHUFFLE(1, 1, 0, 0));
+}
+
+struct Larger {
+  static THINKEY_VNNI_INLINE __m512 of(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
+};
+struct Sum {
+  static THINKEY_VNNI_INLINE __m512 of(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+};
+
+// Every lane: the largest number or the sum of all lanes of its row.
+template <typename Join, std::size_t kRows>
+THINKEY_VNNI_INLINE __m512 join_lanes(__m512 x) {
+  x = Join::of(x, _mm512_permute_ps(x, _MM_SHUFFLE(2, 3, 0, 1)));
+  x = Join::of(x, _mm512_permute_ps(x, _MM_SHUFFLE(1, 0, 3, 2)));
+  if constexpr (kRows <= 2) x = Join::of(x, _mm512_shuffle_f32x4(x, x, _MM_SHUFFLE(1, 0, 3, 2)));
+  if constexpr (kRows == 1) x = Join::of(x, _mm512_shuffle_f32x4(x, x, _MM_SHUFFLE(2, 3, 0, 1)));
+  return x;
+}
+
+// A run's queries with the key scales folded in, as bytes: folded query = rounded * inverse.
+template <ElementFormat kFormat, std::size_t kRows>
+struct ByteQueries {
+  static constexpr std::size_t kStep = (kMostQuads + 8) * kRows;
+  alignas(64) std::int32_t rounded[kParts<kFormat>][kStep];  // [quads][kRows], the upper halves first
+  alignas(64) float inverse[16];                             // of row r: number 4 r
+  alignas(64) float share[16];                               // of centre and minima, likewise
+
+  // Codes of 4 and 2 bits are counted from the middle of their range, which keeps the queries' rounding
+  // small.
+  THINKEY_VNNI_INLINE ByteQueries(const KeyRun& run, const std::byte* block, const float* q) {
+    constexpr int kCentre = kFormat == ElementFormat::Q8 ? 0 : 1 << (element_bits(kFormat) - 1);
+    constexpr float kMost = kParts<kFormat> == 2 ? 16380.0F : 127.0F;
+    const __m512 centre = _mm512_set1_ps(kCentre);
+    const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
+    alignas(64) float scale[kMaxChannels + 32];
+    alignas(64) float offset[kMaxChannels + 32];
+    for (std::size_t c = 0; c < run.channels; c += 16) {
+      const __m512 s = load_f16(scales + c);
+      _mm512_store_ps(scale + c, s);
+      _mm512_store_ps(offset + c, _mm512_fmadd_ps(centre, s, load_f16(scales + run.channels + c)));
+    }
+    // Past the last scale lie the minima, past the last minimum the codes.
+    for (std::size_t i = 0; i < 32; i += 16) {
+      _mm512_storeu_ps(scale + run.channels + i, _mm512_setzero_ps());
+      _mm512_storeu_ps(offset + run.channels + i, _mm512_setzero_ps());
+    }
+
+    // Two sums of each kind, because they take longer than what is added.
+    alignas(64) __m512 folded[kStep / 4];
+    const std::size_t vectors = (run.query_numbers() * kRows + 31) / 32 * 2;
+    __m512 largest[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    __m512 offsets[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (std::size_t i = 0; i < vectors; i += 2) {
+#pragma GCC unroll 2
+      for (std::size_t j = 0; j < 2; ++j) {
+        const std::size_t channel = 16 / kRows * (i + j);
+        const __m512 x = _mm512_loadu_ps(q + 16 * (i + j));
+        folded[i + j] = _mm512_mul_ps(x, spread_channels<kRows>(scale + channel));
+        offsets[j] = _mm512_fmadd_ps(x, spread_channels<kRows>(offset + channel), offsets[j]);
+        largest[j] = _mm512_max_ps(largest[j], _mm512_abs_ps(folded[i + j]));
+      }
+    }
+    const __m512 most = join_lanes<Larger, kRows>(_mm512_max_ps(largest[0], largest[1]));
+    const Unit unit(_mm512_mul_ps(most, _mm512_set1_ps(1.0F / kMost)));
+    __m512i totals[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (std::size_t i = 0; i < vectors; i += 2) {
+#pragma GCC unroll 2
+      for (std::size_t j = 0; j < 2; ++j) {
+        const __m512i x = _mm512_cvtps_epi32(_mm512_mul_ps(folded[i + j], unit.factor));
+        if constexpr (kParts<kFormat> == 2) {
+          store_bytes(_mm512_srai_epi32(x, 7), rounded[0] + 4 * (i + j));
+          store_bytes(_mm512_and_si512(x, _mm512_set1_epi32(127)), rounded[1] + 4 * (i + j));
+        } else {
+          totals[j] = _mm512_add_epi32(totals[j], x);
+          store_bytes(x, rounded[0] + 4 * (i + j));
+        }
+      }
+    }
+    __m512 shares = join_lanes<Sum, kRows>(_mm512_add_ps(offsets[0], offsets[1]));
+    if constexpr (kCentre != 0) {  // what the centre's share has too much or too little for the rounding
+      const __m512 total = _mm512_cvtepi32_ps(_mm512_add_epi32(totals[0], totals[1]));
+      shares = _mm512_fnmadd_ps(_mm512_mul_ps(centre, unit.inverse), join_lanes<Sum, kRows>(total), shares);
+    }
+    _mm512_store_ps(inverse, unit.inverse);
+    _mm512_store_ps(share, shares);
+  }
+
+ private:
+  static THINKEY_VNNI_INLINE void store_bytes(__m512i x, std::int32_t* to) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(x));
+  }
+};
+
+template <ElementFormat kFormat, std::size_t kRows>
+THINKEY_VNNI void score(const KeyRun& run, const std::byte* block, const float* q, const float* start,
+                        bool first, float* scores) {
+  const ByteQueries<kFormat, kRows> queries(run, block, q);
+  QuadSums<kParts<kFormat>, kRows, true> sums;
+  const std::byte* row = block + run.rows;
+  const std::int32_t* factors = queries.rounded[0];
+  const std::size_t quads = run.channels / 4;
+#pragma GCC unroll 4
+  for (std::size_t quad = 0; quad < quads; ++quad, row += run.row, factors += kRows) {
+    sums.add(load_quads<kFormat>(row), factors, 1, queries.kStep);
+  }
+  if (run.channels % 4 != 0) sums.add(load_lone<kFormat>(row, run.channels % 4), factors, 1, queries.kStep);
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const __m512 from = _mm512_set1_ps(start[r] + queries.share[4 * r]);
+    const __m512 inverse = _mm512_set1_ps(queries.inverse[4 * r]);
+#pragma GCC unroll 8
+    for (std::size_t half = 0; half < 2; ++half) {
+      float* at = scores + r * kBlockTokens + 16 * half;
+      const __m512 before = first ? from : _mm512_add_ps(from, _mm512_loadu_ps(at));
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half, 128.0F), inverse, before));
+    }
+  }
+}
+
+// ---- Values.
+
+// A block's weights with a value group's scales folded in, as bytes: folded weight = rounded * inverse.
+template <ElementFormat kFormat, std::size_t kRows>
+struct ByteWeights {
+  static constexpr std::size_t kRow = kBlockTokens / 4;
+  static constexpr std::size_t kPart = kRow * kRows;
+  alignas(64) std::int32_t rounded[kParts<kFormat> * kPart];  // [parts][kRows][quads], the upper halves first
+  __m512 inverse[kRows];
+
+  // Codes of 8 bits are counted from 128, as signed bytes; `offsets` [kRows][16] gain its and the minima's
+  // share.
+  THINKEY_VNNI_INLINE void fold(const f16_bits* scales, const f16_bits* minima, const float* weights,
+                                const float* factor, float* offsets) {
+    constexpr float kCentre = kFormat == ElementFormat::Q8 ? 128.0F : 0.0F;
+    constexpr float kMost = kParts<kFormat> == 2 ? 65500.0F : 255.0F;
+    const __m512 s[2] = {load_f16(scales), load_f16(scales + 16)};
+    __m512 m[2] = {load_f16(minima), load_f16(minima + 16)};
+    if constexpr (kCentre > 0.0F) {
+      m[0] = _mm512_fmadd_ps(_mm512_set1_ps(kCentre), s[0], m[0]);
+      m[1] = _mm512_fmadd_ps(_mm512_set1_ps(kCentre), s[1], m[1]);
+    }
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const __m512 w[2] = {_mm512_loadu_ps(weights + r * kBlockTokens),
+                           _mm512_loadu_ps(weights + r * kBlockTokens + 16)};
+      __m512 sum = _mm512_mul_ps(_mm512_load_ps(offsets + r * 16), _mm512_set1_ps(factor[r]));
+      sum = _mm512_fmadd_ps(w[0], m[0], sum);
+      _mm512_store_ps(offsets + r * 16, _mm512_fmadd_ps(w[1], m[1], sum));
+      const __m512 folded[2] = {_mm512_mul_ps(w[0], s[0]), _mm512_mul_ps(w[1], s[1])};
+      const float most = _mm512_reduce_max_ps(_mm512_max_ps(folded[0], folded[1]));
+      const Unit unit(_mm512_set1_ps(most * (1.0F / kMost)));
+      inverse[r] = unit.inverse;
+#pragma GCC unroll 8
+      for (std::size_t half = 0; half < 2; ++half) {
+        const __m512i x = _mm512_cvtps_epi32(_mm512_mul_ps(folded[half], unit.factor));
+        std::int32_t* to = rounded + r * kRow + 4 * half;
+        if constexpr (kParts<kFormat> == 2) {
+          store_bytes(_mm512_srli_epi32(x, 8), to);
+          store_bytes(_mm512_and_si512(x, _mm512_set1_epi32(255)), to + kPart);
+        } else {
+          store_bytes(x, to);
+        }
+      }
+    }
+  }
+
+ private:
+  static THINKEY_VNNI_INLINE void store_bytes(__m512i x, std::int32_t* to) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(x));
+  }
+};
+
+// out[r] = out[r] * factor[r] + weights[r] . a unit of 32 channels. Places without a token hold zeros.
+template <ElementFormat kFormat, std::size_t kRows>
+THINKEY_VNNI_INLINE void weigh_unit(const std::byte* row, std::size_t row_bytes,
+                                    const ByteWeights<kFormat, kRows>& weights, const float* factor,
+                                    std::size_t stride, float* out) {
+  using Weights = ByteWeights<kFormat, kRows>;
+  QuadSums<kParts<kFormat>, kRows, false> sums;
+#pragma GCC unroll 8
+  for (std::size_t quad = 0; quad < kBlockTokens / 4; ++quad, row += row_bytes) {
+    Quads quads = load_quads<kFormat>(row);
+    if constexpr (kFormat == ElementFormat::Q8) {
+      quads.low = _mm512_xor_si512(quads.low, _mm512_set1_epi8(-128));
+      quads.high = _mm512_xor_si512(quads.high, _mm512_set1_epi8(-128));
+    }
+    sums.add(quads, weights.rounded + quad, Weights::kRow, Weights::kPart);
+  }
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const __m512 f = _mm512_set1_ps(factor[r]);
+#pragma GCC unroll 8
+    for (std::size_t half = 0; half < 2; ++half) {
+      float* at = out + r * stride + 16 * half;
+      const __m512 before = _mm512_mul_ps(f, _mm512_loadu_ps(at));
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half, 256.0F), weights.inverse[r], before));
+    }
+  }
+}
+
+template <ElementFormat kFormat, std::size_t kRows>
+THINKEY_VNNI void weigh(const BlockLayout& layout, const std::byte* block, const float* weights,
+                        const float* factor, float* offsets, std::size_t stride, float* out) {
+  // All groups' weights first: each takes a chain of dependent steps, which then run side by side.
+  ByteWeights<kFormat, kRows> folded[kMaxChannels / kUnit];
+  const std::size_t groups = layout.value_groups();
+  const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
+  for (std::size_t group = 0; group < groups; ++group) {
+    folded[group].fold(scales + group * kBlockTokens, scales + (groups + group) * kBlockTokens, weights,
+                       factor, offsets + group * kRows * 16);
+  }
+  const std::size_t units_per_group = layout.value_group / kUnit;
+  const ByteWeights<kFormat, kRows>* group = folded;
+  std::size_t left = units_per_group;
+  for (std::size_t unit = 0; unit < layout.value_units(); ++unit, --left) {
+    if (left == 0) {
+      left = units_per_group;
+      ++group;
+    }
+    weigh_unit<kFormat, kRows>(block + layout.values + unit * 4 * plane_quads(kFormat), layout.value_row,
+                               *group, factor, stride, out + unit * kUnit);
+  }
+}
+
+// Calls body.operator()<format, rows>().
+template <typename Body>
+void specialize(ElementFormat format, std::size_t rows, const Body& body) {
+  const auto with_format = [&]<ElementFormat kFormat>() {
+    if (rows == 1) return body.template operator()<kFormat, 1>();
+    if (rows == 2) return body.template operator()<kFormat, 2>();
+    return body.template operator()<kFormat, 4>();
+  };
+  switch (format) {
+    case ElementFormat::I16:  // has no codes
+      std::abort();
+    case ElementFormat::Q8:
+      return with_format.template operator()<ElementFormat::Q8>();
+    case ElementFormat::Q4:
+      return with_format.template operator()<ElementFormat::Q4>();
+    case ElementFormat::Q2:
+      return with_format.template operator()<ElementFormat::Q2>();
+  }
+}
+
+}  // namespace
+
+bool cpu_multiplies_quads() noexcept {
+  static const bool supported =
+      __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
+  return supported;
+}
+
+void score_quads_vnni(std::size_t rows, const KeyRun& run, const std::byte* block, const float* q,
+                      const float* start, bool first, float* scores) {
+  specialize(run.format, rows, [&]<ElementFormat kFormat, std::size_t kRows>() {
+    score<kFormat, kRows>(run, block, q, start, first, scores);
+  });
+}
+
+void weigh_quads_vnni(std::size_t rows, const BlockLayout& layout, const std::byte* block,
+                      const float* weights, const float* factor, float* offsets, std::size_t stride,
+                      float* out) {
+  specialize(layout.value_format, rows, [&]<ElementFormat kFormat, std::size_t kRows>() {
+    weigh<kFormat, kRows>(layout, block, weights, factor, offsets, stride, out);
+  });
+}
+
+}  // namespace thinkey
+
+#else  // never called where cpu_multiplies_quads() is false
+
+namespace thinkey {
+
+bool cpu_multiplies_quads() noexcept { return false; }
+void score_quads_vnni(std::size_t, const KeyRun&, const std::byte*, const float*, const float*, bool,
+                      float*) {
+  std::abort();
+}
+void weigh_quads_vnni(std::size_t, const BlockLayout&, const std::byte*, const float*, const float*, float*,
+                      std::size_t, float*) {
+  std::abort();
+}
+
+}  // namespace thinkey
+
+#endif
