@@ -34,8 +34,8 @@ void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, con
   for (const KeyRun& run : layout.key_runs) {
     const std::size_t n = run.together();
     float* to = q + tile.begin + run.query * tile.width + r % kTileRows * n;
-    for (std::size_t c = 0; c < run.channels; ++c) {
-      to[c / n * n * tile.width + c % n] = x[run.first + c] * scale;
+    for (std::size_t c = 0; c < run.channels; c += n, to += n * tile.width) {
+      for (std::size_t i = 0; i < std::min(n, run.channels - c); ++i) to[i] = x[run.first + c + i] * scale;
     }
   }
 }

@@ -21,7 +21,7 @@ inline constexpr std::size_t kTileRows = 4;  // of which so many share each row 
 // Numbers of q for `rows` rows, with room for vectors that reach past the last; those of missing rows and
 // channels must be zero.
 [[nodiscard]] inline std::size_t query_size(const BlockLayout& layout, std::size_t rows) noexcept {
-  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.query_numbers() + 32;
+  return (rows + kTileRows - 1) / kTileRows * kTileRows * layout.query_numbers() + 64;
 }
 // Where in q the tile of row r begins, and how wide it is.
 struct QueryTile {

@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::size_t kMostQuads = kMaxChannels / 4;
 
-// Codes of 8 bits meet factors of more than 8, in two halves.
+// Codes of 8 bits meet factors of more than 8, in two halves, the upper ones first.
 template <ElementFormat kFormat>
-constexpr std::size_t kParts = kFormat == ElementFormat::Q8 ? 2 : 1;
+constexpr std::size_t kPartsOf = kFormat == ElementFormat::Q8 ? 2 : 1;
 
 // 32 quads of codes, 16 in each vector.
 struct Quads {
@@ -86,29 +86,41 @@ THINKEY_VNNI_INLINE Quads load_lone(const std::byte* rows, std::size_t channels)
   return quads;
 }
 
-// Sums of quads times factors. dpbusd's first operand is unsigned, its second signed: codes and queries, or
-// weights and codes.
-template <std::size_t kParts_, std::size_t kRows, bool kSignedFactors>
+// Sixteen 32-bit numbers of four vectors as bytes, quads of one vector after another's per 128-bit lane.
+template <bool kSigned>
+THINKEY_VNNI_INLINE void store_bytes(const __m512i* x, std::int32_t* to) {
+  if constexpr (kSigned) {
+    _mm512_store_si512(to,
+                       _mm512_packs_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3])));
+  } else {
+    _mm512_store_si512(to,
+                       _mm512_packus_epi16(_mm512_packus_epi32(x[0], x[1]), _mm512_packus_epi32(x[2], x[3])));
+  }
+}
+
+// Sums of quads times factors, one of each row per quad, kept where Factors::at(quad, row) says. dpbusd's
+// first operand is unsigned, its second signed: codes and queries, or weights and codes.
+template <typename Factors>
 struct QuadSums {
-  __m512i sums[kParts_][kRows][2];
+  static constexpr std::size_t kRows = Factors::kRows;
+  static constexpr std::size_t kParts = Factors::kParts;
+  __m512i sums[kParts][kRows][2];
 
   THINKEY_VNNI_INLINE QuadSums() {
 #pragma GCC unroll 8
-    for (std::size_t part = 0; part < kParts_; ++part) {
+    for (std::size_t part = 0; part < kParts; ++part) {
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kRows; ++r) sums[part][r][0] = sums[part][r][1] = _mm512_setzero_si512();
     }
   }
-  // The factors of rows lie `row_step` apart, those of parts `part_step`.
-  THINKEY_VNNI_INLINE void add(const Quads& quads, const std::int32_t* factors, std::size_t row_step,
-                               std::size_t part_step) {
+  THINKEY_VNNI_INLINE void add(const Quads& quads, const Factors& factors, std::size_t quad) {
 #pragma GCC unroll 8
-    for (std::size_t part = 0; part < kParts_; ++part) {
+    for (std::size_t part = 0; part < kParts; ++part) {
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kRows; ++r) {
-        const __m512i factor = _mm512_set1_epi32(factors[part * part_step + r * row_step]);
+        const __m512i factor = _mm512_set1_epi32(factors.rounded[part][Factors::at(quad, r)]);
         __m512i* to = sums[part][r];
-        if constexpr (kSignedFactors) {
+        if constexpr (Factors::kSigned) {
           to[0] = _mm512_dpbusd_epi32(to[0], quads.low, factor);
           to[1] = _mm512_dpbusd_epi32(to[1], quads.high, factor);
         } else {
@@ -121,8 +133,8 @@ struct QuadSums {
   // With the parts' shares: part 0 counts `step` times as much as part 1.
   [[nodiscard]] THINKEY_VNNI_INLINE __m512 total(std::size_t r, std::size_t half, float step) const {
     const __m512 sum = _mm512_cvtepi32_ps(sums[0][r][half]);
-    if constexpr (kParts_ == 1) return sum;
-    return _mm512_fmadd_ps(sum, _mm512_set1_ps(step), _mm512_cvtepi32_ps(sums[kParts_ - 1][r][half]));
+    if constexpr (kParts == 1) return sum;
+    return _mm512_fmadd_ps(sum, _mm512_set1_ps(step), _mm512_cvtepi32_ps(sums[kParts - 1][r][half]));
   }
 };
 
@@ -167,36 +179,45 @@ THINKEY_VNNI_INLINE __m512 join_lanes(__m512 x) {
 }
 
 // A run's queries with the key scales folded in, as bytes: folded query = rounded * inverse.
-template <ElementFormat kFormat, std::size_t kRows>
+template <ElementFormat kFormat, std::size_t kRows_>
 struct ByteQueries {
-  static constexpr std::size_t kStep = (kMostQuads + 8) * kRows;
-  alignas(64) std::int32_t rounded[kParts<kFormat>][kStep];  // [quads][kRows], the upper halves first
-  alignas(64) float inverse[16];                             // of row r: number 4 r
-  alignas(64) float share[16];                               // of centre and minima, likewise
+  static constexpr std::size_t kRows = kRows_;
+  static constexpr std::size_t kParts = kPartsOf<kFormat>;
+  static constexpr bool kSigned = true;
+  static constexpr std::size_t kVectors = kMostQuads * kRows / 4 + 4;
+  alignas(64) std::int32_t rounded[kParts][4 * kVectors];
+  alignas(64) float inverse[16];  // of row r: number 4 r
+  alignas(64) float share[16];    // of centre and minima, likewise
+
+  static constexpr std::size_t at(std::size_t quad, std::size_t r) {
+    const std::size_t vector = quad * kRows / 4;
+    const std::size_t lane = quad * kRows % 4 + r;
+    return vector / 4 * 16 + lane * 4 + vector % 4;
+  }
 
   // Codes of 4 and 2 bits are counted from the middle of their range, which keeps the queries' rounding
   // small.
   THINKEY_VNNI_INLINE ByteQueries(const KeyRun& run, const std::byte* block, const float* q) {
     constexpr int kCentre = kFormat == ElementFormat::Q8 ? 0 : 1 << (element_bits(kFormat) - 1);
-    constexpr float kMost = kParts<kFormat> == 2 ? 16380.0F : 127.0F;
+    constexpr float kMost = kParts == 2 ? 16380.0F : 127.0F;
     const __m512 centre = _mm512_set1_ps(kCentre);
     const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
-    alignas(64) float scale[kMaxChannels + 32];
-    alignas(64) float offset[kMaxChannels + 32];
+    alignas(64) float scale[kMaxChannels + 64];
+    alignas(64) float offset[kMaxChannels + 64];
     for (std::size_t c = 0; c < run.channels; c += 16) {
       const __m512 s = load_f16(scales + c);
       _mm512_store_ps(scale + c, s);
       _mm512_store_ps(offset + c, _mm512_fmadd_ps(centre, s, load_f16(scales + run.channels + c)));
     }
     // Past the last scale lie the minima, past the last minimum the codes.
-    for (std::size_t i = 0; i < 32; i += 16) {
+    for (std::size_t i = 0; i < 64 / kRows; i += 16) {
       _mm512_storeu_ps(scale + run.channels + i, _mm512_setzero_ps());
       _mm512_storeu_ps(offset + run.channels + i, _mm512_setzero_ps());
     }
 
     // Two sums of each kind, because they take longer than what is added.
-    alignas(64) __m512 folded[kStep / 4];
-    const std::size_t vectors = (run.query_numbers() * kRows + 31) / 32 * 2;
+    alignas(64) __m512 folded[kVectors];
+    const std::size_t vectors = (run.query_numbers() * kRows + 63) / 64 * 4;
     __m512 largest[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     __m512 offsets[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     for (std::size_t i = 0; i < vectors; i += 2) {
@@ -212,18 +233,23 @@ struct ByteQueries {
     const __m512 most = join_lanes<Larger, kRows>(_mm512_max_ps(largest[0], largest[1]));
     const Unit unit(_mm512_mul_ps(most, _mm512_set1_ps(1.0F / kMost)));
     __m512i totals[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-    for (std::size_t i = 0; i < vectors; i += 2) {
-#pragma GCC unroll 2
-      for (std::size_t j = 0; j < 2; ++j) {
-        const __m512i x = _mm512_cvtps_epi32(_mm512_mul_ps(folded[i + j], unit.factor));
-        if constexpr (kParts<kFormat> == 2) {
-          store_bytes(_mm512_srai_epi32(x, 7), rounded[0] + 4 * (i + j));
-          store_bytes(_mm512_and_si512(x, _mm512_set1_epi32(127)), rounded[1] + 4 * (i + j));
-        } else {
-          totals[j] = _mm512_add_epi32(totals[j], x);
-          store_bytes(x, rounded[0] + 4 * (i + j));
-        }
+    for (std::size_t i = 0; i < vectors; i += 4) {
+      __m512i x[4];
+#pragma GCC unroll 4
+      for (std::size_t j = 0; j < 4; ++j) {
+        x[j] = _mm512_cvtps_epi32(_mm512_mul_ps(folded[i + j], unit.factor));
+        if constexpr (kCentre != 0) totals[j % 2] = _mm512_add_epi32(totals[j % 2], x[j]);
       }
+      if constexpr (kParts == 2) {
+        __m512i low[4];
+#pragma GCC unroll 4
+        for (std::size_t j = 0; j < 4; ++j) {
+          low[j] = _mm512_and_si512(x[j], _mm512_set1_epi32(127));
+          x[j] = _mm512_srai_epi32(x[j], 7);
+        }
+        store_bytes<kSigned>(low, rounded[1] + 4 * i);
+      }
+      store_bytes<kSigned>(x, rounded[0] + 4 * i);
     }
     __m512 shares = join_lanes<Sum, kRows>(_mm512_add_ps(offsets[0], offsets[1]));
     if constexpr (kCentre != 0) {  // what the centre's share has too much or too little for the rounding
@@ -233,26 +259,22 @@ struct ByteQueries {
     _mm512_store_ps(inverse, unit.inverse);
     _mm512_store_ps(share, shares);
   }
-
- private:
-  static THINKEY_VNNI_INLINE void store_bytes(__m512i x, std::int32_t* to) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(x));
-  }
 };
 
 template <ElementFormat kFormat, std::size_t kRows>
 THINKEY_VNNI void score(const KeyRun& run, const std::byte* block, const float* q, const float* start,
                         bool first, float* scores) {
   const ByteQueries<kFormat, kRows> queries(run, block, q);
-  QuadSums<kParts<kFormat>, kRows, true> sums;
+  QuadSums<ByteQueries<kFormat, kRows>> sums;
   const std::byte* row = block + run.rows;
-  const std::int32_t* factors = queries.rounded[0];
   const std::size_t quads = run.channels / 4;
+  std::size_t quad = 0;
+  for (; quad + 4 <= quads; quad += 4, row += 4 * run.row) {
 #pragma GCC unroll 4
-  for (std::size_t quad = 0; quad < quads; ++quad, row += run.row, factors += kRows) {
-    sums.add(load_quads<kFormat>(row), factors, 1, queries.kStep);
+    for (std::size_t i = 0; i < 4; ++i) sums.add(load_quads<kFormat>(row + i * run.row), queries, quad + i);
   }
-  if (run.channels % 4 != 0) sums.add(load_lone<kFormat>(row, run.channels % 4), factors, 1, queries.kStep);
+  for (; quad < quads; ++quad, row += run.row) sums.add(load_quads<kFormat>(row), queries, quad);
+  if (run.channels % 4 != 0) sums.add(load_lone<kFormat>(row, run.channels % 4), queries, quad);
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
     const __m512 from = _mm512_set1_ps(start[r] + queries.share[4 * r]);
@@ -268,26 +290,53 @@ THINKEY_VNNI void score(const KeyRun& run, const std::byte* block, const float* 
 
 // ---- Values.
 
+// The largest numbers of kRows vectors, that of vector r in lanes 4 r .. 4 r + 3.
+template <std::size_t kRows>
+THINKEY_VNNI_INLINE __m512 largest_of_each(const __m512* x) {
+  if constexpr (kRows == 1) return _mm512_set1_ps(_mm512_reduce_max_ps(x[0]));
+  if constexpr (kRows == 2) {
+    return _mm512_mask_blend_ps(0x00f0, _mm512_set1_ps(_mm512_reduce_max_ps(x[0])),
+                                _mm512_set1_ps(_mm512_reduce_max_ps(x[kRows - 1])));
+  }
+  __m512 halves[2];
+#pragma GCC unroll 2
+  for (std::size_t i = 0; i < 2; ++i) {
+    const __m512* pair = x + 2 * i % kRows;
+    halves[i] = _mm512_max_ps(_mm512_shuffle_f32x4(pair[0], pair[1], _MM_SHUFFLE(1, 0, 1, 0)),
+                              _mm512_shuffle_f32x4(pair[0], pair[1], _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  return join_lanes<Larger, 4>(
+      _mm512_max_ps(_mm512_shuffle_f32x4(halves[0], halves[1], _MM_SHUFFLE(2, 0, 2, 0)),
+                    _mm512_shuffle_f32x4(halves[0], halves[1], _MM_SHUFFLE(3, 1, 3, 1))));
+}
+
 // A block's weights with a value group's scales folded in, as bytes: folded weight = rounded * inverse.
-template <ElementFormat kFormat, std::size_t kRows>
+template <ElementFormat kFormat, std::size_t kRows_>
 struct ByteWeights {
-  static constexpr std::size_t kRow = kBlockTokens / 4;
-  static constexpr std::size_t kPart = kRow * kRows;
-  alignas(64) std::int32_t rounded[kParts<kFormat> * kPart];  // [parts][kRows][quads], the upper halves first
-  __m512 inverse[kRows];
+  static constexpr std::size_t kRows = kRows_;
+  static constexpr std::size_t kParts = kPartsOf<kFormat>;
+  static constexpr bool kSigned = false;
+  alignas(64) std::int32_t rounded[kParts][(kRows + 1) / 2 * 16];
+  alignas(64) float inverse[16];  // of row r: number 4 r
+
+  static constexpr std::size_t at(std::size_t quad, std::size_t r) {
+    return r / 2 * 16 + quad % 4 * 4 + r % 2 * 2 + quad / 4;
+  }
 
   // Codes of 8 bits are counted from 128, as signed bytes; `offsets` [kRows][16] gain its and the minima's
   // share.
   THINKEY_VNNI_INLINE void fold(const f16_bits* scales, const f16_bits* minima, const float* weights,
                                 const float* factor, float* offsets) {
     constexpr float kCentre = kFormat == ElementFormat::Q8 ? 128.0F : 0.0F;
-    constexpr float kMost = kParts<kFormat> == 2 ? 65500.0F : 255.0F;
+    constexpr float kMost = kParts == 2 ? 65500.0F : 255.0F;
     const __m512 s[2] = {load_f16(scales), load_f16(scales + 16)};
     __m512 m[2] = {load_f16(minima), load_f16(minima + 16)};
     if constexpr (kCentre > 0.0F) {
       m[0] = _mm512_fmadd_ps(_mm512_set1_ps(kCentre), s[0], m[0]);
       m[1] = _mm512_fmadd_ps(_mm512_set1_ps(kCentre), s[1], m[1]);
     }
+    __m512 folded[kRows][2];
+    __m512 largest[kRows];
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) {
       const __m512 w[2] = {_mm512_loadu_ps(weights + r * kBlockTokens),
@@ -295,27 +344,33 @@ struct ByteWeights {
       __m512 sum = _mm512_mul_ps(_mm512_load_ps(offsets + r * 16), _mm512_set1_ps(factor[r]));
       sum = _mm512_fmadd_ps(w[0], m[0], sum);
       _mm512_store_ps(offsets + r * 16, _mm512_fmadd_ps(w[1], m[1], sum));
-      const __m512 folded[2] = {_mm512_mul_ps(w[0], s[0]), _mm512_mul_ps(w[1], s[1])};
-      const float most = _mm512_reduce_max_ps(_mm512_max_ps(folded[0], folded[1]));
-      const Unit unit(_mm512_set1_ps(most * (1.0F / kMost)));
-      inverse[r] = unit.inverse;
-#pragma GCC unroll 8
-      for (std::size_t half = 0; half < 2; ++half) {
-        const __m512i x = _mm512_cvtps_epi32(_mm512_mul_ps(folded[half], unit.factor));
-        std::int32_t* to = rounded + r * kRow + 4 * half;
-        if constexpr (kParts<kFormat> == 2) {
-          store_bytes(_mm512_srli_epi32(x, 8), to);
-          store_bytes(_mm512_and_si512(x, _mm512_set1_epi32(255)), to + kPart);
-        } else {
-          store_bytes(x, to);
-        }
-      }
+      folded[r][0] = _mm512_mul_ps(w[0], s[0]);
+      folded[r][1] = _mm512_mul_ps(w[1], s[1]);
+      largest[r] = _mm512_max_ps(folded[r][0], folded[r][1]);
     }
-  }
-
- private:
-  static THINKEY_VNNI_INLINE void store_bytes(__m512i x, std::int32_t* to) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(x));
+    const Unit unit(_mm512_mul_ps(largest_of_each<kRows>(largest), _mm512_set1_ps(1.0F / kMost)));
+    _mm512_store_ps(inverse, unit.inverse);
+    alignas(64) float factors[16];
+    _mm512_store_ps(factors, unit.factor);
+#pragma GCC unroll 8
+    for (std::size_t first = 0; first < kRows; first += 2) {
+      __m512i x[4];
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < 4; ++i) {
+        const std::size_t r = std::min(first + i / 2, kRows - 1);
+        x[i] = _mm512_cvtps_epi32(_mm512_mul_ps(folded[r][i % 2], _mm512_set1_ps(factors[4 * r])));
+      }
+      if constexpr (kParts == 2) {
+        __m512i low[4];
+#pragma GCC unroll 4
+        for (std::size_t i = 0; i < 4; ++i) {
+          low[i] = _mm512_and_si512(x[i], _mm512_set1_epi32(255));
+          x[i] = _mm512_srli_epi32(x[i], 8);
+        }
+        store_bytes<kSigned>(low, rounded[1] + 8 * first);
+      }
+      store_bytes<kSigned>(x, rounded[0] + 8 * first);
+    }
   }
 };
 
@@ -324,8 +379,7 @@ template <ElementFormat kFormat, std::size_t kRows>
 THINKEY_VNNI_INLINE void weigh_unit(const std::byte* row, std::size_t row_bytes,
                                     const ByteWeights<kFormat, kRows>& weights, const float* factor,
                                     std::size_t stride, float* out) {
-  using Weights = ByteWeights<kFormat, kRows>;
-  QuadSums<kParts<kFormat>, kRows, false> sums;
+  QuadSums<ByteWeights<kFormat, kRows>> sums;
 #pragma GCC unroll 8
   for (std::size_t quad = 0; quad < kBlockTokens / 4; ++quad, row += row_bytes) {
     Quads quads = load_quads<kFormat>(row);
@@ -333,16 +387,17 @@ THINKEY_VNNI_INLINE void weigh_unit(const std::byte* row, std::size_t row_bytes,
       quads.low = _mm512_xor_si512(quads.low, _mm512_set1_epi8(-128));
       quads.high = _mm512_xor_si512(quads.high, _mm512_set1_epi8(-128));
     }
-    sums.add(quads, weights.rounded + quad, Weights::kRow, Weights::kPart);
+    sums.add(quads, weights, quad);
   }
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
     const __m512 f = _mm512_set1_ps(factor[r]);
+    const __m512 inverse = _mm512_set1_ps(weights.inverse[4 * r]);
 #pragma GCC unroll 8
     for (std::size_t half = 0; half < 2; ++half) {
       float* at = out + r * stride + 16 * half;
       const __m512 before = _mm512_mul_ps(f, _mm512_loadu_ps(at));
-      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half, 256.0F), weights.inverse[r], before));
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half, 256.0F), inverse, before));
     }
   }
 }

@@ -12,7 +12,7 @@ namespace thinkey {
 [[nodiscard]] bool cpu_multiplies_quads() noexcept;
 
 // scores[r][0..31] = start[r] + sum over the run's rows of q times elements; added to the scores unless
-// `first`. q is [quads of channels][rows][4] with rows 1, 2 or 4, 0 for missing channels; up to 32 numbers
+// `first`. q is [quads of channels][rows][4] with rows 1, 2 or 4, 0 for missing channels; up to 64 numbers
 // past its end are read.
 void score_quads_vnni(std::size_t rows, const KeyRun& run, const std::byte* block, const float* q,
                       const float* start, bool first, float* scores);

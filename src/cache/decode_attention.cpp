@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -31,8 +32,10 @@ struct Task {
 constexpr std::size_t kLeastBlocks = 16;
 constexpr std::size_t kMostBlocks = 64;
 
-// A tile's queries, scaled, laid out as place_query() does.
+// A tile's queries, scaled, laid out as place_query() does. A thread's next task is often of the same tile.
 struct PackedQueries {
+  std::uint64_t call = 0;
+  std::size_t tile = 0;
   std::vector<float> thin, recent, reduced;
   float bias[kMaxRows];  // added to the thin logits
 };
@@ -99,7 +102,11 @@ class Attention {
     const RowTile& tile = work_.tiles[task.tile];
     const Segment& thin = tile.head->thin();
     const Segment& recent = tile.head->recent();
-    pack(tile, queries);
+    if (queries.call != call_ || queries.tile != task.tile) {
+      pack(tile, queries);
+      queries.call = call_;
+      queries.tile = task.tile;
+    }
     std::int32_t oldest[kMaxRows];
     const std::int32_t* horizon = nullptr;
     if (shape_.sliding_window > 0) {
@@ -192,6 +199,13 @@ class Attention {
     return row / group_ * shape_.query_heads + tile.kv_head * group_ + row % group_;
   }
 
+  // Tells the calls of all threads apart; never 0.
+  static std::uint64_t next_call() noexcept {
+    static std::atomic<std::uint64_t> calls{0};
+    return calls.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
+  const std::uint64_t call_ = next_call();
   const CacheShape& shape_;
   std::size_t group_, dim_;
   std::int64_t first_position_;
