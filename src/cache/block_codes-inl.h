@@ -91,7 +91,7 @@ template <std::size_t kRows>
 struct QuadSums {
   PairSums<CodeTag> low[kRows], high[kRows];
 
-  HWY_INLINE QuadSums() {}  // not implicit, see PairSums
+  HWY_INLINE QuadSums() {}  // NOLINT(modernize-use-equals-default): not implicit, see PairSums
   // factors: [kRows][4], see round_quad().
   template <typename Row>
   HWY_INLINE void add(const Row& row, std::size_t i, const std::int16_t* factors) {

@@ -46,7 +46,7 @@ struct FixedQueries {
   // Queries [pair of channels][kRows][2]. The sum of |query| over the channels summed at once stays below
   // 2^31 / 2^15, roundings (at most half a unit each) included.
   HWY_INLINE FixedQueries(const KeyRun& run, const float* HWY_RESTRICT q) {
-    constexpr float most = static_cast<float>((1 << (31 - kFixedBits)) - kSummedChannels);
+    constexpr auto most = static_cast<float>((1 << (31 - kFixedBits)) - kSummedChannels);
     const std::size_t numbers = run.query_numbers();  // of a row
     float factor[kRows];
     for (std::size_t r = 0; r < kRows; ++r) {

@@ -5,150 +5,19 @@
 #if defined(__x86_64__)
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
-#include "ops/vnni-inl.h"
+#include "cache/quads_vnni-inl.h"
 
 namespace thinkey {
 namespace {
+
+using namespace vnni;
 
 constexpr std::size_t kMostQuads = kMaxChannels / 4;
 
 // Codes of 8 bits meet factors of more than 8, in two halves, the upper ones first.
 template <ElementFormat kFormat>
 constexpr std::size_t kPartsOf = kFormat == ElementFormat::Q8 ? 2 : 1;
-
-// 32 quads of codes, 16 in each vector.
-struct Quads {
-  __m512i low, high;
-};
-
-THINKEY_VNNI_INLINE __m512i load512(const std::byte* from) { return _mm512_loadu_si512(from); }
-THINKEY_VNNI_INLINE __m128i load128(const std::byte* from) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-}
-THINKEY_VNNI_INLINE __m512 load_f16(const f16_bits* from) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
-
-// Codes of 16 quads, packed in planes of `kLanes` lanes, from the plane that `shift` bits bring down.
-template <ElementFormat kFormat>
-THINKEY_VNNI_INLINE __m512i plane(__m512i packed, int shift, __m512i mask) {
-  if constexpr (kFormat == ElementFormat::Q4) {
-    return _mm512_and_si512(_mm512_srli_epi32(packed, static_cast<unsigned>(shift)), mask);
-  } else {  // two planes of eight lanes each
-    const __m512i shifts = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
-    const __m512i both = _mm512_srlv_epi32(packed, _mm512_add_epi32(shifts, _mm512_set1_epi32(shift)));
-    return _mm512_and_si512(both, mask);
-  }
-}
-
-// A row of quads.
-template <ElementFormat kFormat>
-THINKEY_VNNI_INLINE Quads load_quads(const std::byte* row) {
-  if constexpr (kFormat == ElementFormat::Q8) {
-    return {load512(row), load512(row + 64)};
-  } else if constexpr (kFormat == ElementFormat::Q4) {
-    const __m512i mask = _mm512_set1_epi8(15);
-    const __m512i packed = load512(row);
-    return {_mm512_and_si512(packed, mask), plane<kFormat>(packed, 4, mask)};
-  } else {
-    const __m512i mask = _mm512_set1_epi8(3);
-    const __m512i packed = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
-    return {plane<kFormat>(packed, 0, mask), plane<kFormat>(packed, 4, mask)};
-  }
-}
-
-// One to three channels that lie alone, as quads with zeros.
-template <ElementFormat kFormat>
-THINKEY_VNNI_INLINE Quads load_lone(const std::byte* rows, std::size_t channels) {
-  constexpr std::size_t kRow = plane_quads(kFormat);
-  Quads quads{_mm512_setzero_si512(), _mm512_setzero_si512()};
-  for (std::size_t c = 0; c < channels; ++c, rows += kRow) {
-    Quads row;
-    if constexpr (kFormat == ElementFormat::Q8) {
-      row = {_mm512_cvtepu8_epi32(load128(rows)), _mm512_cvtepu8_epi32(load128(rows + 16))};
-    } else if constexpr (kFormat == ElementFormat::Q4) {
-      const __m512i packed = _mm512_cvtepu8_epi32(load128(rows));
-      const __m512i mask = _mm512_set1_epi32(15);
-      row = {_mm512_and_si512(packed, mask), plane<kFormat>(packed, 4, mask)};
-    } else {
-      std::int64_t eight = 0;
-      std::memcpy(&eight, rows, sizeof(eight));
-      const __m512i packed = _mm512_cvtepu8_epi32(_mm_set1_epi64x(eight));
-      const __m512i mask = _mm512_set1_epi32(3);
-      row = {plane<kFormat>(packed, 0, mask), plane<kFormat>(packed, 4, mask)};
-    }
-    const __m128i by = _mm_cvtsi64_si128(static_cast<std::int64_t>(8 * c));
-    quads.low = _mm512_or_si512(quads.low, _mm512_sll_epi32(row.low, by));
-    quads.high = _mm512_or_si512(quads.high, _mm512_sll_epi32(row.high, by));
-  }
-  return quads;
-}
-
-// Sixteen 32-bit numbers of four vectors as bytes, quads of one vector after another's per 128-bit lane.
-template <bool kSigned>
-THINKEY_VNNI_INLINE void store_bytes(const __m512i* x, std::int32_t* to) {
-  if constexpr (kSigned) {
-    _mm512_store_si512(to,
-                       _mm512_packs_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3])));
-  } else {
-    _mm512_store_si512(to,
-                       _mm512_packus_epi16(_mm512_packus_epi32(x[0], x[1]), _mm512_packus_epi32(x[2], x[3])));
-  }
-}
-
-// Sums of quads times factors, one of each row per quad, kept where Factors::at(quad, row) says. dpbusd's
-// first operand is unsigned, its second signed: codes and queries, or weights and codes.
-template <typename Factors>
-struct QuadSums {
-  static constexpr std::size_t kRows = Factors::kRows;
-  static constexpr std::size_t kParts = Factors::kParts;
-  __m512i sums[kParts][kRows][2];
-
-  THINKEY_VNNI_INLINE QuadSums() {
-#pragma GCC unroll 8
-    for (std::size_t part = 0; part < kParts; ++part) {
-#pragma GCC unroll 8
-      for (std::size_t r = 0; r < kRows; ++r) sums[part][r][0] = sums[part][r][1] = _mm512_setzero_si512();
-    }
-  }
-  THINKEY_VNNI_INLINE void add(const Quads& quads, const Factors& factors, std::size_t quad) {
-#pragma GCC unroll 8
-    for (std::size_t part = 0; part < kParts; ++part) {
-#pragma GCC unroll 8
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const __m512i factor = _mm512_set1_epi32(factors.rounded[part][Factors::at(quad, r)]);
-        __m512i* to = sums[part][r];
-        if constexpr (Factors::kSigned) {
-          to[0] = _mm512_dpbusd_epi32(to[0], quads.low, factor);
-          to[1] = _mm512_dpbusd_epi32(to[1], quads.high, factor);
-        } else {
-          to[0] = _mm512_dpbusd_epi32(to[0], factor, quads.low);
-          to[1] = _mm512_dpbusd_epi32(to[1], factor, quads.high);
-        }
-      }
-    }
-  }
-  // With the parts' shares: part 0 counts `step` times as much as part 1.
-  [[nodiscard]] THINKEY_VNNI_INLINE __m512 total(std::size_t r, std::size_t half, float step) const {
-    const __m512 sum = _mm512_cvtepi32_ps(sums[0][r][half]);
-    if constexpr (kParts == 1) return sum;
-    return _mm512_fmadd_ps(sum, _mm512_set1_ps(step), _mm512_cvtepi32_ps(sums[kParts - 1][r][half]));
-  }
-};
-
-// A number and its reciprocal, within 2^-14 of it and exact to each other; not so small that they overflow.
-// Division would take as long as a row of products.
-struct Unit {
-  __m512 inverse, factor;
-
-  explicit THINKEY_VNNI_INLINE Unit(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(1e-37F));
-    factor = _mm512_rcp14_ps(x);
-    inverse = _mm512_mul_ps(x, _mm512_fnmadd_ps(x, factor, _mm512_set1_ps(2.0F)));
-  }
-};
 
 // ---- Keys. A vector of 16 numbers is 4 / kRows quads of kRows rows.
 

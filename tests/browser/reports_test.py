@@ -50,7 +50,12 @@ def browser():
 def chromium(program, work, *arguments):
     command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,2400",
                "--force-device-scale-factor=1", f"--user-data-dir={work}/profile", *arguments]
-    return subprocess.run(command, capture_output=True, timeout=120, check=True).stdout.decode()
+    for left in (2, 1, 0):  # on a busy machine headless Chromium sometimes never comes up
+        try:
+            return subprocess.run(command, capture_output=True, timeout=40, check=True).stdout.decode()
+        except subprocess.TimeoutExpired:
+            if left == 0:
+                raise
 
 
 def look(program, work, page):
