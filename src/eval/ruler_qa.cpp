@@ -57,8 +57,9 @@ RulerSample qa_sample(const std::vector<Passages>& supplied, Passages (*make_up)
   if (supplied.empty()) {
     while (left > 0) distract(make_up(random));
   } else {
-    for (std::size_t i = 1; i < supplied.size() && left > 0; ++i)
+    for (std::size_t i = 1; i < supplied.size() && left > 0; ++i) {
       distract(supplied[(asked + i) % supplied.size()]);
+    }
   }
   std::sort(passages.begin(), passages.end());
   RulerSample sample;
