@@ -63,8 +63,9 @@ std::string reason(int error) { return std::generic_category().message(error); }
 std::string difference(const Json& theirs, const Json& ours) {
   for (const auto& [key, value] : ours.items()) {
     if (!theirs.contains(key)) return fmt::format("\"{}\" is not in it", key);
-    if (theirs[key] != value)
+    if (theirs[key] != value) {
       return fmt::format("\"{}\" was {}, is {}", key, theirs[key].dump(), value.dump());
+    }
   }
   return "it has settings this version does not know";
 }

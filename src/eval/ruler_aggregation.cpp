@@ -1,4 +1,6 @@
 // RULER's variable tracking, common words and frequent words.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -12,8 +14,9 @@ namespace {
 
 std::string letters(Random& random, std::size_t count, char first) {
   std::string text;
-  for (std::size_t i = 0; i < count; ++i)
+  for (std::size_t i = 0; i < count; ++i) {
     text += static_cast<char>(first + static_cast<char>(below(random, 26)));
+  }
   return text;
 }
 
@@ -27,8 +30,8 @@ RulerSample variable_tracking(const RulerSources&, Random random, std::size_t un
   while (sample.references.size() <= kHops) {
     const std::string name = letters(random, 5, 'A');
     if (!names.insert(name).second) continue;
-    chain.push_back(sample.references.empty() ? " VAR " + name + " = " + value + "."
-                                              : " VAR " + name + " = VAR " + sample.references.back() + ".");
+    const std::string assigned = sample.references.empty() ? value : "VAR " + sample.references.back();
+    chain.push_back(fmt::format(" VAR {} = {}.", name, assigned));
     sample.references.push_back(name);
   }
   std::vector<double> places;
@@ -79,8 +82,9 @@ RulerSample common_words(const RulerSources& sources, Random random, std::size_t
     list.insert(list.end(), often, sample.references.back());
   }
   // The syllables make about 40000 words; more would never be found.
-  for (std::size_t i = 0; i < std::min<std::size_t>(units, 30000); ++i)
+  for (std::size_t i = 0; i < std::min<std::size_t>(units, 30000); ++i) {
     list.insert(list.end(), seldom, invented.next());
+  }
   shuffle(random, list);
   sample.text = "Below is a numbered list of words. Some of them occur more often than others.\n";
   for (std::size_t i = 0; i < list.size(); ++i) {

@@ -194,8 +194,9 @@ Report sweep_report(const RunIdentity& identity, const RunOutcome& outcome, std:
                          percent_cell(entry.share), number_cell(entry.kl, 4), number_cell(entry.kl_error, 4),
                          percent_cell(entry.top1), percent_cell(entry.same), entry.fits ? "yes" : "no"});
     chart.series[entry.frontier ? 0 : 1].points.push_back({100.0 * entry.share, entry.kl, entry.cache});
-    if (entry.frontier)
+    if (entry.frontier) {
       frontier.push_back({{"cache", entry.cache}, {"bytes", entry.bytes}, {"kl", entry.kl}});
+    }
   }
   json["frontier"] = std::move(frontier);
   json["recommended"] = best ? nlohmann::ordered_json(best->cache) : nlohmann::ordered_json();
