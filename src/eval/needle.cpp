@@ -62,8 +62,9 @@ struct Needle {
 };
 
 void check(const NeedleOptions& options) {
-  if (options.lengths.empty() || options.depths.empty())
+  if (options.lengths.empty() || options.depths.empty()) {
     fail_usage("no lengths or no depths to hide a needle at");
+  }
   for (const std::int64_t length : options.lengths) {
     if (length <= options.max_tokens) {
       fail_usage("a length of {} tokens has no room for an answer of {}", length, options.max_tokens);
@@ -133,8 +134,9 @@ std::vector<std::int64_t> default_lengths(std::int64_t context) {
   constexpr std::int64_t kMost = 32768;
   if (context < 2 * kFirst) return {context / 2, context};
   std::vector<std::int64_t> lengths;
-  for (std::int64_t length = kFirst; length <= std::min(context, kMost); length *= 2)
+  for (std::int64_t length = kFirst; length <= std::min(context, kMost); length *= 2) {
     lengths.push_back(length);
+  }
   return lengths;
 }
 
