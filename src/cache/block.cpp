@@ -38,26 +38,22 @@ BlockLayout::BlockLayout(const KeyCounts& keys, std::size_t value_channels_, Ele
     numbers += run.query_numbers();
   }
   value_scales = at;
-  // Kernels read whole units, of the last row over its end.
-  const std::size_t tail = value_channels % kUnit;
-  std::size_t unread = 0;
-  if (values_quantized()) {
-    values = value_scales + 2 * value_groups() * kBlockTokens * sizeof(f16_bits);
-    value_row = 4 * (value_channels / kUnit * value_plane(kUnit) + value_plane(tail));
-    if (tail > 0) unread = 4 * (value_plane(kUnit) - value_plane(tail));
-  } else {
-    values = value_scales + kBlockTokens;
-    value_row = 2 * value_channels * sizeof(std::int16_t);
-    if (tail > 0) unread = 2 * (kUnit - tail) * sizeof(std::int16_t);
+  values = value_scales + (values_quantized() ? 2 * value_groups() * sizeof(f16_bits) : 1) * kBlockTokens;
+  const std::size_t rest = value_channels % value_unit();
+  bytes = values_at(value_channels - rest);
+  if (rest > 0) {
+    // Kernels read 32 channels at a time, of the last row over its end.
+    const std::size_t lanes = value_lanes(value_channels - rest);
+    const std::size_t read = values_quantized() ? plane_quads(value_format) : round_up(rest, kUnit);
+    bytes += 4 * (kBlockTokens / elements_together(value_format) * lanes + read - lanes);
   }
-  bytes = round_up(values + kBlockTokens / elements_together(value_format) * value_row + unread, kAlignment);
+  bytes = round_up(bytes, kAlignment);
 }
 
 std::size_t BlockLayout::value_slot(std::size_t c) const noexcept {
   if (!values_quantized()) return c;
-  const std::size_t unit = c / kUnit;
-  const std::size_t width = value_plane(std::min(kUnit, value_channels - unit * kUnit));  // as packed
-  return unit * kUnit + c % kUnit / width * value_plane(kUnit) + c % kUnit % width;
+  const std::size_t width = value_lanes(c / kUnit * kUnit);  // as packed
+  return c / kUnit * kUnit + c % kUnit / width * plane_quads(value_format) + c % kUnit % width;
 }
 
 std::size_t BlockLayout::count(const std::byte* block) const noexcept {

@@ -8,13 +8,14 @@
 //                                                     (c, t + 1), ...; a last odd channel alone, [32]
 //   key exponents    [32] i8
 //   value exponents  [32] i8
-//   values           [16][value_channels][2] i16      two tokens: (t, c), (t + 1, c), (t, c + 1), ...
+//   values           [16][64][2] i16                  two tokens: (t, c), (t + 1, c), (t, c + 1), ...; unit
+//                                                     after unit of 64 channels, then the rest
 // Quantized blocks (KIVI, 2402.02750; keys per channel over the block's 32 tokens, values per token
 // over groups of channels; x = code * scale + minimum):
 //   key scales    [channels] f16, then minima likewise
 //   key codes     [channels / 4][32][4] x bits; the last one to three channels alone, [32] x bits each
-//   value scales  [groups][32] f16, then minima likewise
-//   value codes   [8][row][4] x bits, rows of whole units of 32 channels, then the rest
+//   value scales  [groups][2][32] f16: scales, then minima
+//   value codes   [8][32][4] x bits, unit after unit of 32 channels, then the rest
 // Keys of several formats lie in runs, one after another in the order of ElementFormat, each as above.
 //
 // A pruned channel is a row that is not there. Decode attention reads blocks strictly front to back: one
@@ -97,11 +98,9 @@ struct BlockLayout {
   ElementFormat value_format = ElementFormat::I16;
   std::size_t value_group = kUnit;  // channels that share a scale, a multiple of kUnit
 
-  // Bytes from the block's start; a minimum's array follows its scales' at the same length. The scales of
-  // 16-bit values are their exponents.
+  // Bytes from the block's start. The scales of 16-bit values are their exponents.
   std::size_t value_scales = 0, values = 0;
-  std::size_t value_row = 0;  // bytes of the tokens' values that lie side by side
-  std::size_t bytes = 0;      // of the block, a multiple of 64
+  std::size_t bytes = 0;  // of the block, a multiple of 64
 
   BlockLayout() = default;
   BlockLayout(const KeyCounts& keys, std::size_t value_channels, ElementFormat value_format,
@@ -119,9 +118,18 @@ struct BlockLayout {
   [[nodiscard]] std::size_t query_numbers() const noexcept {
     return key_runs.back().query + key_runs.back().query_numbers();
   }
-  // Quads in a plane of a unit of `channels` value channels; codes.
-  [[nodiscard]] std::size_t value_plane(std::size_t channels) const noexcept {
-    return (channels * element_bits(value_format) + 7) / 8;
+  // Value channels that are stored together; a block's last may be fewer.
+  [[nodiscard]] std::size_t value_unit() const noexcept { return values_quantized() ? kUnit : 2 * kUnit; }
+  // Bytes from the block's start of the values of channels [first, ...), a multiple of value_unit().
+  [[nodiscard]] std::size_t values_at(std::size_t first) const noexcept {
+    return values + first * kBlockTokens * element_bits(value_format) / 8;
+  }
+  // Pairs of 16-bit values, or quads in a plane of codes, of the unit that begins with channel `first`. They
+  // are four bytes each and make a row, of the tokens that lie side by side.
+  [[nodiscard]] std::size_t value_lanes(std::size_t first) const noexcept {
+    const std::size_t left = value_channels - first;
+    const std::size_t channels = left < value_unit() ? left : value_unit();
+    return values_quantized() ? (channels * element_bits(value_format) + 7) / 8 : channels;
   }
   [[nodiscard]] std::size_t value_units() const noexcept { return (value_channels + kUnit - 1) / kUnit; }
   [[nodiscard]] std::size_t value_groups() const noexcept {

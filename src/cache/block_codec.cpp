@@ -23,12 +23,10 @@ Place key_place(const KeyRun& run, std::size_t channel, std::size_t token) noexc
 }
 
 Place value_place(const BlockLayout& layout, std::size_t token, std::size_t channel) noexcept {
-  const std::size_t unit = channel / kUnit;
-  const std::size_t width = layout.value_plane(std::min(kUnit, layout.value_channels - unit * kUnit));
-  const std::size_t quad = channel % kUnit % width;
-  return {layout.values + token / 4 * layout.value_row + 4 * (unit * layout.value_plane(kUnit) + quad) +
-              token % 4,
-          channel % kUnit / width * element_bits(layout.value_format)};
+  const std::size_t first = channel / kUnit * kUnit;
+  const std::size_t width = layout.value_lanes(first);
+  return {layout.values_at(first) + 4 * (token / 4 * width + (channel - first) % width) + token % 4,
+          (channel - first) / width * element_bits(layout.value_format)};
 }
 
 // The block is clear: codes are or-ed in.
@@ -53,8 +51,15 @@ FixedPlace fixed_key(const KeyRun& run, std::size_t channel) noexcept {
   const bool alone = channel + 1 == run.channels && channel % 2 == 0;
   return {channel / 2 * 2 * kBlockTokens + channel % 2, alone ? std::size_t{1} : std::size_t{2}};
 }
-FixedPlace fixed_value(const BlockLayout& layout, std::size_t token) noexcept {
-  return {token / 2 * 2 * layout.value_channels + token % 2, 2};
+
+// Calls body(c, number) for every channel of a token's 16-bit values: `number` is the channel's.
+template <typename Number, typename Body>
+void visit_fixed_value(const BlockLayout& layout, std::size_t token, Number* numbers, const Body& body) {
+  for (std::size_t first = 0; first < layout.value_channels; first += layout.value_unit()) {
+    const std::size_t lanes = layout.value_lanes(first);
+    Number* number = numbers + first * kBlockTokens + token / 2 * 2 * lanes + token % 2;
+    for (std::size_t c = first; c < first + lanes; ++c, number += 2) body(c, *number);
+  }
 }
 
 void encode_fixed_keys(const KeyRun& run, const float* keys, std::size_t tokens, std::byte* block) {
@@ -97,18 +102,15 @@ void encode_fixed_value(const BlockLayout& layout, std::size_t token, const floa
   const std::int8_t exponent = fixed_exponent(largest);
   BlockLayout::at<std::int8_t>(block, layout.value_scales)[token] = exponent;
   const float inverse = 1.0F / fixed_scale(exponent);
-  const FixedPlace place = fixed_value(layout, token);
-  auto* to = BlockLayout::at<std::int16_t>(block, layout.values) + place.first;
-  for (std::size_t c = 0; c < layout.value_channels; ++c) to[c * place.step] = to_fixed(value[c] * inverse);
+  visit_fixed_value(layout, token, BlockLayout::at<std::int16_t>(block, layout.values),
+                    [&](std::size_t c, std::int16_t& number) { number = to_fixed(value[c] * inverse); });
 }
 
 void decode_fixed_value(const BlockLayout& layout, std::size_t token, const std::byte* block, float* value) {
   const float scale = fixed_scale(BlockLayout::at<std::int8_t>(block, layout.value_scales)[token]);
-  const FixedPlace place = fixed_value(layout, token);
-  const auto* from = BlockLayout::at<std::int16_t>(block, layout.values) + place.first;
-  for (std::size_t c = 0; c < layout.value_channels; ++c) {
-    value[c] = static_cast<float>(from[c * place.step]) * scale;
-  }
+  visit_fixed_value(
+      layout, token, BlockLayout::at<std::int16_t>(block, layout.values),
+      [&](std::size_t c, std::int16_t number) { value[c] = static_cast<float>(number) * scale; });
 }
 
 void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block) {
@@ -135,16 +137,15 @@ void encode_values(const BlockLayout& layout, const StagedBlock& staged, std::by
   }
   const std::size_t bits = element_bits(layout.value_format);
   std::vector<std::uint8_t> codes(layout.value_group);
-  auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
-  auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
+  auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   for (std::size_t t = 0; t < staged.tokens; ++t) {
     const float* row = staged.values.data() + t * layout.value_channels;
     for (std::size_t g = 0; g < layout.value_groups(); ++g) {
       const std::size_t first = g * layout.value_group;
       const std::size_t n = std::min(layout.value_group, layout.value_channels - first);
       const QuantizedGroup group = quantize_group({row + first, n}, bits, codes.data());
-      value_scales[g * kBlockTokens + t] = to_f16(group.scale);
-      value_minima[g * kBlockTokens + t] = to_f16(group.minimum);
+      scales[2 * g * kBlockTokens + t] = to_f16(group.scale);
+      scales[(2 * g + 1) * kBlockTokens + t] = to_f16(group.minimum);
       for (std::size_t i = 0; i < n; ++i) put(block, value_place(layout, t, first + i), codes[i]);
     }
   }
@@ -171,14 +172,13 @@ void decode_values(const BlockLayout& layout, const std::byte* block, StagedBloc
     }
     return;
   }
-  const auto* value_scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
-  const auto* value_minima = value_scales + layout.value_groups() * kBlockTokens;
+  const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   for (std::size_t t = 0; t < staged.tokens; ++t) {
     for (std::size_t c = 0; c < layout.value_channels; ++c) {
-      const std::size_t at = c / layout.value_group * kBlockTokens + t;
+      const f16_bits* scale = scales + 2 * (c / layout.value_group) * kBlockTokens + t;
       staged.values[t * layout.value_channels + c] =
-          get(block, value_place(layout, t, c), layout.value_format) * f32_from_f16(value_scales[at]) +
-          f32_from_f16(value_minima[at]);
+          get(block, value_place(layout, t, c), layout.value_format) * f32_from_f16(*scale) +
+          f32_from_f16(scale[kBlockTokens]);
     }
   }
 }

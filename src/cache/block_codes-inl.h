@@ -227,8 +227,8 @@ struct CodeWeights {
   HWY_ALIGN std::int16_t rounded[kBlockTokens * kRows];  // [quads][kRows][4]
   float inverse[kRows];
 
-  // Minima follow all groups' scales. `offsets`: [kRows][16], the group's.
-  HWY_INLINE CodeWeights(const f16_bits* scales, const f16_bits* minima, const float* HWY_RESTRICT weights,
+  // scales: the group's, then its minima. offsets: [kRows][16], the group's.
+  HWY_INLINE CodeWeights(const f16_bits* scales, const float* HWY_RESTRICT weights,
                          const float* HWY_RESTRICT factor, float* HWY_RESTRICT offsets) {
     constexpr float kMost = 32767.0F;  // times 255, of 32 tokens: within 32 bits
     const FloatTag d;
@@ -241,7 +241,7 @@ struct CodeWeights {
         const FloatVector product = hn::Mul(w, load_f16(d, scales + t));
         hn::Store(product, d, folded + t);
         largest = hn::Max(largest, product);
-        sum = hn::MulAdd(w, load_f16(d, minima + t), sum);
+        sum = hn::MulAdd(w, load_f16(d, scales + kBlockTokens + t), sum);
       }
       hn::Store(sum, d, offsets + r * 16);
       inverse[r] = hn::GetLane(hn::MaxOfLanes(d, largest)) / kMost;
@@ -291,13 +291,13 @@ HWY_INLINE void weigh_codes(const BlockLayout& layout, const std::byte* block,
   }
   const std::size_t units_per_group = layout.value_group / kUnit;
   for (std::size_t group = 0; group < layout.value_groups(); ++group) {
-    const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales) + group * kBlockTokens;
-    const CodeWeights<kRows> folded(scales, scales + layout.value_groups() * kBlockTokens, weights, factor,
-                                    offsets.sums + group * kRows * 16);
+    const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales) + 2 * group * kBlockTokens;
+    const CodeWeights<kRows> folded(scales, weights, factor, offsets.sums + group * kRows * 16);
     const std::size_t end = std::min((group + 1) * units_per_group, layout.value_units());
     for (std::size_t unit = group * units_per_group; unit < end; ++unit) {
-      weigh_unit<kFormat, kRows>(block + layout.values + unit * 4 * plane_quads(kFormat), layout.value_row,
-                                 tokens, folded, factor, stride, out + unit * kUnit);
+      const std::size_t first = unit * kUnit;
+      weigh_unit<kFormat, kRows>(block + layout.values_at(first), 4 * layout.value_lanes(first), tokens,
+                                 folded, factor, stride, out + first);
     }
   }
 }

@@ -198,16 +198,21 @@ HWY_INLINE void weigh_fixed(const BlockLayout& layout, const std::byte* block,
                             const float* HWY_RESTRICT factor, std::size_t stride, float* HWY_RESTRICT out) {
   const FixedWeights<kRows> fixed(BlockLayout::at<std::int8_t>(block, layout.value_scales), weights);
   const std::size_t lanes = hn::Lanes(FloatTag());
-  const std::size_t channels = layout.value_units() * kUnit;
-  const auto row = [&](std::size_t c) { return block + layout.values + c * 2 * sizeof(std::int16_t); };
-  std::size_t c = 0;
-  if constexpr (HWY_MAX_BYTES >= 64) {  // registers for 4 * kRows sums
-    for (; c + 4 * lanes <= channels; c += 4 * lanes) {
-      weigh_fixed_channels<kRows, 4>(row(c), layout.value_row, tokens, fixed, factor, stride, out + c);
+  for (std::size_t first = 0; first < layout.value_channels; first += layout.value_unit()) {
+    const std::size_t row_bytes = 4 * layout.value_lanes(first);
+    const std::byte* row = block + layout.values_at(first);
+    std::size_t c = 0;
+    if constexpr (HWY_MAX_BYTES >= 64) {  // registers for 4 * kRows sums
+      if (4 * lanes <= 2 * kUnit && row_bytes > 4 * kUnit) {
+        for (; c < 2 * kUnit; c += 4 * lanes) {
+          weigh_fixed_channels<kRows, 4>(row + 4 * c, row_bytes, tokens, fixed, factor, stride,
+                                         out + first + c);
+        }
+      }
     }
-  }
-  for (; c < channels; c += 2 * lanes) {
-    weigh_fixed_channels<kRows, 2>(row(c), layout.value_row, tokens, fixed, factor, stride, out + c);
+    for (; 4 * c < row_bytes; c += 2 * lanes) {
+      weigh_fixed_channels<kRows, 2>(row + 4 * c, row_bytes, tokens, fixed, factor, stride, out + first + c);
+    }
   }
 }
 

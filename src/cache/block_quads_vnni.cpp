@@ -74,9 +74,11 @@ struct ByteQueries {
     alignas(64) float scale[kMaxChannels + 64];
     alignas(64) float offset[kMaxChannels + 64];
     for (std::size_t c = 0; c < run.channels; c += 16) {
-      const __m512 s = load_f16(scales + c);
-      _mm512_store_ps(scale + c, s);
-      _mm512_store_ps(offset + c, _mm512_fmadd_ps(centre, s, load_f16(scales + run.channels + c)));
+      _mm512_store_ps(scale + c, load_f16(scales + c));
+    }
+    for (std::size_t c = 0; c < run.channels; c += 16) {  // after all scales: in the order of memory
+      const __m512 minima = load_f16(scales + run.channels + c);
+      _mm512_store_ps(offset + c, _mm512_fmadd_ps(centre, _mm512_load_ps(scale + c), minima));
     }
     // Past the last scale lie the minima, past the last minimum the codes.
     for (std::size_t i = 0; i < 64 / kRows; i += 16) {
@@ -192,14 +194,14 @@ struct ByteWeights {
     return r / 2 * 16 + quad % 4 * 4 + r % 2 * 2 + quad / 4;
   }
 
-  // Codes of 8 bits are counted from 128, as signed bytes; `offsets` [kRows][16] gain its and the minima's
-  // share.
-  THINKEY_VNNI_INLINE void fold(const f16_bits* scales, const f16_bits* minima, const float* weights,
-                                const float* factor, float* offsets) {
+  // scales: the group's, then its minima. Codes of 8 bits are counted from 128, as signed bytes; offsets
+  // [kRows][16] gain the share of that and of the minima.
+  THINKEY_VNNI_INLINE void fold(const f16_bits* scales, const float* weights, const float* factor,
+                                float* offsets) {
     constexpr float kCentre = kFormat == ElementFormat::Q8 ? 128.0F : 0.0F;
     constexpr float kMost = kParts == 2 ? 65500.0F : 255.0F;
     const __m512 s[2] = {load_f16(scales), load_f16(scales + 16)};
-    __m512 m[2] = {load_f16(minima), load_f16(minima + 16)};
+    __m512 m[2] = {load_f16(scales + kBlockTokens), load_f16(scales + kBlockTokens + 16)};
     if constexpr (kCentre > 0.0F) {
       m[0] = _mm512_fmadd_ps(_mm512_set1_ps(kCentre), s[0], m[0]);
       m[1] = _mm512_fmadd_ps(_mm512_set1_ps(kCentre), s[1], m[1]);
@@ -279,8 +281,7 @@ THINKEY_VNNI void weigh(const BlockLayout& layout, const std::byte* block, const
   const std::size_t groups = layout.value_groups();
   const auto* scales = BlockLayout::at<f16_bits>(block, layout.value_scales);
   for (std::size_t group = 0; group < groups; ++group) {
-    folded[group].fold(scales + group * kBlockTokens, scales + (groups + group) * kBlockTokens, weights,
-                       factor, offsets + group * kRows * 16);
+    folded[group].fold(scales + 2 * group * kBlockTokens, weights, factor, offsets + group * kRows * 16);
   }
   const std::size_t units_per_group = layout.value_group / kUnit;
   const ByteWeights<kFormat, kRows>* group = folded;
@@ -290,8 +291,9 @@ THINKEY_VNNI void weigh(const BlockLayout& layout, const std::byte* block, const
       left = units_per_group;
       ++group;
     }
-    weigh_unit<kFormat, kRows>(block + layout.values + unit * 4 * plane_quads(kFormat), layout.value_row,
-                               *group, factor, stride, out + unit * kUnit);
+    const std::size_t first = unit * kUnit;
+    weigh_unit<kFormat, kRows>(block + layout.values_at(first), 4 * layout.value_lanes(first), *group, factor,
+                               stride, out + first);
   }
 }
 
