@@ -13,7 +13,10 @@ namespace {
 
 constexpr std::size_t kQuads = kInt8Block / 4;  // of 4 columns, in a block of 32
 
-THINKEY_VNNI_INLINE __m512i load_codes(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+// Volatile: else compilers read a line again for each use, and lines out of order.
+THINKEY_VNNI_INLINE __m512i load_codes(const std::uint8_t* p) {
+  return *reinterpret_cast<const volatile __m512i*>(p);
+}
 THINKEY_VNNI_INLINE __m512 load_halves(const std::uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
@@ -26,42 +29,50 @@ THINKEY_VNNI_INLINE __m512i all_lanes(const std::int8_t* quad) {
 // 0xF8: a | (b & c).
 constexpr int kOrAnd = 0xF8;
 
-// Codes of quad i of a pair's first and second block.
+// Codes of quads i and i + 1 (i is even) of a pair: of the first block, and of the second.
 template <typename P>
-THINKEY_VNNI_INLINE void pair_codes(const std::uint8_t* pair, std::size_t i, __m512i (&out)[2]) {
+THINKEY_VNNI_INLINE void pair_codes(const std::uint8_t* pair, std::size_t i, __m512i (&out)[2][2]) {
   if constexpr (P::kBits == 8) {
-    out[0] = load_codes(pair + 128 * i);
-    out[1] = load_codes(pair + 128 * i + 64);
+    for (std::size_t q = 0; q < 2; ++q) {
+      for (std::size_t side = 0; side < 2; ++side) {
+        out[q][side] = load_codes(pair + 64 * (2 * (i + q) + side));
+      }
+    }
     return;
   }
   const __m512i nibble = _mm512_set1_epi8(0x0F);
-  const __m512i both = load_codes(pair + P::nibbles_at(i));
-  out[0] = _mm512_and_si512(both, nibble);
-  out[1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
-  if constexpr (P::kBits == 5) {
-    const __m512i sixteen = _mm512_set1_epi8(0x10);
-    for (std::size_t side = 0; side < 2; ++side) {
-      std::uint64_t fifth;
-      std::memcpy(&fifth, pair + 8 * (2 * i + side), sizeof(fifth));
-      out[side] = _mm512_mask_add_epi8(out[side], fifth, out[side], sixteen);
+  __m512i both[2];
+  both[0] = load_codes(pair + P::nibbles_at(i));
+  __m512i upper;
+  if constexpr (P::kBits == 6) upper = load_codes(pair + P::upper_at(i));
+  both[1] = load_codes(pair + P::nibbles_at(i + 1));
+  for (std::size_t q = 0; q < 2; ++q) {
+    out[q][0] = _mm512_and_si512(both[q], nibble);
+    out[q][1] = _mm512_and_si512(_mm512_srli_epi16(both[q], 4), nibble);
+    if constexpr (P::kBits == 5) {
+      const __m512i sixteen = _mm512_set1_epi8(0x10);
+      for (std::size_t side = 0; side < 2; ++side) {
+        std::uint64_t fifth;
+        std::memcpy(&fifth, pair + 8 * (2 * (i + q) + side), sizeof(fifth));
+        out[q][side] = _mm512_mask_add_epi8(out[q][side], fifth, out[q][side], sixteen);
+      }
     }
   }
   if constexpr (P::kBits == 6) {
     const __m512i upper_pair = _mm512_set1_epi8(0x30);
-    const __m512i upper = load_codes(pair + P::upper_at(i));
-    const __m512i first = i % 2 == 0 ? _mm512_slli_epi16(upper, 4) : upper;
-    const __m512i second = i % 2 == 0 ? _mm512_slli_epi16(upper, 2) : _mm512_srli_epi16(upper, 2);
-    out[0] = _mm512_ternarylogic_epi64(out[0], first, upper_pair, kOrAnd);
-    out[1] = _mm512_ternarylogic_epi64(out[1], second, upper_pair, kOrAnd);
+    out[0][0] = _mm512_ternarylogic_epi64(out[0][0], _mm512_slli_epi16(upper, 4), upper_pair, kOrAnd);
+    out[0][1] = _mm512_ternarylogic_epi64(out[0][1], _mm512_slli_epi16(upper, 2), upper_pair, kOrAnd);
+    out[1][0] = _mm512_ternarylogic_epi64(out[1][0], upper, upper_pair, kOrAnd);
+    out[1][1] = _mm512_ternarylogic_epi64(out[1][1], _mm512_srli_epi16(upper, 2), upper_pair, kOrAnd);
   }
 }
 
 // Scale (kind 0) or minimum (kind 1) number `sub` of the 16 rows, without d.
 template <typename P>
 THINKEY_VNNI_INLINE __m512 row_scales(const std::uint8_t* group, std::size_t kind, std::size_t sub) {
-  const std::size_t at = (kind * P::kSubs + sub) * kPackedPanel;
-  if constexpr (!P::kSuper) return load_halves(group + 2 * at);
-  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(group + P::kBytesAt + at));
+  const std::uint8_t* scales = group + P::scales_at(sub, kind);
+  if constexpr (!P::kSuper) return load_halves(scales);
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales));
   return _mm512_cvtepi32_ps(P::kMinimum ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes));
 }
 
@@ -78,10 +89,10 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
     for (std::size_t b = 0; b < kBatch; ++b) scaled[b] = minima[b] = _mm512_setzero_ps();
 #pragma GCC unroll 4
     for (std::size_t j = 0; j < 4; ++j) {
-      const std::uint8_t* pair = group + P::kCodesAt + j * P::kPairBytes;
+      const std::uint8_t* pair = group + j * P::kPairBytes;
+      __m512i sums[kParts][kBatch][2];
 #pragma GCC unroll 2
       for (std::size_t part = 0; part < kParts; ++part) {
-        __m512i sums[kBatch][2];
 #pragma GCC unroll 4
         for (std::size_t b = 0; b < kBatch; ++b) {
 #pragma GCC unroll 2
@@ -89,23 +100,30 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
             const std::size_t block = 2 * j + side;
             const std::int32_t code_sum =
                 kParts == 1 ? x[b][g].code_sums[block] : x[b][g].half_code_sums[2 * block + part];
-            sums[b][side] =
+            sums[part][b][side] =
                 P::kOffset == 0 ? _mm512_setzero_si512() : _mm512_set1_epi32(-P::kOffset * code_sum);
           }
         }
-#pragma GCC unroll 8
-        for (std::size_t i = part * kPartQuads; i < (part + 1) * kPartQuads; ++i) {
-          __m512i codes[2];
+#pragma GCC unroll 4
+        for (std::size_t i = part * kPartQuads; i < (part + 1) * kPartQuads; i += 2) {
+          __m512i codes[2][2];
           pair_codes<P>(pair, i, codes);
 #pragma GCC unroll 4
           for (std::size_t b = 0; b < kBatch; ++b) {
 #pragma GCC unroll 2
-            for (std::size_t side = 0; side < 2; ++side) {
-              sums[b][side] = _mm512_dpbusd_epi32(
-                  sums[b][side], codes[side], all_lanes(x[b][g].codes + kInt8Block * (2 * j + side) + 4 * i));
+            for (std::size_t q = 0; q < 2; ++q) {
+#pragma GCC unroll 2
+              for (std::size_t side = 0; side < 2; ++side) {
+                const std::int8_t* quad = x[b][g].codes + kInt8Block * (2 * j + side) + 4 * (i + q);
+                sums[part][b][side] =
+                    _mm512_dpbusd_epi32(sums[part][b][side], codes[q][side], all_lanes(quad));
+              }
             }
           }
         }
+      }
+#pragma GCC unroll 2
+      for (std::size_t part = 0; part < kParts; ++part) {
 #pragma GCC unroll 2
         for (std::size_t side = 0; side < 2; ++side) {
           const std::size_t block = 2 * j + side;
@@ -114,7 +132,7 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
 #pragma GCC unroll 4
           for (std::size_t b = 0; b < kBatch; ++b) {
             const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(x[b][g].scales[block]));
-            scaled[b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[b][side]), factor, scaled[b]);
+            scaled[b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[part][b][side]), factor, scaled[b]);
           }
           if constexpr (P::kMinimum) {
             const __m512 minimum = row_scales<P>(group, 1, sub);
@@ -128,9 +146,9 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
     }
     for (std::size_t b = 0; b < kBatch; ++b) {
       if constexpr (P::kSuper) {
-        y[b] = _mm512_fmadd_ps(scaled[b], load_halves(group), y[b]);
+        y[b] = _mm512_fmadd_ps(scaled[b], load_halves(group + P::kSuperAt), y[b]);
         if constexpr (P::kMinimum) {
-          y[b] = _mm512_fnmadd_ps(minima[b], load_halves(group + 2 * kPackedPanel), y[b]);
+          y[b] = _mm512_fnmadd_ps(minima[b], load_halves(group + P::kSuperAt + 2 * kPackedPanel), y[b]);
         }
       } else {
         y[b] = _mm512_add_ps(y[b], _mm512_add_ps(scaled[b], minima[b]));
@@ -177,7 +195,7 @@ void multiply_panels(const Int8Rows& job, std::size_t b0) {
 template <typename P>
 void multiply_all(const Int8Rows& job) {
   std::size_t b = 0;
-  for (; P::kBits == 8 && b + 4 <= job.batch; b += 4) multiply_panels<P, 4>(job, b);
+  for (; b + 4 <= job.batch; b += 4) multiply_panels<P, 4>(job, b);
   for (; b + 2 <= job.batch; b += 2) multiply_panels<P, 2>(job, b);
   if (b < job.batch) multiply_panels<P, 1>(job, b);
 }

@@ -1,14 +1,15 @@
-// How packed_matrix.h lays out each file type. A group is 16 rows x 256 columns:
-//   scales  kSuper: f16 d [16 rows], with kMinimum f16 dmin [16]; then 8-bit scales [sub-block][16], with
-//           kMinimum 8-bit minima [8][16].  Else f16 d [8 blocks][16], with kMinimum f16 m [8][16].
-//   codes   for each of 4 pairs of 32-column blocks, in the order in which they are read:
-//           kBits = 8: [8 quads][first, second block][16 rows][4 columns]
-//           kBits = 4: nibbles [8 quads][16][4], low ones of the first block, high ones of the second
-//           kBits = 5: fifth bits, a 64-bit mask per quad, [8][first, second block]; then the nibbles
-//           kBits = 6: [4] of: nibbles of two quads, then 64 bytes with the upper pairs of bits of (first,
-//           second) block of the one quad, then of the other
+// How packed_matrix.h lays out each file type. A group is 16 rows x 256 columns, everything in the order in
+// which it is read: a line that lies before what was read last is not fetched ahead.
+//   pairs   4, of 32-column blocks: codes, then scales
+//           codes  kBits = 8: [8 quads][first, second block][16 rows][4 columns]
+//                  kBits = 4: nibbles [8 quads][16][4], low ones of the first block, high ones of the second
+//                  kBits = 5: fifth bits, a 64-bit mask per quad, [8][first, second block]; then the nibbles
+//                  kBits = 6: [4] of: nibbles of a quad, then 64 bytes with the upper pairs of bits of
+//                  (first, second) block of this quad, then of the next; nibbles of the next
+//           scales [sub-blocks of the pair][scale, with kMinimum minimum][16]; kSuper: 8 bits, else f16
+//   d       kSuper: f16 [16], with kMinimum dmin [16]
 // A weight is d * scale * (code - kOffset), or with kMinimum d * scale * code - dmin * minimum (kSuper) or
-// d * code + m.
+// scale * code + minimum.
 #pragma once
 
 #include <cstddef>
@@ -30,18 +31,22 @@ struct PackedLayout {
   static constexpr std::size_t kSubColumns = kSubColumnsOf;  // that share a scale
   static constexpr std::size_t kSubs = kInt8Group / kSubColumns;
   static constexpr std::size_t kKinds = kMinimum ? 2 : 1;
-  static constexpr std::size_t kHalves = kSuper ? kKinds : kKinds * kSubs;  // f16 numbers of a row
-  static constexpr std::size_t kBytesAt = kHalves * 2 * kPackedPanel;       // where 8-bit scales begin
-  static constexpr std::size_t kScaleBytes = kBytesAt + (kSuper ? kKinds * kSubs * kPackedPanel : 0);
-  static constexpr std::size_t kCodesAt = (kScaleBytes + 63) / 64 * 64;  // codes do not straddle cache lines
-  static constexpr std::size_t kPairBytes = kPackedPanel * 2 * kInt8Block * kBits / 8;
+  static constexpr std::size_t kPairSubs = 2 * kInt8Block / kSubColumns;
+  static constexpr std::size_t kScaleBytes = kPackedPanel * (kSuper ? 1 : 2);  // of one sub-block and kind
   static constexpr std::size_t kMaskBytes = kBits == 5 ? kPackedPanel * kInt8Block / 4 : 0;
-  static constexpr std::size_t kGroupBytes = kCodesAt + kInt8Group / (2 * kInt8Block) * kPairBytes;
+  static constexpr std::size_t kScalesAt = kPackedPanel * 2 * kInt8Block * kBits / 8;  // in a pair
+  static constexpr std::size_t kPairBytes = kScalesAt + kPairSubs * kKinds * kScaleBytes;
+  static constexpr std::size_t kSuperAt = kInt8Group / (2 * kInt8Block) * kPairBytes;  // in a group
+  static constexpr std::size_t kGroupBytes = kSuperAt + (kSuper ? 64 : 0);
   // Inside a pair: of a quad's nibbles, and of the upper bits of 6-bit codes.
   static constexpr std::size_t nibbles_at(std::size_t quad) noexcept {
-    return kMaskBytes + 64 * (kBits == 6 ? quad + quad / 2 : quad);
+    return kMaskBytes + 64 * (kBits == 6 ? quad + (quad + 1) / 2 : quad);
   }
-  static constexpr std::size_t upper_at(std::size_t quad) noexcept { return 64 * (3 * (quad / 2) + 2); }
+  static constexpr std::size_t upper_at(std::size_t quad) noexcept { return 64 * (3 * (quad / 2) + 1); }
+  // Inside a group: of a sub-block's scales (kind 0) or minima (1).
+  static constexpr std::size_t scales_at(std::size_t sub, std::size_t kind) noexcept {
+    return sub / kPairSubs * kPairBytes + kScalesAt + (sub % kPairSubs * kKinds + kind) * kScaleBytes;
+  }
   static_assert(kGroupBytes % 64 == 0);
 };
 

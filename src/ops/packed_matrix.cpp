@@ -38,28 +38,27 @@ void copy_half(const std::uint8_t* from, std::uint8_t* to) { std::memcpy(to, fro
 template <TensorType kType>
 void pack_scales(const std::uint8_t* group, std::size_t r, std::uint8_t* out) {
   using P = PackedFormat<kType>;
-  std::uint8_t* halves = out + 2 * r;
-  constexpr std::size_t kNextHalf = 2 * kPackedPanel;
   if constexpr (!P::kSuper) {
     constexpr std::size_t kBlockBytes = vnni::Format<kType>::kBytes / kBlocksOfGroup;
     for (std::size_t b = 0; b < kBlocksOfGroup; ++b) {
-      copy_half(group + b * kBlockBytes, halves + b * kNextHalf);
-      if (P::kMinimum) copy_half(group + b * kBlockBytes + 2, halves + (kBlocksOfGroup + b) * kNextHalf);
+      for (std::size_t kind = 0; kind < P::kKinds; ++kind) {
+        copy_half(group + b * kBlockBytes + 2 * kind, out + P::scales_at(b, kind) + 2 * r);
+      }
     }
   } else if constexpr (P::kMinimum) {  // Q4_K and Q5_K: 12 bytes of 6-bit scales and minima
-    copy_half(group, halves);
-    copy_half(group + 2, halves + kNextHalf);
+    copy_half(group, out + P::kSuperAt + 2 * r);
+    copy_half(group + 2, out + P::kSuperAt + 2 * kPackedPanel + 2 * r);
     const std::uint8_t* packed = group + 4;
     for (std::size_t s = 0; s < P::kSubs; ++s) {
       const bool low = s < 4;
       const unsigned scale = low ? packed[s] & 0x3FU : (packed[s + 4] & 0x0FU) | (packed[s - 4] >> 6U << 4U);
       const unsigned minimum = low ? packed[s + 4] & 0x3FU : (packed[s + 4] >> 4U) | (packed[s] >> 6U << 4U);
-      out[P::kBytesAt + s * kPackedPanel + r] = static_cast<std::uint8_t>(scale);
-      out[P::kBytesAt + (P::kSubs + s) * kPackedPanel + r] = static_cast<std::uint8_t>(minimum);
+      out[P::scales_at(s, 0) + r] = static_cast<std::uint8_t>(scale);
+      out[P::scales_at(s, 1) + r] = static_cast<std::uint8_t>(minimum);
     }
   } else {  // Q6_K: 16 signed scales and d at its end
-    copy_half(group + 208, halves);
-    for (std::size_t s = 0; s < P::kSubs; ++s) out[P::kBytesAt + s * kPackedPanel + r] = group[192 + s];
+    copy_half(group + 208, out + P::kSuperAt + 2 * r);
+    for (std::size_t s = 0; s < P::kSubs; ++s) out[P::scales_at(s, 0) + r] = group[192 + s];
   }
 }
 
@@ -74,7 +73,7 @@ void pack_codes(const std::uint8_t (*codes)[kInt8Group], std::uint8_t* out) {
       const std::size_t side = block % 2;
       const std::size_t quad = column % kInt8Block / 4;
       const std::size_t lane = 4 * row + column % 4;
-      std::uint8_t* pair = out + P::kCodesAt + block / 2 * P::kPairBytes;
+      std::uint8_t* pair = out + block / 2 * P::kPairBytes;
       if constexpr (P::kBits == 8) {
         pair[64 * (2 * quad + side) + lane] = static_cast<std::uint8_t>(code);
       } else {
