@@ -65,7 +65,8 @@ void product(benchmark::State& state, TensorType type, ActivationPrecision preci
   std::vector<AlignedBuffer<std::byte>> arranged;
   for (std::size_t i = 0; packed && i < count; ++i) {
     matrix.data = reinterpret_cast<const std::byte*>(memory().data()) + i * bytes;
-    arranged.push_back(pack_matrix(matrix));
+    arranged.emplace_back(packed_bytes(type, kRows, kColumns));
+    pack_matrix(matrix, arranged[i].data());
   }
   std::mt19937 random(2);
   std::normal_distribution<float> normal;

@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 
 std::align_val_t alignment(std::size_t bytes) noexcept {
-  return std::align_val_t{bytes >= 2 * kHugePage ? kHugePage : kAlignment};
+  return std::align_val_t{bytes >= kHugePage ? kHugePage : kAlignment};
 }
 
 }  // namespace
@@ -19,7 +19,7 @@ void* allocate_aligned(std::size_t bytes) {
   void* data = ::operator new(bytes, alignment(bytes));
 #ifdef __linux__
   // Whole pages only, so that no more memory is taken than was asked for. Advice: it may go unheard.
-  if (bytes >= 2 * kHugePage) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+  if (bytes >= kHugePage) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return data;
 }

@@ -34,7 +34,7 @@ class AllocationCounter {
 inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 
 namespace detail {
-// Aligned to kAlignment; from 4 MiB on to huge pages, which the system is asked for: without them reading
+// Aligned to kAlignment; from 2 MiB on to huge pages, which the system is asked for: without them reading
 // weights or a cache from memory waits for address translation. std::bad_alloc when there is no memory.
 [[nodiscard]] void* allocate_aligned(std::size_t bytes);
 void release_aligned(void* data, std::size_t bytes) noexcept;

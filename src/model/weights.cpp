@@ -58,10 +58,11 @@ Weights::Weights(const ModelFile& file)
 
 void Weights::repack(std::size_t memory) {
   if (!cpu_multiplies_int8()) return;
+  const auto size = [](const MatrixView& m) {
+    return packed_bytes(m.type, static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols));
+  };
   std::size_t bytes = 0;
-  for_each_matrix([&](const MatrixView& m) {
-    bytes += packed_bytes(m.type, static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols));
-  });
+  for_each_matrix([&](const MatrixView& m) { bytes += size(m); });
   if (memory > 0 && bytes > memory) {
     constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
     fail_data(
@@ -69,17 +70,14 @@ void Weights::repack(std::size_t memory) {
         "more memory",
         bytes / kMebibyte, memory / kMebibyte);
   }
-  visit_matrices(*this, [this](MatrixView& matrix) {
+  repacked_ = AlignedBuffer<std::byte>(bytes);
+  std::byte* next = repacked_.data();
+  visit_matrices(*this, [&](MatrixView& matrix) {
     if (!has_int8_product(matrix.type)) return;
-    repacked_.push_back(pack_matrix(matrix));
-    matrix.packed = repacked_.back().data();
+    pack_matrix(matrix, next);
+    matrix.packed = next;
+    next += size(matrix);
   });
-}
-
-std::size_t Weights::repacked_bytes() const noexcept {
-  std::size_t bytes = 0;
-  for (const AlignedBuffer<std::byte>& matrix : repacked_) bytes += matrix.bytes();
-  return bytes;
 }
 
 }  // namespace thinkey

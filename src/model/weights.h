@@ -39,7 +39,7 @@ struct Weights {
   // Copies quantized matrices into the order of packed_matrix.h, where the CPU has 8-bit products.
   // Error(Data) when that takes more than `memory` bytes; 0: unknown.
   void repack(std::size_t memory);
-  [[nodiscard]] std::size_t repacked_bytes() const noexcept;
+  [[nodiscard]] std::size_t repacked_bytes() const noexcept { return repacked_.bytes(); }
 
   // body(matrix) for each that every token is multiplied by.
   template <typename Body>
@@ -56,7 +56,7 @@ struct Weights {
     body(self.output);
   }
 
-  std::vector<AlignedBuffer<std::byte>> repacked_;
+  AlignedBuffer<std::byte> repacked_;  // one for all, so that small matrices lie in huge pages too
 };
 
 }  // namespace thinkey

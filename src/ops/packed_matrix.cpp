@@ -122,26 +122,22 @@ void pack_panel(const MatrixView& matrix, std::size_t panel, std::uint8_t* out) 
 
 }  // namespace
 
-AlignedBuffer<std::byte> pack_matrix(const MatrixView& matrix) {
-  const auto rows = static_cast<std::size_t>(matrix.rows);
-  const std::size_t bytes = packed_bytes(matrix.type, rows, static_cast<std::size_t>(matrix.cols));
-  AlignedBuffer<std::byte> out(bytes);
-  const std::size_t panels = panels_of(rows);
-  if (panels == 0) return out;
-  auto* data = reinterpret_cast<std::uint8_t*>(out.data());
-  parallel_for(panels, [&](std::size_t panel) {
+void pack_matrix(const MatrixView& matrix, std::byte* out) {
+  const std::size_t panel_bytes =
+      packed_bytes(matrix.type, kPackedPanel, static_cast<std::size_t>(matrix.cols));
+  auto* data = reinterpret_cast<std::uint8_t*>(out);
+  parallel_for(panels_of(static_cast<std::size_t>(matrix.rows)), [&](std::size_t panel) {
     const auto pack = [&]<TensorType kType>() {
-      pack_panel<kType>(matrix, panel, data + panel * (bytes / panels));
+      pack_panel<kType>(matrix, panel, data + panel * panel_bytes);
       return true;
     };
     static_cast<void>(visit_packed<bool>(matrix.type, pack));
   });
-  return out;
 }
 
 #else
 
-AlignedBuffer<std::byte> pack_matrix(const MatrixView& /*matrix*/) { return {}; }
+void pack_matrix(const MatrixView& /*matrix*/, std::byte* /*out*/) {}
 
 #endif
 

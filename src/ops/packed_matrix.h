@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/aligned_buffer.h"
 #include "ops/matrix_view.h"
 #include "ops/matvec_int8.h"
 
@@ -18,8 +17,8 @@ inline constexpr std::size_t kPackedPanel = 16;  // rows side by side
 // bits, and rows and columns padded to whole panels and groups of 256.
 [[nodiscard]] std::size_t packed_bytes(TensorType type, std::size_t rows, std::size_t cols) noexcept;
 
-// In parallel; needs cpu_multiplies_int8().
-[[nodiscard]] AlignedBuffer<std::byte> pack_matrix(const MatrixView& matrix);
+// Writes packed_bytes() to `out`, aligned to 64, in parallel. Needs cpu_multiplies_int8().
+void pack_matrix(const MatrixView& matrix, std::byte* out);
 
 // Rows of a packed matrix, from the beginning of a panel on. Needs cpu_multiplies_int8().
 void multiply_packed(const Int8Rows& job);
