@@ -157,37 +157,21 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
   }
 }
 
-// Groups of columns: all of a matrix's, and those multiplied now.
-struct Slice {
-  std::size_t all, first, count;
-};
-
-// y of vectors [b0, b0 + kBatch) and the panel whose first row is r0: set by the first slice, added to after.
+// y of vectors [b0, b0 + kBatch), panel by panel through whole rows: one stream, even where the vectors then
+// come from the second-level cache.
 template <typename P, std::size_t kBatch>
-THINKEY_VNNI void multiply_vectors(const Int8Rows& job, const Slice& slice, std::size_t r0, std::size_t b0) {
+THINKEY_VNNI void multiply_panels(const Int8Rows& job, std::size_t b0) {
+  const std::size_t groups = (job.cols + kInt8Group - 1) / kInt8Group;
   const Int8Group* x[kBatch];
-  for (std::size_t b = 0; b < kBatch; ++b) x[b] = job.x + (b0 + b) * slice.all + slice.first;
-  __m512 sums[kBatch];
-  multiply_panel<P, kBatch>(job.weights + (r0 / kPackedPanel * slice.all + slice.first) * P::kGroupBytes,
-                            slice.count, x, sums);
-  const std::size_t rows = std::min(kPackedPanel, job.rows - r0);
-  const auto lanes = static_cast<__mmask16>((1U << rows) - 1U);
-  const auto add = static_cast<__mmask16>(slice.first == 0 ? 0U : lanes);
-  for (std::size_t b = 0; b < kBatch; ++b) {
-    float* y = job.y + (b0 + b) * job.y_stride + r0;
-    _mm512_mask_storeu_ps(y, lanes, _mm512_add_ps(sums[b], _mm512_maskz_loadu_ps(add, y)));
-  }
-}
-
-// All panels, a slice of columns at a time whose activations stay in the first-level cache.
-template <typename P, std::size_t kBatch>
-void multiply_panels(const Int8Rows& job, std::size_t b0) {
-  constexpr std::size_t kGroups = 32 / kBatch;
-  const std::size_t all = (job.cols + kInt8Group - 1) / kInt8Group;
-  for (std::size_t first = 0; first < all; first += kGroups) {
-    const Slice slice{all, first, std::min(kGroups, all - first)};
-    for (std::size_t r0 = 0; r0 < job.rows; r0 += kPackedPanel) {
-      multiply_vectors<P, kBatch>(job, slice, r0, b0);
+  for (std::size_t b = 0; b < kBatch; ++b) x[b] = job.x + (b0 + b) * groups;
+  const std::uint8_t* panel = job.weights;
+  for (std::size_t r0 = 0; r0 < job.rows; r0 += kPackedPanel, panel += groups * P::kGroupBytes) {
+    __m512 y[kBatch];
+    multiply_panel<P, kBatch>(panel, groups, x, y);
+    const std::size_t rows = std::min(kPackedPanel, job.rows - r0);
+    const auto lanes = static_cast<__mmask16>((1U << rows) - 1U);
+    for (std::size_t b = 0; b < kBatch; ++b) {
+      _mm512_mask_storeu_ps(job.y + (b0 + b) * job.y_stride + r0, lanes, y[b]);
     }
   }
 }
