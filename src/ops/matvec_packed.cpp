@@ -179,7 +179,7 @@ THINKEY_VNNI void multiply_panels(const Int8Rows& job, std::size_t b0) {
 template <typename P>
 void multiply_all(const Int8Rows& job) {
   std::size_t b = 0;
-  for (; b + 4 <= job.batch; b += 4) multiply_panels<P, 4>(job, b);
+  for (; P::kBits != 4 && b + 4 <= job.batch; b += 4) multiply_panels<P, 4>(job, b);
   for (; b + 2 <= job.batch; b += 2) multiply_panels<P, 2>(job, b);
   if (b < job.batch) multiply_panels<P, 1>(job, b);
 }
