@@ -146,8 +146,10 @@ std::string heat_map_svg(const HeatMap& map) {
       "font-size=\"15\">{2}</text>\n",
       width, height, escape_xml(map.title));
   for (std::size_t i = 0; i < map.panels.size(); ++i) {
-    svg += panel_svg(map, at, map.panels[i], at.panel_width * static_cast<double>(i % at.per_row),
-                     kTitle + at.panel_height * static_cast<double>(i / at.per_row));
+    const std::size_t column = i % at.per_row;
+    const std::size_t row = i / at.per_row;
+    svg += panel_svg(map, at, map.panels[i], at.panel_width * static_cast<double>(column),
+                     kTitle + at.panel_height * static_cast<double>(row));
   }
   return svg + legend(map, height - kLegend + 16.0) + "</svg>\n";
 }

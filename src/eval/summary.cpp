@@ -71,8 +71,9 @@ Mean mean_of(const std::vector<Record>& records, const Selection& selection, std
   }
   const auto n = static_cast<double>(mean.count);
   mean.value = mean.count == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / n;
-  if (mean.count > 1)
+  if (mean.count > 1) {
     mean.error = std::sqrt(std::max(0.0, squares / n - mean.value * mean.value) / (n - 1.0));
+  }
   return mean;
 }
 
