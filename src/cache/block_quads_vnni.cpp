@@ -111,16 +111,7 @@ struct ByteQueries {
         x[j] = _mm512_cvtps_epi32(_mm512_mul_ps(folded[i + j], unit.factor));
         if constexpr (kCentre != 0) totals[j % 2] = _mm512_add_epi32(totals[j % 2], x[j]);
       }
-      if constexpr (kParts == 2) {
-        __m512i low[4];
-#pragma GCC unroll 4
-        for (std::size_t j = 0; j < 4; ++j) {
-          low[j] = _mm512_and_si512(x[j], _mm512_set1_epi32(127));
-          x[j] = _mm512_srai_epi32(x[j], 7);
-        }
-        store_bytes<kSigned>(low, rounded[1] + 4 * i);
-      }
-      store_bytes<kSigned>(x, rounded[0] + 4 * i);
+      store_parts(x, *this, 4 * i);
     }
     __m512 shares = join_lanes<Sum, kRows>(_mm512_add_ps(offsets[0], offsets[1]));
     if constexpr (kCentre != 0) {  // what the centre's share has too much or too little for the rounding
@@ -154,7 +145,7 @@ THINKEY_VNNI void score(const KeyRun& run, const std::byte* block, const float* 
     for (std::size_t half = 0; half < 2; ++half) {
       float* at = scores + r * kBlockTokens + 16 * half;
       const __m512 before = first ? from : _mm512_add_ps(from, _mm512_loadu_ps(at));
-      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half, 128.0F), inverse, before));
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half), inverse, before));
     }
   }
 }
@@ -231,16 +222,7 @@ struct ByteWeights {
         const std::size_t r = std::min(first + i / 2, kRows - 1);
         x[i] = _mm512_cvtps_epi32(_mm512_mul_ps(folded[r][i % 2], _mm512_set1_ps(factors[4 * r])));
       }
-      if constexpr (kParts == 2) {
-        __m512i low[4];
-#pragma GCC unroll 4
-        for (std::size_t i = 0; i < 4; ++i) {
-          low[i] = _mm512_and_si512(x[i], _mm512_set1_epi32(255));
-          x[i] = _mm512_srli_epi32(x[i], 8);
-        }
-        store_bytes<kSigned>(low, rounded[1] + 8 * first);
-      }
-      store_bytes<kSigned>(x, rounded[0] + 8 * first);
+      store_parts(x, *this, 8 * first);
     }
   }
 };
@@ -268,7 +250,7 @@ THINKEY_VNNI_INLINE void weigh_unit(const std::byte* row, std::size_t row_bytes,
     for (std::size_t half = 0; half < 2; ++half) {
       float* at = out + r * stride + 16 * half;
       const __m512 before = _mm512_mul_ps(f, _mm512_loadu_ps(at));
-      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half, 256.0F), inverse, before));
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(sums.total(r, half), inverse, before));
     }
   }
 }

@@ -90,6 +90,27 @@ THINKEY_VNNI_INLINE void store_bytes(const __m512i* x, std::int32_t* to) {
   }
 }
 
+// Bits of the lower part where factors have two: what a byte holds, of signed ones without the sign.
+template <typename Factors>
+constexpr unsigned kPartBits = Factors::kSigned ? 7 : 8;
+
+// Whole numbers of four vectors as factors.rounded[part] + at, in one part or split into two, the upper
+// first.
+template <typename Factors>
+THINKEY_VNNI_INLINE void store_parts(__m512i (&x)[4], Factors& factors, std::size_t at) {
+  if constexpr (Factors::kParts == 2) {
+    constexpr unsigned kBits = kPartBits<Factors>;
+    __m512i low[4];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < 4; ++i) {
+      low[i] = _mm512_and_si512(x[i], _mm512_set1_epi32((1 << kBits) - 1));
+      x[i] = _mm512_srai_epi32(x[i], kBits);
+    }
+    store_bytes<Factors::kSigned>(low, factors.rounded[1] + at);
+  }
+  store_bytes<Factors::kSigned>(x, factors.rounded[0] + at);
+}
+
 // Sums of quads times factors, one of each row per quad, kept where Factors::at(quad, row) says. dpbusd's
 // first operand is unsigned, its second signed: codes and queries, or weights and codes.
 template <typename Factors>
@@ -122,11 +143,11 @@ struct QuadSums {
       }
     }
   }
-  // With the parts' shares: part 0 counts `step` times as much as part 1.
-  [[nodiscard]] THINKEY_VNNI_INLINE __m512 total(std::size_t r, std::size_t half, float step) const {
+  [[nodiscard]] THINKEY_VNNI_INLINE __m512 total(std::size_t r, std::size_t half) const {
     const __m512 sum = _mm512_cvtepi32_ps(sums[0][r][half]);
     if constexpr (kParts == 1) return sum;
-    return _mm512_fmadd_ps(sum, _mm512_set1_ps(step), _mm512_cvtepi32_ps(sums[kParts - 1][r][half]));
+    const __m512 step = _mm512_set1_ps(1 << kPartBits<Factors>);
+    return _mm512_fmadd_ps(sum, step, _mm512_cvtepi32_ps(sums[kParts - 1][r][half]));
   }
 };
 

@@ -102,11 +102,16 @@ void check(const Case& c, std::uint64_t seed) {
     }
     EXPECT_LT(worst, tolerance);
   };
-  // Rows meet queries and weights rounded to 16 bits, or codes rounded to 8 where the CPU multiplies bytes;
-  // its other kernels must read the same codes.
+  // Rows meet queries and weights rounded to 15 or 16 bits, codes of 4 and 2 bits rounded to 8 where the CPU
+  // multiplies bytes; its other kernels must read the same codes.
   const std::int64_t targets = hwy::SupportedTargets();
   bool bytes = false;
-  for (const HeadCache& head : cache.layer(0).heads()) bytes |= head.thin().layout().has_codes();
+  for (const HeadCache& head : cache.layer(0).heads()) {
+    const BlockLayout& layout = head.thin().layout();
+    const auto short_codes = [](ElementFormat format) { return element_bits(format) < 8; };
+    bytes |= short_codes(layout.value_format);
+    for (const KeyRun& run : layout.key_runs) bytes |= run.channels > 0 && short_codes(run.format);
+  }
   bytes &= cpu_multiplies_quads() && (targets & HWY_AVX3) != 0;
   verify(bytes ? kByteTolerance : kFixedTolerance);
   if (!bytes || targets == HWY_AVX3) return;
