@@ -11,12 +11,12 @@
 
 namespace thinkey {
 
-CacheShape cache_shape(const Config& config) noexcept {
-  return {.layers = static_cast<std::size_t>(config.layers),
-          .query_heads = static_cast<std::size_t>(config.query_heads),
-          .kv_heads = static_cast<std::size_t>(config.kv_heads),
-          .head_dim = static_cast<std::size_t>(config.head_dim),
-          .sliding_window = static_cast<std::size_t>(config.sliding_window)};
+CacheShape cache_shape(const Config& config) {
+  return CacheShape::uniform(static_cast<std::size_t>(config.layers),
+                             {.query_heads = static_cast<std::size_t>(config.query_heads),
+                              .kv_heads = static_cast<std::size_t>(config.kv_heads),
+                              .head_dim = static_cast<std::size_t>(config.head_dim),
+                              .sliding_window = static_cast<std::size_t>(config.sliding_window)});
 }
 
 void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeState& s) {

@@ -31,7 +31,7 @@ struct Decoder {
   ActivationPrecision prefill_activations = ActivationPrecision::F32;
 };
 
-[[nodiscard]] CacheShape cache_shape(const Config& config) noexcept;
+[[nodiscard]] CacheShape cache_shape(const Config& config);
 
 // A chunk of what one layer's attention works on, either queries or keys and values (the others are null);
 // valid during the call.

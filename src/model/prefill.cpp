@@ -146,13 +146,10 @@ class Prefill {
 
   // attended [n, H, D] for queries q of the tokens first .. first + n - 1.
   void attend(std::size_t layer, std::size_t first, std::size_t n, const float* q) {
-    const PrefillAttention shape{.query_heads = heads_,
-                                 .kv_heads = kv_heads_,
-                                 .head_dim = head_dim_,
+    const PrefillAttention shape{.shape = caches_[0]->shape().layers[layer],
                                  .queries = n,
                                  .keys = first + n,
-                                 .key_capacity = tokens_.size(),
-                                 .sliding_window = static_cast<std::size_t>(config_.sliding_window)};
+                                 .key_capacity = tokens_.size()};
     const AttentionScratch& s = state_.attention;  // its lse is null when nobody needs it
     if (request_.precision == Precision::BF16) {
       prefill_attention(shape, q, state_.key_bf16.data(), state_.value_bf16.data(), s.attended, s.lse);
