@@ -47,7 +47,9 @@ struct ModelInfo {
   std::string architecture, name, container;
   std::int64_t vocabulary = 0, layers = 0, width = 0, query_heads = 0, kv_heads = 0, head_dim = 0,
                ffn_width = 0;
-  std::int64_t context_length = 0, sliding_window = 0;
+  std::int64_t context_length = 0;
+  std::int64_t sliding_window = 0, sliding_layers = 0;  // the widest window, and how many layers have one
+  std::int64_t experts = 0, experts_used = 0;           // of a layer, and per token; 0: none
   float rope_theta = 0.0F;
   std::string rope_scaling;
   bool tied_output = false;
@@ -60,7 +62,8 @@ struct ModelInfo {
   bool has_tokenizer = false;
   std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display
   std::vector<std::pair<std::string, std::size_t>> bytes_by_tensor_type;  // "Q4_K" -> bytes
-  bool quantized = false;  // some matrix that every token is multiplied by has less than 16 bits
+  std::string prefill_arithmetic, decode_arithmetic;  // "f32", "bf16", "bf16+int8"; "f32", "int8"
+  bool quantized = false;                             // some matrix that every token is multiplied by has less than 16 bits
 };
 
 // Bytes needed beside the weights, by purpose, for a prompt of `prompt` tokens and `generate` more.
@@ -101,10 +104,9 @@ class Model {
   // What a session's cache costs after `tokens` prompt tokens, without running anything.
   [[nodiscard]] CacheReport estimate_cache(const CacheSpec& spec, std::int64_t tokens) const;
 
-  struct Impl;
-  [[nodiscard]] const Impl& impl() const noexcept { return *impl_; }
-
  private:
+  struct Impl;
+  friend struct ModelAccess;  // the library's own floors
   explicit Model(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -83,14 +83,11 @@ RunOutcome run(const Task& task, const std::vector<CacheSpec>& specs, ResultFile
 
 RunIdentity identify(const Task& task, const Model& model) {
   auto settings = nlohmann::ordered_json::parse(task.settings);
-  const Model::Impl& impl = model.impl();
-  settings["prefill"] =
-      fmt::format("{}{}", impl.precision == Precision::F32 ? "f32" : "bf16",
-                  prefill_takes_int8(impl.precision, impl.prefill_activations) ? "+int8" : "");
-  settings["decode"] = impl.decode_activations == ActivationPrecision::F32 ? "f32" : "int8";
+  settings["prefill"] = model.info().prefill_arithmetic;
+  settings["decode"] = model.info().decode_arithmetic;
   return {.task = task.name,
           .model = model.info().name,
-          .weights = fmt::format("{:016x}", impl.fingerprint()),
+          .weights = fmt::format("{:016x}", ModelAccess::impl(model).fingerprint()),
           .settings = settings.dump()};
 }
 

@@ -147,17 +147,14 @@ void Prefill::attention_chunk() {
 }
 
 void Prefill::attend(Rows rows) {
-  const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
   pass_->attend_prompt(rows);
-  float* attended = pass_->attended();
   if (request_.has_past) {
     const float* q = pass_->queries() + (rows.first - at_) * network_.query_width();
     caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + rows.first), q, pass_->past_attended(),
                        pass_->past_log_sums());
-    merge_attention(rows.count * shape.query_heads, shape.head_dim, attended, pass_->log_sums(),
-                    pass_->past_attended(), pass_->past_log_sums());
+    pass_->join_past(rows.count);
   }
-  if (shape.sinks != nullptr) apply_sinks(shape, rows.count, attended, pass_->log_sums());
+  pass_->join_sinks(rows.count);
 }
 
 // Shows the caches every query of the chunk, with what its attention already found out.
@@ -243,6 +240,7 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
   const Network& network = decoder.network;
   const std::size_t query_width = network.query_width();
   const std::size_t kv_width = network.kv_width();
+  const std::size_t heads = network.heads().query_heads;
   const Rows rows{0, batch.size()};
   std::vector<std::int32_t> tokens;
   std::vector<RowPosition> positions;
@@ -253,7 +251,6 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
   }
   pass.embed(rows, tokens);
   for (std::size_t layer = 0; layer < network.layers.size(); ++layer) {
-    const AttentionShape& shape = network.layers[layer].attention.spec.shape;
     pass.begin_attention(layer, {});
     pass.project(rows, positions, [&](const float* k, const float* v) {
       for (std::size_t b = 0; b < batch.size(); ++b) {
@@ -261,15 +258,16 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
       }
     });
     float* attended = pass.attended();
-    float* lse = shape.sinks == nullptr ? nullptr : pass.log_sums();
+    float* log_sums = pass.log_sums();
     for (std::size_t b = 0; b < batch.size(); ++b) {
       const float* query = pass.queries() + b * query_width;
       float* out = attended + b * query_width;
       SequenceCache& cache = *batch[b].cache;
+      float* lse = log_sums == nullptr ? nullptr : log_sums + b * heads;
       cache.attend(layer, 1, positions[b].position, query, out, lse);
-      if (lse != nullptr) apply_sinks(shape, 1, out, lse);
       cache.renew(layer, 1, positions[b].position, query, false);
     }
+    pass.join_sinks(batch.size());
     pass.finish_attention(rows);
     pass.begin_feed_forward(layer, 0);
     for (double work = 0; pass.feed_forward_step(work);) {

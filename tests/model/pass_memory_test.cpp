@@ -1,5 +1,5 @@
 // Memory is known before it is taken.
-#include "model/run_state.h"
+#include "backend/cpu/pass_memory.h"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/parallel.h"
+#include "engine/memory.h"
 #include "model/fixture.h"
 #include "ops/matvec_int8.h"
 
@@ -15,22 +16,17 @@ namespace {
 
 using testing::TinyModel;
 
-// The state's angles are no counted buffers: cosines and sines, D/2 of each per token of a chunk.
-std::size_t angle_bytes(const Config& config, std::size_t tokens, std::size_t chunk) {
-  return std::min(tokens, chunk) * static_cast<std::size_t>(config.head_dim) * sizeof(float);
-}
-
 struct Arithmetic {
   Precision precision;
   ActivationPrecision activations;
 };
 
-class RunState : public ::testing::TestWithParam<Arithmetic> {};
+class PassMemoryUse : public ::testing::TestWithParam<Arithmetic> {};
 
-TEST_P(RunState, PrefillAllocatesExactlyWhatTheEstimateSays) {
-  for (const char* name : {"llama2.gguf", "llama32", "quantized.gguf", "linear.gguf"}) {
-    const TinyModel model(name);
-    for (const std::size_t tokens : {1U, 8U, 9U, 64U, 100U}) {
+TEST_P(PassMemoryUse, PrefillAllocatesExactlyWhatTheEstimateSays) {
+  for (const char* name : {"llama2.gguf", "llama32", "quantized.gguf", "linear.gguf", "gemma3", "gpt_oss.gguf", "qwen3_moe_mixed"}) {
+    const TinyModel model(name, {.precision = GetParam().precision, .prefill_activations = GetParam().activations});
+    for (const std::size_t tokens : {1U, 8U, 9U, 30U, 48U}) {
       for (const std::size_t chunk : {16U, 512U}) {
         for (const bool all_logits : {false, true}) {
           for (const std::string spec :
@@ -43,33 +39,23 @@ TEST_P(RunState, PrefillAllocatesExactlyWhatTheEstimateSays) {
             if (has_past) {
               (void)model.last_logits(model.decoder(), std::span(model.expects.ids).first(20), cache);
             }
-            const PrefillRequest request{.tokens = tokens,
-                                         .chunk = chunk,
-                                         .observation = spec == "later turn" ? 0U : 8U,
-                                         .has_past = has_past,
-                                         .observes_all = spec.starts_with("h2o"),
-                                         .all_logits = all_logits,
-                                         .precision = GetParam().precision,
-                                         .activations = GetParam().activations};
-            const MemoryEstimate estimate =
-                prefill_bytes(prefill_sizes(model.config(), model.weights, request));
             AllocationCounter counter;
             std::vector<float> last(model.vocabulary());
             PrefillOutputs outputs{.last_logits = last, .counter = &counter};
             if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
-            Decoder decoder = model.decoder(chunk, GetParam().precision);
-            decoder.prefill_activations = GetParam().activations;
+            const Decoder decoder = model.decoder(chunk);
+            const SequenceCache* const caches[] = {&cache};
+            const PassBytes estimate = model.backend->pass_bytes(
+                model.network(), prefill_request(decoder, tokens, caches, outputs));
             prefill(decoder, std::span(model.expects.ids).first(tokens), cache, outputs);
-            EXPECT_EQ(counter.peak() + angle_bytes(model.config(), tokens, chunk), estimate.total())
+            EXPECT_EQ(counter.peak(), estimate.hidden_states + estimate.layer_kv + estimate.scratch)
                 << name << ' ' << tokens << ' ' << chunk << ' ' << all_logits << ' ' << spec;
             EXPECT_EQ(counter.live(), 0U);
             const bool bf16 = GetParam().precision == Precision::BF16;
             EXPECT_EQ(estimate.hidden_states,
-                      tokens * static_cast<std::size_t>(model.config().width) * (bf16 ? 3 : 4));
+                      tokens * model.network().width * (bf16 ? 3 : 4));
             const std::size_t element = bf16 ? 2 : 4;
-            EXPECT_EQ(estimate.layer_kv, 2 * tokens * element *
-                                             static_cast<std::size_t>(model.config().kv_heads) *
-                                             static_cast<std::size_t>(model.config().head_dim));
+            EXPECT_EQ(estimate.layer_kv, 2 * tokens * element * model.network().kv_width());
           }
         }
       }
@@ -77,7 +63,7 @@ TEST_P(RunState, PrefillAllocatesExactlyWhatTheEstimateSays) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, RunState,
+INSTANTIATE_TEST_SUITE_P(Precisions, PassMemoryUse,
                          ::testing::Values(Arithmetic{Precision::F32, ActivationPrecision::F32},
                                            Arithmetic{Precision::BF16, ActivationPrecision::F32},
                                            Arithmetic{Precision::F32, ActivationPrecision::Int8},
@@ -87,31 +73,47 @@ INSTANTIATE_TEST_SUITE_P(Precisions, RunState,
                                   (p.param.activations == ActivationPrecision::Int8 ? "_int8" : "");
                          });
 
-TEST(DecodeState, AllocatesWhatItSays) {
-  const TinyModel model("eight_to_one.gguf");
-  for (const std::size_t batch : {1U, 3U}) {
-    AllocationCounter counter;
-    const DecodeState state(model.config(), batch, &counter);
-    EXPECT_EQ(counter.live(), DecodeState::bytes(model.config(), batch));
+TEST(DecodePass, AllocatesWhatItSays) {
+  for (const char* name : {"eight_to_one.gguf", "gpt_oss", "gemma2.gguf"}) {
+    const TinyModel model(name);
+    for (const std::size_t batch : {1U, 3U}) {
+      AllocationCounter counter;
+      const PassRequest request = decode_request(model.decoder(), batch);
+      const auto pass = model.backend->pass(model.network(), request, &counter);
+      const PassBytes bytes = model.backend->pass_bytes(model.network(), request);
+      EXPECT_EQ(counter.live(), bytes.hidden_states + bytes.layer_kv + bytes.scratch) << name;
+      EXPECT_EQ(bytes.layer_kv, 0U);
+    }
   }
 }
 
-TEST(RunStateSizes, WeightsOfTheProductsTypeAreNotCopied) {
+TEST(PassSizes, WeightsOfTheProductsTypeAreNotCopied) {
   const TinyModel f32("linear.gguf");
   const TinyModel bf16("llama32.gguf");
-  PrefillRequest request{.tokens = 100};
+  PassRequest request{.rows = 100};
+  CpuOptions options;
   const auto copied = [&](const TinyModel& model) {
-    const PrefillSizes sizes = prefill_sizes(model.config(), model.weights, request);
+    const PassSizes sizes = pass_sizes(model.network(), request, options);
     return std::pair(sizes.attention.weight_bytes, sizes.feed_forward.weight_bytes);
   };
   EXPECT_EQ(copied(f32), std::pair(std::size_t{0}, std::size_t{0}));
   EXPECT_EQ(copied(bf16),
             std::pair(std::size_t{4 * (2 * 32 * 32 + 2 * 16 * 32)}, std::size_t{4 * 3 * 48 * 32}));
-  request.precision = Precision::BF16;
+  options.precision = Precision::BF16;
   EXPECT_EQ(copied(bf16), std::pair(std::size_t{0}, std::size_t{0}));
   EXPECT_EQ(copied(f32).second, 2U * 3 * 32 * 24);
-  request.tokens = kFewRows;  // straight from the file
+  request.rows = kFewRows;  // straight from the file
   EXPECT_EQ(copied(f32), std::pair(std::size_t{0}, std::size_t{0}));
+}
+
+TEST(InTurns, AnArrayIsGoneWhenAnotherTookItsPlace) {
+  std::vector<float> memory(8);
+  InTurns<AttentionScratch::A> turns(memory.data(), memory.size());
+  (void)turns.begin(AttentionScratch::A::Normed, 8);
+  EXPECT_EQ(turns.get(AttentionScratch::A::Normed), memory.data());
+  (void)turns.begin(AttentionScratch::A::Attended, 4);
+  EXPECT_THROW((void)turns.get(AttentionScratch::A::Normed), std::logic_error);
+  EXPECT_THROW((void)turns.begin(AttentionScratch::A::Normed, 9), std::logic_error);
 }
 
 TEST(WeightForm, QuantizedWeightsGoThroughEightBitsWhereTheCpuHasThem) {
