@@ -11,6 +11,7 @@
 #include "base/fail.h"
 #include "formats/gguf.h"
 #include "formats/gguf_cursor.h"
+#include "formats/gguf_split.h"
 #include "formats/layer_name.h"
 #include "formats/printable.h"
 #include "formats/rope_frequencies.h"
@@ -62,9 +63,6 @@ class ArchitectureKeys {
 
 void refuse_other_models(const GgufFile& file, const std::string& architecture) {
   const std::string path = file.path().string();
-  if (file.integer("split.count").value_or(1) > 1) {
-    fail_data("{}: is one part of a split model; join the parts first (llama-gguf-split --merge)", path);
-  }
   const std::string type = file.text("general.type").value_or("model");
   if (type != "model") fail_data("{}: holds a \"{}\", not a model", path, printable(type));
   if (architecture != "llama" && architecture != "mistral") {
@@ -102,7 +100,7 @@ std::vector<float> rope_factors(const GgufFile& file, const GgufTensor& entry, s
   return factors;
 }
 
-void set_rope(const GgufFile& file, const ArchitectureKeys& keys, Hyperparameters& h) {
+void set_rope(const GgufParts& parts, const ArchitectureKeys& keys, Hyperparameters& h) {
   const std::int64_t dimensions = keys.integer("rope.dimension_count").value_or(h.head_dim);
   if (dimensions != h.head_dim) {
     keys.fail("rope.dimension_count",
@@ -126,26 +124,23 @@ void set_rope(const GgufFile& file, const ArchitectureKeys& keys, Hyperparameter
     for (double& frequency : frequencies) frequency /= factor;
   }
 
-  const auto& tensors = file.tensors();
-  const auto factors =
-      std::find_if(tensors.begin(), tensors.end(), [](const auto& t) { return t.name == kRopeFactors; });
-  if (factors != tensors.end()) {
+  if (const auto [file, factors] = parts.find(kRopeFactors); factors != nullptr) {
     h.rope_scaling = "llama3";
-    const std::vector<float> divisors = rope_factors(file, *factors, frequencies.size());
+    const std::vector<float> divisors = rope_factors(*file, *factors, frequencies.size());
     for (std::size_t i = 0; i < frequencies.size(); ++i) frequencies[i] /= static_cast<double>(divisors[i]);
   }
   h.rope_inverse_frequencies = to_floats(frequencies);
 }
 
-std::int64_t embedding_rows(const GgufFile& file) {
-  for (const GgufTensor& tensor : file.tensors()) {
-    if (tensor.name == "token_embd.weight") return file.locate(tensor).rows;
-  }
-  fail_data("{}: tensor token_embd.weight is missing{}", file.path().string(),
-            file.tensors().empty() ? " (the file holds only a vocabulary)" : "");
+std::int64_t embedding_rows(const GgufParts& parts) {
+  const auto [file, tensor] = parts.find("token_embd.weight");
+  if (tensor != nullptr) return file->locate(*tensor).rows;
+  fail_data("{}: tensor token_embd.weight is missing{}", parts.first().path().string(),
+            parts.first().tensors().empty() ? " (the file holds only a vocabulary)" : "");
 }
 
-Hyperparameters read_hyperparameters(const GgufFile& file) {
+Hyperparameters read_hyperparameters(const GgufParts& parts) {
+  const GgufFile& file = parts.first();
   Hyperparameters h;
   const auto architecture = file.text("general.architecture");
   if (!architecture) fail_data("{}: metadata general.architecture is missing", file.path().string());
@@ -173,9 +168,9 @@ Hyperparameters read_hyperparameters(const GgufFile& file) {
   h.sliding_window = keys.integer("attention.sliding_window").value_or(0);
   h.rope_theta = static_cast<float>(keys.number("rope.freq_base").value_or(10000.0));
   h.rope_layout = RopeLayout::Interleaved;
-  h.vocabulary = embedding_rows(file);
+  h.vocabulary = embedding_rows(parts);
   check_hyperparameters(h, file.path());
-  set_rope(file, keys, h);
+  set_rope(parts, keys, h);
   return h;
 }
 
@@ -212,28 +207,35 @@ Use use_of(const std::string& name, std::int64_t layers) {
 
 class GgufModel final : public ModelFile {
  public:
-  explicit GgufModel(const std::filesystem::path& path) : file_(path) {
-    container_ = fmt::format("GGUF v{}", file_.version());
-    file_bytes_ = file_.file_bytes();
-    for (const GgufValue& value : file_.values()) {
+  explicit GgufModel(const std::filesystem::path& path) : parts_(path) {
+    container_ = parts_.container();
+    file_bytes_ = parts_.file_bytes();
+    for (const GgufValue& value : parts_.first().values()) {
       metadata_.emplace_back(printable(value.key), printable(value));
     }
-    hyperparameters_ = read_hyperparameters(file_);
-    tokenizer_ = read_vocabulary(file_);
-    for (const GgufTensor& entry : file_.tensors()) {
-      const Use use = use_of(entry.name, hyperparameters_.layers);
-      if (use == Use::Refuse) refuse_unknown_tensor(file_, entry.name);
-      if (use == Use::Load && !add_tensor(file_.locate(entry))) {
-        fail_data("{}: two tensors are called {}", path.string(), printable(entry.name));
-      }
-    }
-    file_.check_overlap(tensors_);
+    hyperparameters_ = read_hyperparameters(parts_);
+    tokenizer_ = read_vocabulary(parts_.first());
+    for (const GgufFile& file : parts_.files()) add_tensors(file);
     hyperparameters_.tied_output = find("output.weight") == nullptr;
     check_model(*this, path);
   }
 
  private:
-  GgufFile file_;
+  void add_tensors(const GgufFile& file) {
+    std::vector<Tensor> located;
+    for (const GgufTensor& entry : file.tensors()) {
+      const Use use = use_of(entry.name, hyperparameters_.layers);
+      if (use == Use::Refuse) refuse_unknown_tensor(file, entry.name);
+      if (use != Use::Load) continue;
+      located.push_back(file.locate(entry));
+      if (!add_tensor(located.back())) {
+        fail_data("{}: two tensors are called {}", file.path().string(), printable(entry.name));
+      }
+    }
+    file.check_overlap(std::move(located));
+  }
+
+  GgufParts parts_;
 };
 
 std::string printable_scalar(GgufType type, std::span<const std::byte> bytes) {

@@ -37,12 +37,6 @@ void refuse_other_models(const JsonView& config) {
   if (activation != "silu") {
     config.fail("hidden_act", fmt::format("\"{}\" is not supported (silu is)", printable(activation)));
   }
-  if (const auto quantization = config.object("quantization_config")) {
-    const std::string method = quantization->text("quant_method").value_or("unknown");
-    config.fail("quantization_config",
-                fmt::format("(\"{}\") is not supported; use the unquantized model or a GGUF file",
-                            printable(method)));
-  }
   const std::string dtype = config.text("dtype").value_or(config.text("torch_dtype").value_or("float32"));
   if (dtype != "float32" && dtype != "float16" && dtype != "bfloat16" && dtype != "auto") {
     config.fail("dtype",
@@ -170,6 +164,7 @@ HfConfig read_hf_config(const JsonView& config) {
   h.tied_output = out.tied.value_or(false);
   out.bos = config.integer("bos_token_id");
   out.eos = id_list(config, "eos_token_id");
+  out.fp8 = read_fp8_config(config);
   set_rope(config, h);
   return out;
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "formats/fp8.h"
 #include "formats/json.h"
 #include "formats/model_file.h"
 
@@ -17,6 +18,7 @@ struct HfConfig {
   // Token ids as config.json gives them; may lie outside the vocabulary.
   std::optional<std::int64_t> bos;
   std::vector<std::int64_t> eos;
+  std::optional<Fp8Config> fp8;
 };
 
 // Reads and checks `config` (config.json parsed). Follows transformers' defaults for absent keys.

@@ -11,7 +11,9 @@
 
 #include "base/aligned_buffer.h"
 #include "base/fail.h"
+#include "base/system_memory.h"
 #include "formats/file_exists.h"
+#include "formats/fp8.h"
 #include "formats/hf_config.h"
 #include "formats/hf_tokenizer.h"
 #include "formats/json.h"
@@ -129,6 +131,7 @@ class HfDirectory final : public ModelFile {
     tokenizer_ = read_hf_tokenizer(directory, config);
     shards_ = open_shards(directory);
     container_ = fmt::format("Hugging Face, {} shard{}", shards_.size(), shards_.size() == 1 ? "" : "s");
+    if (config.fp8) expect_expansion(directory);
     for (const SafetensorsFile& shard : shards_) {
       file_bytes_ += shard.file_bytes();
       for (const SafetensorsTensor& tensor : shard.tensors()) add(tensor, shard.path(), config);
@@ -143,6 +146,7 @@ class HfDirectory final : public ModelFile {
     const auto refuse = [&](std::string_view reason) {
       fail_data("{}: tensor {} {}", path.string(), printable(source.name), reason);
     };
+    if (config.fp8 && is_fp8_scale(source.name)) return;
     const auto name = gguf_name(source.name, hyperparameters_.layers);
     if (!name) {
       refuse(source.name.ends_with(".bias") ? "is a bias, which is not supported"
@@ -150,19 +154,50 @@ class HfDirectory final : public ModelFile {
     }
     if (name->empty()) return;
     if (*name == "output.weight" && config.tied.value_or(false)) return;  // transformers ties over it
-    const auto type = tensor_type(source.type);
+    const bool fp8 = config.fp8 && source.type == SafetensorsType::F8_E4M3;
+    const auto type = fp8 ? TensorType::BF16 : tensor_type(source.type);
     if (!type) {
       refuse(fmt::format("has dtype {}; F32, F16 and BF16 are supported", thinkey::name(source.type)));
     }
     if (source.shape.empty() || source.shape.size() > 2) refuse("is neither a vector nor a matrix");
     if (source.bytes.empty()) refuse("is empty");
-    Tensor tensor{.name = *name,
-                  .type = *type,
-                  .rows = source.shape.size() == 2 ? source.shape[0] : 1,
-                  .cols = source.shape.back(),
-                  .data = aligned(source.bytes, traits(*type).block_bytes),
-                  .bytes = source.bytes.size()};
+    Tensor tensor{
+        .name = *name,
+        .type = *type,
+        .rows = source.shape.size() == 2 ? source.shape[0] : 1,
+        .cols = source.shape.back(),
+        .data = fp8 ? expanded(source, *config.fp8) : aligned(source.bytes, traits(*type).block_bytes),
+        .bytes = source.elements() * traits(*type).block_bytes};
     if (!add_tensor(std::move(tensor))) refuse("occurs in more than one shard");
+  }
+
+  // What 8-bit floats take as bf16: said, and refused before it is needed.
+  void expect_expansion(const std::filesystem::path& directory) {
+    std::size_t bytes = 0;
+    for (const SafetensorsFile& shard : shards_) {
+      for (const SafetensorsTensor& tensor : shard.tensors()) {
+        if (tensor.type == SafetensorsType::F8_E4M3) bytes += 2 * tensor.elements();
+      }
+    }
+    constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
+    if (const std::size_t memory = available_memory(); memory > 0 && bytes > memory) {
+      fail_data(
+          "{}: its 8-bit floats take {} MiB as bf16 but {} MiB are available; use a quantized GGUF file",
+          directory.string(), bytes / kMebibyte, memory / kMebibyte);
+    }
+    container_ += fmt::format(", F8_E4M3 expanded to BF16 ({} MiB)", (bytes + kMebibyte - 1) / kMebibyte);
+  }
+
+  // A weight's scale may lie in another shard.
+  const std::byte* expanded(const SafetensorsTensor& weight, const Fp8Config& config) {
+    const auto find = [&](std::string_view name) -> const SafetensorsTensor* {
+      for (const SafetensorsFile& shard : shards_) {
+        if (const SafetensorsTensor* found = shard.find(name)) return found;
+      }
+      return nullptr;
+    };
+    const auto& values = expanded_.emplace_back(expand_fp8(weight, fp8_scale(weight, find), config));
+    return reinterpret_cast<const std::byte*>(values.data());
   }
 
   // `bytes`, copied when they do not lie at a multiple of an element's size, which the format allows.
@@ -175,6 +210,7 @@ class HfDirectory final : public ModelFile {
 
   std::vector<SafetensorsFile> shards_;
   std::vector<AlignedBuffer<std::byte>> copies_;
+  std::vector<AlignedBuffer<bf16_bits>> expanded_;
 };
 
 }  // namespace

@@ -12,6 +12,12 @@
 
 namespace thinkey {
 
+namespace {
+
+constexpr std::size_t kFewBuckets = 64;
+
+}  // namespace
+
 Json parse_json(std::string_view text, const std::filesystem::path& path, std::string_view what,
                 std::size_t max_depth) {
   std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open, outermost first
@@ -22,6 +28,8 @@ Json parse_json(std::string_view text, const std::filesystem::path& path, std::s
         fail_data("{}: {}: nested deeper than {} levels", path.string(), what, max_depth);
       }
       if (keys.size() <= level) keys.resize(level + 1);
+      // clear() takes as long as the fullest object of this level was large.
+      if (keys[level].bucket_count() > kFewBuckets) keys[level] = {};
       keys[level].clear();
     } else if (event == Json::parse_event_t::key) {  // keys lie one level below their object's start
       const auto& name = value.get_ref<const std::string&>();
