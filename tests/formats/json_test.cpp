@@ -33,7 +33,7 @@ TEST(Json, RefusesWithOneLine) {
   refuses(R"([{"x": {"a": 1, "a": 2}}])", "\"a\" occurs twice");
 }
 
-// An object of many keys must not slow down the many small ones after it (it did: minutes).
+// Neither many keys nor many elements make what follows them slower (they did: half a minute for this text).
 TEST(Json, ManyKeysAndManyObjectsTakeLinearTime) {
   std::string text = R"([{)";
   for (int i = 0; i < 200'000; ++i) text += fmt::format("\"k{}\":0,", i);
@@ -42,7 +42,7 @@ TEST(Json, ManyKeysAndManyObjectsTakeLinearTime) {
   text += "]";
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(parse(text).size(), 100'001U);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
 TEST(Json, TypedViewsNameTheKey) {
