@@ -15,7 +15,6 @@
 
 #include "base/aligned_buffer.h"
 #include "base/half.h"
-#include "formats/json.h"
 #include "formats/safetensors.h"
 
 namespace thinkey {
@@ -24,10 +23,6 @@ struct Fp8Config {
   // Rows and columns that share a scale; none: a scale for each matrix or each of its rows.
   std::optional<std::array<std::int64_t, 2>> block;
 };
-
-// quantization_config of config.json; nullopt when there is none. Throws Error(Data) naming the key for other
-// methods and for whatever would change the weights' meaning.
-[[nodiscard]] std::optional<Fp8Config> read_fp8_config(const JsonView& config);
 
 // True for the tensors that accompany quantized ones: scales of weights, and those of activations, which are
 // not used.

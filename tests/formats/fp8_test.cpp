@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "formats/format_test_util.h"
+#include "formats/hf_quantization.h"
 #include "formats/mxfp4.h"
 #include "ops/dequantize.h"
 
@@ -92,29 +93,30 @@ TEST(Fp8, RefusesScalesThatDoNotFit) {
   EXPECT_THROW((void)fp8_scale(weight, [](std::string_view) { return nullptr; }), Error);
 }
 
-std::optional<Fp8Config> read(const std::string& text) {
+HfQuantization read(const std::string& text) {
   static Json json;
   json = parse_json("{\"quantization_config\": " + text + "}", "/c.json", "file");
-  return read_fp8_config(JsonView(json, "/c.json"));
+  return read_hf_quantization(JsonView(json, "/c.json"));
 }
 
-TEST(Fp8Config, OfQwenMinistralAndCompressedTensors) {
+TEST(HfQuantization, OfQwenMinistralAndCompressedTensors) {
   const auto qwen = read(R"({"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
                              "weight_block_size": [128, 128]})");
-  EXPECT_EQ(qwen->block, (std::array<std::int64_t, 2>{128, 128}));
+  EXPECT_EQ(qwen.fp8->block, (std::array<std::int64_t, 2>{128, 128}));
   const auto ministral = read(R"({"activation_scheme": "static", "dequantize": false, "quant_method": "fp8",
       "modules_to_not_convert": ["model.vision_tower", "lm_head"], "weight_block_size": null})");
-  EXPECT_FALSE(ministral->block.has_value());
+  EXPECT_FALSE(ministral.fp8->block.has_value());
   const auto compressed = read(R"({"quant_method": "compressed-tensors", "format": "float-quantized",
       "config_groups": {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float",
       "symmetric": true, "strategy": "channel", "dynamic": false}, "input_activations": {"num_bits": 8}}},
       "ignore": ["lm_head"], "kv_cache_scheme": null, "quantization_status": "compressed"})");
-  EXPECT_FALSE(compressed->block.has_value());
+  EXPECT_FALSE(compressed.fp8->block.has_value());
   const Json none = Json::object();
-  EXPECT_EQ(read_fp8_config(JsonView(none, "/c.json")), std::nullopt);
+  EXPECT_FALSE(read_hf_quantization(JsonView(none, "/c.json")).fp8);
+  EXPECT_TRUE(read(R"({"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]})").mxfp4);
 }
 
-TEST(Fp8Config, RefusesByName) {
+TEST(HfQuantization, RefusesByName) {
   const auto refuses = [](std::string_view part, const std::string& text) {
     expect_data_error("/c.json", part, [&] { (void)read(text); });
   };
@@ -208,7 +210,7 @@ TEST(Fp8, ADirectoryOpensWithItsWeightsExpanded) {
 
   const auto model = open_model_file(directory.path());
   EXPECT_NE(model->container().find("F8_E4M3 expanded to BF16"), std::string::npos) << model->container();
-  const Tensor* down = model->find("blk.0.ffn_down.weight");
+  const Tensor* down = model->find("model.layers.0.mlp.down_proj.weight");
   ASSERT_NE(down, nullptr);
   EXPECT_EQ(down->type, TensorType::BF16);
   const std::size_t grid = static_cast<std::size_t>(down->cols + 7) / 8;

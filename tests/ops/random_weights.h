@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/half.h"
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 
 namespace thinkey::test {
 
