@@ -4,6 +4,7 @@
 
 #include "base/fail.h"
 #include "formats/gguf.h"
+#include "formats/gguf_split.h"
 #include "formats/printable.h"
 #include "formats/tokenizer_tables.h"
 
@@ -127,7 +128,9 @@ TokenizerData read_vocabulary(const GgufFile& file) {
 }
 
 TokenizerData read_gguf_vocabulary(const std::filesystem::path& path) {
-  TokenizerData data = read_vocabulary(GgufFile(path));
+  const GgufFile file(path);
+  refuse_later_part(file);
+  TokenizerData data = read_vocabulary(file);
   if (data.tokens.empty()) fail_data("{}: holds no tokenizer", path.string());
   return data;
 }
