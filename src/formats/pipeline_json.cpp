@@ -12,6 +12,8 @@
 namespace thinkey {
 namespace {
 
+// \w+|[^\w\s]+ as Rust understands it, which counts joiners to \w.
+constexpr std::string_view kWords = R"([\w\x{200c}\x{200d}]+|[^\w\x{200c}\x{200d}\s]+)";
 constexpr std::string_view kPunctuation = R"([\p{P}!-/:-@\[-`{-~])";
 constexpr std::size_t kMostStripped = 1024;
 
@@ -151,7 +153,7 @@ void read_split(const JsonView& step, TokenizerData& data) {
   }
   if (type == "Whitespace") {
     allow_only(step, {});
-    return add(R"(\w+|[^\w\s]+)", SplitBehavior::Removed, true);
+    return add(kWords, SplitBehavior::Removed, true);
   }
   if (type == "WhitespaceSplit") {
     allow_only(step, {});

@@ -48,12 +48,12 @@ AddedTokens::AddedTokens(const Vocabulary& vocabulary) {
   normalized_ = PieceTree(std::move(normalized));
 }
 
-std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, std::size_t from, bool normalized,
-                                                    bool parse_special) const {
+std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, std::size_t from, std::size_t rest,
+                                                    bool normalized, bool parse_special) const {
   const PieceTree& tree = normalized ? normalized_ : raw_;
   if (tree.empty()) return std::nullopt;
   for (std::size_t at = from; at < text.size();) {
-    Match match{at, at, -1};
+    Match match{at, at, -1, at};
     if (tree.may_begin(text[at])) {
       tree.for_each_prefix(text.substr(at), [&](std::size_t bytes, std::int32_t id) {
         match.end = at + bytes;
@@ -65,7 +65,7 @@ std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, std::
     } else if ((flags(match.id).control && !parse_special) || !stands_free(text, match)) {
       at = match.end;
     } else {
-      return with_spaces(text, from, match);
+      return with_spaces(text, rest, match);
     }
   }
   return std::nullopt;
@@ -79,9 +79,10 @@ bool AddedTokens::stands_free(std::string_view text, const Match& match) const {
          (behind.empty() || !is_word_character(first_character(behind)));
 }
 
-AddedTokens::Match AddedTokens::with_spaces(std::string_view text, std::size_t from, Match match) const {
+AddedTokens::Match AddedTokens::with_spaces(std::string_view text, std::size_t rest, Match match) const {
   const Flags& how = flags(match.id);
-  if (how.lstrip) match.start -= trailing_space(text.substr(from, match.start - from));
+  match.search_from = match.end;
+  if (how.lstrip && match.start > rest) match.start -= trailing_space(text.substr(rest, match.start - rest));
   if (how.rstrip) match.end += leading_space(text.substr(match.end));
   return match;
 }

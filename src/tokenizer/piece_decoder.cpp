@@ -39,6 +39,10 @@ PieceDecoder::PieceDecoder(const Vocabulary& vocabulary) : vocabulary_(vocabular
     }
     fused = fused || step.kind == Kind::Fuse || step.kind == Kind::ByteLevel;
   }
+  const Normalizer normalizer(vocabulary.data().normalizers);
+  for (const AddedToken& token : vocabulary.data().added) {
+    if (token.normalized) normalized_.emplace(token.id, normalizer.apply(vocabulary.text(token.id)));
+  }
   offsets_.reserve(vocabulary.data().tokens.size() + 1);
   offsets_.push_back(0);
   for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
@@ -49,7 +53,8 @@ PieceDecoder::PieceDecoder(const Vocabulary& vocabulary) : vocabulary_(vocabular
 
 std::string PieceDecoder::decode(std::int32_t id, bool first) const {
   const bool alone = vocabulary_.stands_alone(id);
-  std::string piece = vocabulary_.text(id);
+  const auto normalized = normalized_.find(id);
+  std::string piece = normalized == normalized_.end() ? vocabulary_.text(id) : normalized->second;
   auto expression = expressions_.begin();
   for (const DecoderStep& step : steps_) {
     switch (step.kind) {

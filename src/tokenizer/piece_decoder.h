@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "tokenizer/regex.h"
@@ -37,8 +38,9 @@ class PieceDecoder {
   [[nodiscard]] std::string decode(std::int32_t id, bool first) const;
 
   const Vocabulary& vocabulary_;
-  std::vector<DecoderStep> steps_;  // of single pieces
-  std::vector<Regex> expressions_;  // of the ReplacePattern steps, in order
+  std::vector<DecoderStep> steps_;                            // of single pieces
+  std::vector<Regex> expressions_;                            // of the ReplacePattern steps, in order
+  std::unordered_map<std::int32_t, std::string> normalized_;  // texts of tokens found in the normalized text
   std::string strip_text_, word_suffix_;
   std::size_t strip_count_ = 0;
   std::string bytes_;

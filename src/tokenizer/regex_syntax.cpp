@@ -16,6 +16,8 @@ constexpr std::size_t kMostBytes = std::size_t{1} << 16U;
 constexpr std::string_view kSpaces =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+// Outside of classes Oniguruma counts these to \w, too.
+constexpr std::string_view kLatinNumbers = R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
 // Members of a class by letter, and by POSIX name.
@@ -143,12 +145,12 @@ class Translation {
     const char c = peek(1);
     const bool negative = c == 'S' || c == 'W' || c == 'D' || c == 'H';
     if (const std::string_view set = members(negative ? static_cast<char>(c - 'A' + 'a') : c); !set.empty()) {
-      out_ += fmt::format("[{}{}]", negative ? "^" : "", set);
+      out_ += fmt::format("[{}{}{}]", negative ? "^" : "", set, set == kWord ? kLatinNumbers : "");
       at_ += 2;
     } else if (c == 'b' || c == 'B') {
       const std::string_view same = c == 'b' ? "(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))"
                                              : "(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))";
-      out_ += fmt::format(fmt::runtime(same), kWord);
+      out_ += fmt::format(fmt::runtime(same), std::string(kWord).append(kLatinNumbers));
       at_ += 2;
     } else if (c == 'A' || c == 'z' || c == 'Z') {
       copy(2);

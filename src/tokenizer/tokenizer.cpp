@@ -45,15 +45,15 @@ class Tokenizer::Encoding {
   // Appends the tokens found in `text`, and calls encode(stretch) for what lies between them.
   template <typename Encode>
   void each_stretch(std::string_view text, bool normalized, const Encode& encode) {
-    std::size_t at = 0;
-    while (at < text.size()) {
-      const auto match = parts_.added.find(text, at, normalized, parse_special_);
-      const std::size_t end = match ? match->start : text.size();
-      if (end > at) encode(text.substr(at, end - at));
-      if (!match) break;
+    std::size_t rest = 0;  // what has not become tokens begins here
+    std::size_t from = 0;
+    while (const auto match = parts_.added.find(text, from, rest, normalized, parse_special_)) {
+      if (match->start > rest) encode(text.substr(rest, match->start - rest));
       ids_.push_back(match->id);
-      at = match->end;
+      rest = match->end;
+      from = match->search_from;
     }
+    if (rest < text.size()) encode(text.substr(rest));
   }
 
   void encode_normalized(std::string_view text, bool at_start) {
