@@ -116,11 +116,9 @@ Result compress(const Layer& layer, const CacheSpec& spec) {
   const auto heads = static_cast<std::size_t>(layer.kv_heads);
   const auto tokens = static_cast<std::size_t>(layer.tokens);
   const auto head_dim = static_cast<std::size_t>(layer.head_dim);
-  SequenceCache cache({.layers = 1,
-                       .query_heads = static_cast<std::size_t>(layer.query_heads),
-                       .kv_heads = heads,
-                       .head_dim = head_dim,
-                       .sliding_window = 0},
+  SequenceCache cache(CacheShape::uniform(1, {.query_heads = static_cast<std::size_t>(layer.query_heads),
+                                              .kv_heads = heads,
+                                              .head_dim = head_dim}),
                       spec);
   CompressionTrace trace;
   cache.compress_prompt(0,

@@ -22,7 +22,8 @@ Json parse_json(std::string_view text, const std::filesystem::path& path, std::s
         fail_data("{}: {}: nested deeper than {} levels", path.string(), what, max_depth);
       }
       if (keys.size() <= level) keys.resize(level + 1);
-      keys[level].clear();
+      keys[level] =
+          {};  // clear() would go through all of a large object's buckets for every small one after it
     } else if (event == Json::parse_event_t::key) {  // keys lie one level below their object's start
       const auto& name = value.get_ref<const std::string&>();
       if (!keys[level - 1].insert(name).second) {
