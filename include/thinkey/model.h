@@ -15,6 +15,7 @@
 #include "thinkey/cache_report.h"
 #include "thinkey/cache_spec.h"
 #include "thinkey/chat.h"
+#include "thinkey/encode_options.h"
 
 namespace thinkey {
 
@@ -86,10 +87,9 @@ class Model {
 
   [[nodiscard]] const ModelInfo& info() const noexcept;
 
-  // Token ids of UTF-8 text; `special`: BOS/EOS as the file says; `parse_special`: control tokens in
-  // the text are recognised. Error(Data) for invalid UTF-8 or a model without tokenizer.
-  [[nodiscard]] std::vector<std::int32_t> tokenize(std::string_view text, bool special = true,
-                                                   bool parse_special = false) const;
+  // Token ids of UTF-8 text. Error(Data) for invalid UTF-8 or a model without tokenizer.
+  [[nodiscard]] std::vector<std::int32_t> tokenize(std::string_view text,
+                                                   const EncodeOptions& options = {}) const;
   [[nodiscard]] std::string detokenize(std::span<const std::int32_t> ids, bool special = false) const;
   [[nodiscard]] bool ends_generation(std::int32_t id) const noexcept;
   [[nodiscard]] std::int32_t bos() const noexcept;  // -1: none

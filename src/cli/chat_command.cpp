@@ -118,8 +118,7 @@ class Chat {
       restart();
     } else if (name == "/file") {
       if (argument.empty()) fail_usage("/file: give a path");
-      std::string text = read_file(argument);
-      require_utf8(text, argument);
+      std::string text = read_text(argument);
       if (!text.ends_with('\n')) text += '\n';
       attachment_ += text;
       if (!quiet_) print_message("{} of {} go with the next message.\n", format_bytes(text.size()), argument);
@@ -132,7 +131,8 @@ class Chat {
   void answer(const std::string& message) {
     messages_.push_back({"user", message});
     const std::string text = model_->render_chat(messages_, cached_, answer_ended_, format_);
-    const std::vector<std::int32_t> ids = model_->tokenize(text, cached_ == 0, true);
+    const std::vector<std::int32_t> ids =
+        model_->tokenize(text, {.add_special = cached_ == 0, .parse_special = true});
     const std::int64_t before = session_.tokens_seen();
     clear_interrupt();
     bool touched = false;  // work on the session has begun

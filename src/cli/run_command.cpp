@@ -38,8 +38,7 @@ struct Arguments {
 
 // Text that people keep in files ends with a newline they do not mean.
 std::string read_prompt(const std::string& path) {
-  std::string text = read_file(path);
-  require_utf8(text, path == "-" ? "standard input" : path);
+  std::string text = read_text(path);
   if (text.ends_with('\n')) text.pop_back();
   if (text.ends_with('\r')) text.pop_back();
   return text;
@@ -70,15 +69,19 @@ std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model,
   // What follows a restored cache is no beginning: no BOS, and in a chat a further turn.
   const bool continues = !arguments.load_cache.empty();
   if (continues && prompt.empty()) return {};
-  if (!arguments.as_chat) return model.tokenize(prompt, !arguments.no_bos && !continues, arguments.special);
+  if (!arguments.as_chat)
+    return model.tokenize(
+        prompt, {.add_special = !arguments.no_bos && !continues, .parse_special = arguments.special});
   if (continues) {
     const std::vector<ChatMessage> turns = {{"user", ""}, {"assistant", ""}, {"user", prompt}};
-    return model.tokenize(model.render_chat(turns, 2, true, arguments.chat.format), false, true);
+    return model.tokenize(model.render_chat(turns, 2, true, arguments.chat.format),
+                          {.add_special = false, .parse_special = true});
   }
   std::vector<ChatMessage> messages;
   if (!arguments.chat.system.empty()) messages.push_back({"system", arguments.chat.system});
   messages.push_back({"user", prompt});
-  return model.tokenize(model.render_chat(messages, 0, true, arguments.chat.format), !arguments.no_bos, true);
+  return model.tokenize(model.render_chat(messages, 0, true, arguments.chat.format),
+                        {.add_special = !arguments.no_bos, .parse_special = true});
 }
 
 void report(const Generation& generation, const CacheReport& cache) {

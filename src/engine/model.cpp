@@ -126,8 +126,8 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
 
 const ModelInfo& Model::info() const noexcept { return impl_->info; }
 
-std::vector<std::int32_t> Model::tokenize(std::string_view text, bool special, bool parse_special) const {
-  return impl_->need_tokenizer().encode(text, {.add_special = special, .parse_special = parse_special});
+std::vector<std::int32_t> Model::tokenize(std::string_view text, const EncodeOptions& options) const {
+  return impl_->need_tokenizer().encode(text, options);
 }
 
 std::string Model::detokenize(std::span<const std::int32_t> ids, bool special) const {
