@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/fail.h"
+#include "base/head_dimension.h"
 #include "cache/channel_budget.h"
 #include "cache/eviction.h"
 #include "cache/layer_cache.h"
@@ -12,6 +14,10 @@ namespace thinkey {
 
 SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter)
     : shape_(shape), spec_(spec) {
+  check_head_dimension(static_cast<std::int64_t>(shape.head_dim), "cache");
+  if (shape.kv_heads == 0 || shape.query_heads % shape.kv_heads != 0) {
+    fail_data("cache: {} query heads cannot share {} KV heads evenly", shape.query_heads, shape.kv_heads);
+  }
   spec_.validate();
   layers_.reserve(shape.layers);
   for (std::size_t i = 0; i < shape.layers; ++i) layers_.emplace_back(shape_, spec_, i, counter);

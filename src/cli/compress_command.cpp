@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "base/head_dimension.h"
 #include "cache/layer_cache.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -85,9 +86,7 @@ Layer read_layer(const std::string& path) {
     fail_data("{}: {} query heads (q) are not a multiple of {} KV heads (k)", path, layer.query_heads,
               layer.kv_heads);
   }
-  if (layer.head_dim % 8 != 0) {
-    fail_data("{}: head dimension {} is not a multiple of 8", path, layer.head_dim);
-  }
+  check_head_dimension(layer.head_dim, path);
   if (layer.tokens > std::numeric_limits<std::int32_t>::max()) {
     fail_data("{}: {} tokens are too many", path, layer.tokens);
   }

@@ -12,6 +12,12 @@ std::size_t whole_tokens_bytes(const Config& config, std::int64_t tokens) noexce
   return static_cast<std::size_t>(elements * tokens) * sizeof(f16_bits);
 }
 
+// Of the latest queries, which specs that evict again keep in f32.
+std::size_t query_ring_bytes(const Config& config, const CacheSpec& spec, std::int64_t queries) noexcept {
+  return static_cast<std::size_t>(config.layers * config.query_heads * config.head_dim) * sizeof(float) *
+         query_ring_rows(spec, static_cast<std::size_t>(queries));
+}
+
 PrefillRequest request(const Decoder& decoder, std::int64_t tokens, bool all_logits) {
   return {.tokens = static_cast<std::size_t>(tokens),
           .chunk = decoder.chunk,
@@ -39,6 +45,7 @@ MemoryEstimate estimate_memory(const Decoder& decoder, const CacheSpec& spec, st
   r.observes_all = cache.observes_all_queries();
   MemoryEstimate out = bytes(decoder, r);
   out.cache = estimate_cache(shape, spec, prompt).bytes + whole_tokens_bytes(decoder.config, generate);
+  if (generate > 0) out.cache += query_ring_bytes(decoder.config, spec, generate);
   return out;
 }
 
@@ -48,7 +55,8 @@ MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache&
   r.has_past = true;
   r.observation = cache.observed_queries(true);
   MemoryEstimate out = bytes(decoder, r);
-  out.cache = whole_tokens_bytes(decoder.config, tokens);
+  out.cache =
+      whole_tokens_bytes(decoder.config, tokens) + query_ring_bytes(decoder.config, cache.spec(), tokens);
   return out;
 }
 

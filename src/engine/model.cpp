@@ -95,6 +95,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   auto impl = std::make_unique<Impl>();
   impl->file = open_model_file(path);
   impl->weights = Weights(*impl->file);
+  impl->check_finite = options.check_finite;
   impl->info = describe(*impl->file);
   if (!impl->file->tokenizer().tokens.empty()) impl->tokenizer = Tokenizer::create(impl->file->tokenizer());
   impl->info.has_tokenizer = impl->tokenizer != nullptr;

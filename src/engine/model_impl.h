@@ -19,6 +19,7 @@ struct Model::Impl {
   Precision precision = Precision::F32;
   ActivationPrecision decode_activations = ActivationPrecision::F32;
   ActivationPrecision prefill_activations = ActivationPrecision::F32;
+  bool check_finite = false;
   ModelInfo info;
 
   [[nodiscard]] const Config& config() const noexcept { return file->hyperparameters(); }
@@ -27,7 +28,8 @@ struct Model::Impl {
             .weights = weights,
             .precision = precision,
             .decode_activations = decode_activations,
-            .prefill_activations = prefill_activations};
+            .prefill_activations = prefill_activations,
+            .check_finite = check_finite};
   }
   // Tells models apart: a hash of the hyperparameters and of every tensor's name, type, shape and first
   // bytes. A saved cache carries it.

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/fail.h"
+#include "base/head_dimension.h"
 #include "formats/model_file.h"
 #include "formats/printable.h"
 #include "formats/tokenizer_tables.h"
@@ -22,7 +23,6 @@ struct Bound {
 constexpr std::int64_t kMaxLayers = 1024;
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 17U;
 constexpr std::int64_t kMaxHeads = 4096;
-constexpr std::int64_t kMaxHeadDim = 512;
 constexpr std::int64_t kMaxFfnWidth = std::int64_t{1} << 20U;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 30U;
 
@@ -57,13 +57,12 @@ void check_norm(const ModelFile& file, const std::string& name, const std::files
 }  // namespace
 
 void check_hyperparameters(const Hyperparameters& h, const std::filesystem::path& path) {
-  const std::array<Bound, 9> bounds{{
+  const std::array<Bound, 8> bounds{{
       {"layers", h.layers, 1, kMaxLayers},
       {"vocabulary size", h.vocabulary, 1, static_cast<std::int64_t>(kMaxVocabulary)},
       {"hidden size", h.width, 1, kMaxWidth},
       {"query heads", h.query_heads, 1, kMaxHeads},
       {"KV heads", h.kv_heads, 1, kMaxHeads},
-      {"head dimension", h.head_dim, 8, kMaxHeadDim},
       {"feed-forward size", h.ffn_width, 1, kMaxFfnWidth},
       {"context length", h.context_length, 1, kMaxContext},
       {"sliding window", h.sliding_window, 0, kMaxContext},
@@ -77,9 +76,7 @@ void check_hyperparameters(const Hyperparameters& h, const std::filesystem::path
   if (h.query_heads % h.kv_heads != 0) {
     fail_data("{}: {} query heads cannot share {} KV heads evenly", path.string(), h.query_heads, h.kv_heads);
   }
-  if (h.head_dim % 8 != 0) {
-    fail_data("{}: head dimension {} is not a multiple of 8", path.string(), h.head_dim);
-  }
+  check_head_dimension(h.head_dim, path.string());
   if (!std::isfinite(h.rms_epsilon) || h.rms_epsilon < 0 || h.rms_epsilon > 1) {
     fail_data("{}: RMS norm epsilon {} is outside 0 to 1", path.string(), h.rms_epsilon);
   }

@@ -3,6 +3,7 @@
 
 #include "base/parallel.h"
 #include "model/decoder.h"
+#include "model/finite.h"
 #include "ops/activation.h"
 #include "ops/dequantize.h"
 #include "ops/matvec.h"
@@ -32,12 +33,21 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeSt
       c.rope_layout == RopeLayout::Interleaved ? RopePairs::Interleaved : RopePairs::HalfSplit;
 
   s.angles.clear();
+  std::vector<std::int64_t> positions;
   for (std::size_t b = 0; b < n; ++b) {
+    positions.push_back(batch[b].cache->next_position(0));
     widen_row(weights.token_embedding.type, weights.token_embedding.row(batch[b].token), width,
               s.hidden.data() + b * width);
-    s.angles.emplace_back(c.rope_inverse_frequencies, batch[b].cache->next_position(0), 1);
+    s.angles.emplace_back(c.rope_inverse_frequencies, positions[b], 1);
   }
 
+  const auto check = [&](std::int64_t layer) {
+    if (!decoder.check_finite) return;
+    for (std::size_t b = 0; b < n; ++b) {
+      require_finite_layer(layer, positions[b], s.hidden.data() + b * width, 1, width);
+    }
+  };
+  check(-1);
   for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
     const LayerWeights& w = weights.layers[layer];
 
@@ -66,6 +76,7 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeSt
     swiglu(s.gate.data(), s.up.data(), n * static_cast<std::size_t>(c.ffn_width), s.gate.data());
     matvec(w.down, s.gate.data(), n, s.projected.data(), precision);
     add(s.projected.data(), n * width, s.hidden.data());
+    check(static_cast<std::int64_t>(layer));
   }
 
   rms_norm(s.hidden.data(), weights.output_norm.data(), c.rms_epsilon, n, width, s.normed.data());

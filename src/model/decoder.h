@@ -29,6 +29,7 @@ struct Decoder {
   // Of decode's and of prefill's products with quantized weights (weight_form.h).
   ActivationPrecision decode_activations = ActivationPrecision::F32;
   ActivationPrecision prefill_activations = ActivationPrecision::F32;
+  bool check_finite = false;  // NonFiniteError as soon as a layer's hidden states are not finite
 };
 
 [[nodiscard]] CacheShape cache_shape(const Config& config) noexcept;

@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "model/chunk_products.h"
 #include "model/decoder.h"
+#include "model/finite.h"
 #include "ops/activation.h"
 #include "ops/convert.h"
 #include "ops/dequantize.h"
@@ -43,16 +44,19 @@ class Prefill {
         sizes_(prefill_sizes(config_, weights_, request_)),
         state_(config_, request_, sizes_, outputs.counter),
         activations_(decoder.prefill_activations),
-        products_(decoder.precision, decoder.prefill_activations) {}
+        products_(decoder.precision, decoder.prefill_activations),
+        check_finite_(decoder.check_finite) {}
 
   void run() {
     total_work_ = total_work();
     embed();
+    if (check_finite_) check(-1, 0);
     for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
       const LayerExtent extent = layer_extent(config_, request_, layer);
       attention(layer, extent);
       store(layer);
       feed_forward(layer, extent);
+      if (check_finite_) check(static_cast<std::int64_t>(layer), extent.first_output);
     }
     if (request_.all_logits) {
       all_logits();
@@ -77,6 +81,16 @@ class Prefill {
         widen_row(table.type, table.row(tokens_[chunk.begin + t]), width_, rows + t * width_);
       });
       state_.hidden.store(chunk.begin, chunk.tokens(), rows);
+    });
+  }
+
+  // The hidden states of the tokens from `first` on; its scratch is free between layers.
+  void check(std::int64_t layer, std::size_t first) const {
+    float* rows = state_.attention.normed;
+    for_each_chunk(first, tokens_.size(), [&](const Chunk& chunk) {
+      state_.hidden.load(chunk.begin, chunk.tokens(), rows);
+      require_finite_layer(layer, static_cast<std::int64_t>(past_ + chunk.begin), rows, chunk.tokens(),
+                           width_);
     });
   }
 
@@ -370,6 +384,7 @@ class Prefill {
   PrefillState state_;
   ActivationPrecision activations_;  // of products straight from the file's types
   ChunkProducts products_;
+  bool check_finite_;
 
   std::size_t width_ = static_cast<std::size_t>(config_.width);
   std::size_t heads_ = static_cast<std::size_t>(config_.query_heads);
