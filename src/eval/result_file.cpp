@@ -178,12 +178,7 @@ void ResultFile::read(const std::string& bytes, const RunIdentity& identity, con
       }
     } else {
       try {
-        Record record = record_of(json);
-        for (const auto& [value, x] : record.values) {
-          if (!std::isfinite(x))
-            fail_data("\"{}\" is no number; remove the line and its pair is done again", value);
-        }
-        remember(std::move(record));
+        remember(record_of(json));
       } catch (const nlohmann::json::exception&) {
         fail_data("{}: line {}: not a result record; remove the line and its pair is done again", name,
                   number);

@@ -29,11 +29,14 @@ void check(const Task& task, const std::vector<std::string>& names) {
 }
 
 // A NaN in a result is no result: a mean over it would say nothing, or be drawn as if it were good.
+bool is_finite(const Record& record) {
+  return std::all_of(record.values.begin(), record.values.end(),
+                     [](const auto& value) { return std::isfinite(value.second); });
+}
+
 void require_numbers(const Record& record) {
   for (const auto& [name, value] : record.values) {
-    if (!std::isfinite(value)) {
-      throw NonFiniteError(fmt::format("its \"{}\" is {}", name, value));
-    }
+    if (!std::isfinite(value)) throw NonFiniteError(fmt::format("its \"{}\" is {}", name, value));
   }
 }
 
@@ -56,7 +59,8 @@ std::vector<Record> records_of(const Task& task, const std::vector<std::string>&
       const auto found = by_pair.find({sample.id, name});
       if (found != by_pair.end()) own.push_back(*found->second);
     }
-    if (whole_samples && own.size() < names.size()) continue;
+    if (whole_samples && (own.size() < names.size() || !std::all_of(own.begin(), own.end(), is_finite)))
+      continue;
     std::move(own.begin(), own.end(), std::back_inserter(out));
   }
   return out;
@@ -109,7 +113,16 @@ RunOutcome run(const Task& task, const std::vector<CacheSpec>& specs, ResultFile
   }
   if (hooks.run_progress) hooks.run_progress(done, task.samples.size(), found);
 
-  out.records = records_of(task, names, file, false);
+  // An older version of this program may have written what is no number.
+  for (Record& record : records_of(task, names, file, false)) {
+    if (is_finite(record)) {
+      out.records.push_back(std::move(record));
+    } else {
+      ++out.non_finite;
+      out.skipped.emplace_back(record.sample,
+                               "its result in the file is not finite; --fresh measures it again");
+    }
+  }
   return out;
 }
 
