@@ -61,6 +61,10 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, DecodeSt
       const float* value = s.value.data() + b * kv_heads * head_dim;
       rope(pairs, s.angles[b], 1, heads, heads * head_dim, query);
       rope(pairs, s.angles[b], 1, kv_heads, kv_heads * head_dim, key);
+      const auto at = static_cast<std::int64_t>(layer);
+      require_finite_attention("query", at, positions[b], {query, heads * head_dim});
+      require_finite_attention("key", at, positions[b], {key, kv_heads * head_dim});
+      require_finite_attention("value", at, positions[b], {value, kv_heads * head_dim});
       SequenceCache& cache = *batch[b].cache;
       const std::int64_t position = cache.next_position(layer);
       cache.append(layer, 1, key, value, kv_heads * head_dim);

@@ -44,6 +44,16 @@ void require_finite_layer(std::int64_t layer, std::int64_t first, const float* r
       first + static_cast<std::int64_t>(at / width), where, name_of(rows[at]), at % width));
 }
 
+void require_finite_attention(std::string_view what, std::int64_t layer, std::int64_t position,
+                              std::span<const float> x) {
+  const std::size_t at = first_non_finite(x);
+  if (at == x.size()) return;
+  throw NonFiniteError(fmt::format(
+      "the {} of token {} in layer {} is not finite: {} in channel {}; the model's weights are damaged or "
+      "products overflow",
+      what, position, layer, name_of(x[at]), at));
+}
+
 void require_finite_logits(std::span<const float> logits, std::int64_t position, bool layers_checked) {
   const std::size_t at = first_non_finite(logits);
   if (at == logits.size()) return;

@@ -16,6 +16,11 @@ namespace thinkey {
 void require_finite_layer(std::int64_t layer, std::int64_t first, const float* rows, std::size_t n,
                           std::size_t width);
 
+// Likewise for the numbers that a token brings into a layer's attention, `what` being "key". A cache keeps
+// them in fixed point, where they would become numbers again: this is always looked at.
+void require_finite_attention(std::string_view what, std::int64_t layer, std::int64_t position,
+                              std::span<const float> x);
+
 // Likewise for a row of logits [V] at `position`. `layers_checked`: the layers before are known to be finite.
 void require_finite_logits(std::span<const float> logits, std::int64_t position, bool layers_checked);
 

@@ -111,6 +111,9 @@ TEST(Finite, CheckedLayersAreNamed) {
               ::testing::AllOf(HasSubstr("layer 1"), HasSubstr("token 4")));
   Session one_by_one(file.load(true));
   EXPECT_THAT(non_finite([&] { one_by_one.decode(3); }), HasSubstr("layer 1"));
+  // Without being asked to look: a cache's fixed point would make numbers of them.
+  Session decoded(file.load(false));
+  EXPECT_THAT(non_finite([&] { decoded.decode(3); }), HasSubstr("token 0 in layer 1"));
   Session unchecked(file.load(false));
   EXPECT_THAT(non_finite([&] { unchecked.prefill(kPrompt); }), HasSubstr("logits after token 4"));
 }
