@@ -20,7 +20,8 @@ void write(const std::filesystem::path& path, const std::string& bytes) {
 }
 
 // As saved_cache_fuzz.cpp has them.
-constexpr CacheShape kShapes[] = {{1, 2, 1, 16, 0}, {2, 4, 2, 48, 0}, {1, 3, 1, 40, 20}, {1, 8, 1, 64, 0}};
+const CacheShape kShapes[] = {CacheShape::uniform(1, {2, 1, 16}), CacheShape::uniform(2, {4, 2, 48}),
+                              CacheShape::uniform(1, {3, 1, 40, 20}), CacheShape::uniform(1, {8, 1, 64})};
 
 void saved_caches(const std::filesystem::path& directory) {
   const char* specs[] = {"full",
@@ -36,14 +37,14 @@ void saved_caches(const std::filesystem::path& directory) {
   for (std::size_t s = 0; s < std::size(kShapes); ++s) {
     for (const char* text : specs) {
       const CacheShape& shape = kShapes[s];
-      test::RandomPrompt prompt(shape, 70, 5);
+      test::RandomPrompt prompt(shape.layers[0], 70, 5);
       SequenceCache cache(shape, CacheSpec::parse(text));
-      const std::vector<float> row = prompt.normal(shape.query_heads * shape.head_dim);
-      for (std::size_t l = 0; l < shape.layers; ++l) {
+      const std::vector<float> row = prompt.normal(shape.query_heads() * shape.head_dim());
+      for (std::size_t l = 0; l < shape.layers.size(); ++l) {
         cache.compress_prompt(l, prompt.view());
         for (int i = 0; i < 6; ++i) {
           const std::int64_t position = cache.next_position(l);
-          cache.append(l, 1, row.data(), row.data(), shape.kv_heads * shape.head_dim);
+          cache.append(l, 1, row.data(), row.data(), shape.kv_heads() * shape.head_dim());
           cache.renew(l, 1, position, row.data(), false);
         }
       }

@@ -13,7 +13,8 @@
 namespace thinkey::fuzz {
 namespace {
 
-constexpr CacheShape kShapes[] = {{1, 2, 1, 16, 0}, {2, 4, 2, 48, 0}, {1, 3, 1, 40, 20}, {1, 8, 1, 64, 0}};
+const CacheShape kShapes[] = {CacheShape::uniform(1, {2, 1, 16}), CacheShape::uniform(2, {4, 2, 48}),
+                              CacheShape::uniform(1, {3, 1, 40, 20}), CacheShape::uniform(1, {8, 1, 64})};
 constexpr std::uint64_t kFingerprint = 7;
 
 // magic, version, fingerprint, the input, checksum.
@@ -30,13 +31,13 @@ std::string file_of(std::span<const std::uint8_t> content) {
 
 void use(SequenceCache& cache) {
   const CacheShape& shape = cache.shape();
-  const std::size_t kv = shape.kv_heads * shape.head_dim;
-  const std::size_t q = shape.query_heads * shape.head_dim;
+  const std::size_t kv = shape.kv_heads() * shape.head_dim();
+  const std::size_t q = shape.query_heads() * shape.head_dim();
   std::vector<float> row(std::max(kv, q));
   for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i % 13) * 0.25F - 1.5F;
   std::vector<float> out(q);
   for (int step = 0; step < 3; ++step) {
-    for (std::size_t l = 0; l < shape.layers; ++l) {
+    for (std::size_t l = 0; l < shape.layers.size(); ++l) {
       const std::int64_t position = cache.next_position(l);
       if (position + 1 >= (std::int64_t{1} << 31))
         return;  // a session refuses what its context does not hold

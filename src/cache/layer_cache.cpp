@@ -11,16 +11,16 @@
 #include "cache/think.h"
 
 namespace thinkey {
-LayerCache::LayerCache(const CacheShape& shape, const CacheSpec& spec, std::size_t layer,
-                       AllocationCounter* counter)
-    : shape_(shape), spec_(spec), layer_(layer), counter_(counter) {
+LayerCache::LayerCache(const AttentionShape& shape, const CacheSpec& spec, std::size_t layer,
+                       std::size_t layers, AllocationCounter* counter)
+    : shape_(shape), spec_(spec), layer_(layer), layers_(layers), counter_(counter) {
   heads_.reserve(shape.kv_heads);
   for (std::size_t h = 0; h < shape.kv_heads; ++h) heads_.emplace_back(shape.head_dim, spec, counter);
 }
 
 void LayerCache::observe(const QueryRange& queries) {
   received_.resize(shape_.query_heads * queries.capacity, 0.0F);
-  const std::size_t group = shape_.query_heads / shape_.kv_heads;
+  const std::size_t group = shape_.group();
   parallel_for(shape_.kv_heads, [&](std::size_t h) {
     add_attention_sums(shape_, queries, h, queries.capacity, received_.data() + h * group * queries.capacity);
   });
@@ -28,8 +28,8 @@ void LayerCache::observe(const QueryRange& queries) {
 
 void LayerCache::compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace) {
   const std::vector<std::vector<std::int32_t>> kept =
-      evict(shape_, spec_.eviction, prompt,
-            layer_budget(spec_.eviction, prompt.tokens, layer_, shape_.layers), received_);
+      evict(shape_, spec_.eviction, prompt, layer_budget(spec_.eviction, prompt.tokens, layer_, layers_),
+            received_);
   std::vector<float>().swap(received_);
 
   std::vector<HeadPlan> plans = plan(prompt, kept, budget, trace);

@@ -14,7 +14,8 @@ namespace thinkey {
 
 class LayerCache {
  public:
-  LayerCache(const CacheShape& shape, const CacheSpec& spec, std::size_t layer, AllocationCounter* counter);
+  LayerCache(const AttentionShape& shape, const CacheSpec& spec, std::size_t layer, std::size_t layers,
+             AllocationCounter* counter);
 
   // Accumulates the attention tokens receive (H2O).
   void observe(const QueryRange& queries);
@@ -46,9 +47,9 @@ class LayerCache {
   void evict_again();  // reeviction.cpp
   [[nodiscard]] std::vector<float> recent_votes(std::size_t kv_head) const;
 
-  CacheShape shape_;
+  AttentionShape shape_;
   CacheSpec spec_;
-  std::size_t layer_;
+  std::size_t layer_, layers_;  // this one of so many
   AllocationCounter* counter_;
   std::vector<HeadCache> heads_;
   std::int64_t next_position_ = 0;
@@ -63,7 +64,7 @@ class LayerCache {
 };
 
 // Attention of queries over a layer (SequenceCache::attend).
-void attend_layer(const CacheShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
+void attend_layer(const AttentionShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse);
 
 }  // namespace thinkey

@@ -64,7 +64,7 @@ void LayerCache::grow_queries(std::size_t rows) {
 
 void LayerCache::evict_again() {
   const std::size_t budget =
-      layer_budget(spec_.eviction, static_cast<std::size_t>(next_position_), layer_, shape_.layers);
+      layer_budget(spec_.eviction, static_cast<std::size_t>(next_position_), layer_, layers_);
   const bool streaming = spec_.eviction.policy == Eviction::Streaming;
   parallel_for(heads_.size(), [&](std::size_t h) {
     HeadCache& head = heads_[h];
@@ -84,7 +84,7 @@ void LayerCache::evict_again() {
         if (t < sinks || t + (places - sinks) >= prefix) kept.push_back(static_cast<std::int32_t>(t));
       }
     } else {
-      const std::size_t group = shape_.query_heads / shape_.kv_heads;
+      const std::size_t group = shape_.group();
       const bool pools = spec_.eviction.policy != Eviction::H2O;
       const std::vector<float> votes = recent_votes(h);
       kept = top_indices(pooled_votes(votes, group, thin + recent, prefix, pools ? spec_.eviction.kernel : 1,
@@ -100,11 +100,11 @@ void LayerCache::evict_again() {
 std::vector<float> LayerCache::recent_votes(std::size_t kv_head) const {
   const HeadCache& head = heads_[kv_head];
   const std::size_t dim = shape_.head_dim;
-  const std::size_t group = shape_.query_heads / shape_.kv_heads;
+  const std::size_t group = shape_.group();
   const auto queries = static_cast<std::size_t>(queries_count_);
   const std::size_t rows = group * queries;  // row g * queries + i
   const std::size_t tokens = head.tokens();
-  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  const float scale = shape_.logit_scale();
 
   std::vector<float> whole(rows * dim);
   std::vector<float> reduced(rows * head.basis().size());
@@ -136,12 +136,14 @@ std::vector<float> LayerCache::recent_votes(std::size_t kv_head) const {
       product.b_transposed = false;
       matmul(product, q.data(), block.keys.data(), logits.data() + at);
       for (std::size_t r = 0; r < rows; ++r) {
-        const std::int64_t now = position(r % queries);
-        const auto window = static_cast<std::int64_t>(shape_.sliding_window);
+        float* row = logits.data() + r * tokens + at;
+        if (constant != nullptr) {
+          for (std::size_t t = 0; t < block.tokens; ++t) row[t] += constant[r];
+        }
+        softcap(row, block.tokens, shape_.softcap);
+        const auto now = static_cast<std::size_t>(position(r % queries));
         for (std::size_t t = 0; t < block.tokens; ++t) {
-          float& logit = logits[r * tokens + at + t];
-          if (constant != nullptr) logit += constant[r];
-          if (block.positions[t] > now || (window > 0 && block.positions[t] <= now - window)) logit = kHidden;
+          if (!shape_.sees(now, static_cast<std::size_t>(block.positions[t]))) row[t] = kHidden;
         }
       }
       at += block.tokens;
@@ -153,7 +155,7 @@ std::vector<float> LayerCache::recent_votes(std::size_t kv_head) const {
   std::vector<float> votes(group * tokens, 0.0F);
   for (std::size_t r = 0; r < rows; ++r) {
     float* row = logits.data() + r * tokens;
-    softmax(row, tokens);
+    softmax(row, tokens, shape_.sink(kv_head * group + r / queries));
     for (std::size_t t = 0; t < tokens; ++t) votes[r / queries * tokens + t] += row[t];
   }
   return votes;

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "base/fail.h"
-#include "base/head_dimension.h"
 #include "cache/layer_cache.h"
 #include "formats/safetensors.h"
 
@@ -44,6 +43,12 @@ std::vector<float> finite_floats(const SafetensorsFile& file, const SafetensorsT
   return values;
 }
 
+AttentionShape attention_shape(const DumpedLayer& layer) {
+  return {.query_heads = static_cast<std::size_t>(layer.query_heads),
+          .kv_heads = static_cast<std::size_t>(layer.kv_heads),
+          .head_dim = static_cast<std::size_t>(layer.head_dim)};
+}
+
 }  // namespace
 
 DumpedLayer read_layer(const std::string& path) {
@@ -58,11 +63,11 @@ DumpedLayer read_layer(const std::string& path) {
   layer.head_dim = q.shape[2];
   require_shape(file, k, {layer.kv_heads, layer.tokens, layer.head_dim}, "q");
   require_shape(file, v, k.shape, "k");
-  if (layer.query_heads % layer.kv_heads != 0) {
-    fail_data("{}: {} query heads (q) are not a multiple of {} KV heads (k)", path, layer.query_heads,
-              layer.kv_heads);
+  try {
+    attention_shape(layer).check();
+  } catch (const Error& error) {
+    fail_data("{}: {}", path, error.what());
   }
-  check_head_dimension(layer.head_dim, path);
   if (layer.tokens > std::numeric_limits<std::int32_t>::max()) {
     fail_data("{}: {} tokens are too many", path, layer.tokens);
   }
@@ -81,12 +86,7 @@ CompressedLayer compress(const DumpedLayer& layer, const CacheSpec& spec) {
   const auto heads = static_cast<std::size_t>(layer.kv_heads);
   const auto tokens = static_cast<std::size_t>(layer.tokens);
   const auto head_dim = static_cast<std::size_t>(layer.head_dim);
-  SequenceCache cache({.layers = 1,
-                       .query_heads = static_cast<std::size_t>(layer.query_heads),
-                       .kv_heads = heads,
-                       .head_dim = head_dim,
-                       .sliding_window = 0},
-                      spec);
+  SequenceCache cache(CacheShape::uniform(1, attention_shape(layer)), spec);
   CompressionTrace trace;
   cache.compress_prompt(0,
                         {.tokens = tokens,

@@ -17,14 +17,14 @@ constexpr std::size_t kLeastWindow = 32;  // of specs that observe no queries
 class Watcher : public PrefillObserver {
  public:
   Watcher(const CacheShape& shape, std::span<const SequenceCache> caches, Analysis& analysis)
-      : shape_(shape), caches_(caches), analysis_(analysis), sums_(shape) {}
+      : shape_(shape), caches_(caches), analysis_(analysis), sums_(shape.layers.front()) {}
 
   void attention_inputs(const AttentionInputs& inputs) override { sums_.add(inputs); }
   void compressed(std::size_t layer, const PromptView& prompt) override {
     analysis_.statistics.push_back(sums_.finish());
     for (std::size_t i = 0; i < caches_.size(); ++i) {
       analysis_.specs[i].layers.push_back(
-          layer_error(shape_, prompt, caches_[i].layer(layer), analysis_.window));
+          layer_error(shape_.layers[layer], prompt, caches_[i].layer(layer), analysis_.window));
     }
   }
   [[nodiscard]] std::size_t last_queries() const override { return analysis_.window + kEarlierQueries; }
@@ -65,10 +65,10 @@ Analysis analyze(const Model& model, std::span<const std::int32_t> tokens, std::
   const CacheShape shape = cache_shape(decoder.config);
   Analysis analysis{.model = model.info().name,
                     .tokens = tokens.size(),
-                    .layers = shape.layers,
-                    .query_heads = shape.query_heads,
-                    .kv_heads = shape.kv_heads,
-                    .head_dim = shape.head_dim,
+                    .layers = shape.layers.size(),
+                    .query_heads = shape.query_heads(),
+                    .kv_heads = shape.kv_heads(),
+                    .head_dim = shape.head_dim(),
                     .window = kLeastWindow,
                     .interleaved = decoder.config.rope_layout == RopeLayout::Interleaved,
                     .statistics = {},

@@ -229,18 +229,20 @@ Tensor GgufFile::locate(const GgufTensor& tensor) const {
         "has element type {}, which is not supported; quantize the model to Q8_0, Q6_K or Q4_K instead",
         type_name));
   }
-  for (std::size_t i = 2; i < tensor.extents.size(); ++i) {
-    if (tensor.extents[i] != 1) refuse("has more than two dimensions");
+  for (std::size_t i = 3; i < tensor.extents.size(); ++i) {
+    if (tensor.extents[i] != 1) refuse("has more than three dimensions");
   }
   const TensorTypeTraits& type_traits = traits(*type);
   const std::uint64_t cols = tensor.extents[0];
   const std::uint64_t rows = tensor.extents.size() > 1 ? tensor.extents[1] : 1;
+  const std::uint64_t planes = tensor.extents.size() > 2 ? tensor.extents[2] : 1;
   if (cols % type_traits.block_elements != 0) {
     refuse(fmt::format("has {} columns, which do not make whole {} blocks of {}", cols, type_name,
                        type_traits.block_elements));
   }
   const auto row = checked_multiply(cols / type_traits.block_elements, type_traits.block_bytes);
-  const auto bytes = row ? checked_multiply(*row, rows) : std::nullopt;
+  const auto plane = row ? checked_multiply(*row, rows) : std::nullopt;
+  const auto bytes = plane ? checked_multiply(*plane, planes) : std::nullopt;
   if (!bytes || *bytes > data_.size() || tensor.offset > data_.size() - *bytes) {
     refuse("lies outside the file (is it cut off?)");
   }
@@ -249,6 +251,7 @@ Tensor GgufFile::locate(const GgufTensor& tensor) const {
   }
   return {.name = tensor.name,
           .type = *type,
+          .planes = static_cast<std::int64_t>(planes),
           .rows = static_cast<std::int64_t>(rows),
           .cols = static_cast<std::int64_t>(cols),
           .data = data_.data() + tensor.offset,

@@ -1,7 +1,6 @@
 #include "formats/hf_directory.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <set>
 #include <string>
@@ -15,7 +14,6 @@
 #include "formats/hf_config.h"
 #include "formats/hf_tokenizer.h"
 #include "formats/json.h"
-#include "formats/layer_name.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
 
@@ -25,36 +23,6 @@ namespace {
 constexpr std::size_t kMaxConfigBytes = std::size_t{16} << 20U;
 constexpr std::size_t kMaxIndexBytes = std::size_t{64} << 20U;
 constexpr std::size_t kMaxShards = 4096;
-
-using NamePair = std::pair<std::string_view, std::string_view>;
-
-constexpr std::array<NamePair, 3> kModelNames{{{"model.embed_tokens.weight", "token_embd.weight"},
-                                               {"model.norm.weight", "output_norm.weight"},
-                                               {"lm_head.weight", "output.weight"}}};
-
-constexpr std::array<NamePair, 9> kLayerNames{{{"input_layernorm.weight", "attn_norm.weight"},
-                                               {"self_attn.q_proj.weight", "attn_q.weight"},
-                                               {"self_attn.k_proj.weight", "attn_k.weight"},
-                                               {"self_attn.v_proj.weight", "attn_v.weight"},
-                                               {"self_attn.o_proj.weight", "attn_output.weight"},
-                                               {"post_attention_layernorm.weight", "ffn_norm.weight"},
-                                               {"mlp.gate_proj.weight", "ffn_gate.weight"},
-                                               {"mlp.up_proj.weight", "ffn_up.weight"},
-                                               {"mlp.down_proj.weight", "ffn_down.weight"}}};
-
-// The GGUF name of a checkpoint's tensor; empty for those we have no use for, nullopt for unknown ones.
-std::optional<std::string> gguf_name(const std::string& name, std::int64_t layers) {
-  if (name.ends_with("rotary_emb.inv_freq")) return "";  // the frequencies again, in older checkpoints
-  for (const auto& [from, to] : kModelNames) {
-    if (name == from) return std::string(to);
-  }
-  const auto split = split_layer_name(name, "model.layers.", layers);
-  if (!split) return std::nullopt;
-  for (const auto& [from, to] : kLayerNames) {
-    if (split->rest == from) return fmt::format("blk.{}.{}", split->layer, to);
-  }
-  return std::nullopt;
-}
 
 std::optional<TensorType> tensor_type(SafetensorsType type) {
   if (type == SafetensorsType::F32) return TensorType::F32;
@@ -115,50 +83,45 @@ std::vector<SafetensorsFile> open_shards(const std::filesystem::path& directory)
 class HfDirectory final : public ModelFile {
  public:
   explicit HfDirectory(const std::filesystem::path& directory) {
+    kind_ = Container::HuggingFace;
+    path_ = directory;
     const auto config_path = directory / "config.json";
     if (!file_exists(config_path)) {
       fail_data("{}: no config.json: not a Hugging Face model directory", directory.string());
     }
-    const Json json = read_json_object(config_path, kMaxConfigBytes);
-    const HfConfig config = read_hf_config(JsonView(json, config_path));
-    hyperparameters_ = config.hyperparameters;
-    for (const auto& [key, value] : json.items()) {
+    config_json_ = read_json_object(config_path, kMaxConfigBytes);
+    const JsonView view(config_json_, config_path);
+    config_.emplace(view);
+    architecture_ = view.require_text("model_type");
+    name_ = view.text("_name_or_path").value_or("");
+    for (const auto& [key, value] : config_json_.items()) {
       metadata_.emplace_back(printable(key),
                              printable(value.is_string() ? value.get<std::string>() : value.dump(), 200));
     }
-    tokenizer_ = read_hf_tokenizer(directory, config);
+    tokenizer_ = read_hf_tokenizer(directory, read_hf_config(view));
     shards_ = open_shards(directory);
     container_ = fmt::format("Hugging Face, {} shard{}", shards_.size(), shards_.size() == 1 ? "" : "s");
     for (const SafetensorsFile& shard : shards_) {
       file_bytes_ += shard.file_bytes();
-      for (const SafetensorsTensor& tensor : shard.tensors()) add(tensor, shard.path(), config);
+      for (const SafetensorsTensor& tensor : shard.tensors()) add(tensor, shard.path());
     }
-    // Checkpoints with tied weights usually leave lm_head out, and some also the key that says so.
-    if (!config.tied) hyperparameters_.tied_output = find("output.weight") == nullptr;
-    check_model(*this, directory);
   }
 
  private:
-  void add(const SafetensorsTensor& source, const std::filesystem::path& path, const HfConfig& config) {
+  void add(const SafetensorsTensor& source, const std::filesystem::path& path) {
     const auto refuse = [&](std::string_view reason) {
       fail_data("{}: tensor {} {}", path.string(), printable(source.name), reason);
     };
-    const auto name = gguf_name(source.name, hyperparameters_.layers);
-    if (!name) {
-      refuse(source.name.ends_with(".bias") ? "is a bias, which is not supported"
-                                            : "is not part of a llama model");
-    }
-    if (name->empty()) return;
-    if (*name == "output.weight" && config.tied.value_or(false)) return;  // transformers ties over it
     const auto type = tensor_type(source.type);
     if (!type) {
       refuse(fmt::format("has dtype {}; F32, F16 and BF16 are supported", thinkey::name(source.type)));
     }
-    if (source.shape.empty() || source.shape.size() > 2) refuse("is neither a vector nor a matrix");
+    if (source.shape.empty() || source.shape.size() > 3) refuse("has more than three dimensions or none");
     if (source.bytes.empty()) refuse("is empty");
-    Tensor tensor{.name = *name,
+    Tensor tensor{.name = source.name,
                   .type = *type,
-                  .rows = source.shape.size() == 2 ? source.shape[0] : 1,
+                  .planes = source.shape.size() == 3 ? source.shape[0] : 1,
+                  .rows = source.shape.size() >= 2 ? source.shape[source.shape.size() - 2] : 1,
                   .cols = source.shape.back(),
                   .data = aligned(source.bytes, traits(*type).block_bytes),
                   .bytes = source.bytes.size()};

@@ -97,7 +97,7 @@ void fit_to_vocabulary(TokenizerData& data, std::size_t vocabulary, const std::f
 }  // namespace
 
 TokenizerData read_hf_tokenizer(const std::filesystem::path& directory, const HfConfig& config) {
-  const std::int64_t vocabulary = config.hyperparameters.vocabulary;
+  const std::int64_t vocabulary = config.vocabulary;
   const auto in_range = [&](std::int64_t id) { return id >= 0 && id < vocabulary; };
   const auto path = directory / "tokenizer.json";
   TokenizerData data;

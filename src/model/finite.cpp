@@ -33,25 +33,15 @@ std::size_t first_non_finite(std::span<const float> x) noexcept {
   return x.size();
 }
 
-void require_finite_layer(std::int64_t layer, std::int64_t first, const float* rows, std::size_t n,
-                          std::size_t width) {
+void require_finite_attention(std::string_view what, std::size_t layer, std::int64_t first, const float* rows,
+                              std::size_t n, std::size_t width) {
   const std::size_t at = first_non_finite({rows, n * width});
   if (at == n * width) return;
-  const std::string where = layer < 0 ? "the token embedding" : fmt::format("layer {}", layer);
-  throw NonFiniteError(fmt::format(
-      "the hidden state of token {} is not finite after {}: {} in channel {}; its weights are damaged, or "
-      "products overflow there (try --prefill-precision f32 --decode-precision f32)",
-      first + static_cast<std::int64_t>(at / width), where, name_of(rows[at]), at % width));
-}
-
-void require_finite_attention(std::string_view what, std::int64_t layer, std::int64_t position,
-                              std::span<const float> x) {
-  const std::size_t at = first_non_finite(x);
-  if (at == x.size()) return;
-  throw NonFiniteError(fmt::format(
-      "the {} of token {} in layer {} is not finite: {} in channel {}; the model's weights are damaged or "
-      "products overflow",
-      what, position, layer, name_of(x[at]), at));
+  throw NonFiniteError(
+      fmt::format("the {} of token {} in layer {} is not finite: {} in channel {}; weights there or in the "
+                  "layer before are "
+                  "damaged, or products overflow (try --prefill-precision f32 --decode-precision f32)",
+                  what, first + static_cast<std::int64_t>(at / width), layer, name_of(rows[at]), at % width));
 }
 
 void require_finite_logits(std::span<const float> logits, std::int64_t position, bool layers_checked) {
@@ -60,7 +50,8 @@ void require_finite_logits(std::span<const float> logits, std::int64_t position,
   throw NonFiniteError(fmt::format(
       "the logits after token {} of the sequence are not finite: {} for token id {}; {}", position,
       name_of(logits[at]), at,
-      layers_checked ? "all layers before are finite, so look at the output norm and the output matrix"
+      layers_checked ? "all layers bring finite numbers into attention, so look at the end: the last layer, "
+                       "the output norm, the output matrix"
                      : "the model's weights are damaged or products overflow, --check-finite says in which "
                        "layer"));
 }

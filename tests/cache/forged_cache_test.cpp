@@ -31,7 +31,7 @@ std::string error_of(const Call& call) {
   return "accepted";
 }
 
-constexpr CacheShape kShape{1, 2, 1, 16, 0};
+const CacheShape kShape = CacheShape::uniform(1, {2, 1, 16});
 
 // What a head's lists in a file may say.
 struct Lists {
@@ -50,7 +50,8 @@ std::string load_forged(const char* spec, const Lists& lists, int positions = 32
     out.value(std::uint64_t{7});
     out.array(std::span<const std::byte>());
     out.array(std::span(std::string_view(spec)));
-    for (const std::uint64_t n : {1, 2, 1, 16, 0}) out.value(n);
+    const std::vector<std::uint64_t> numbers = {2, 1, 16, 0};
+    out.array(std::span(numbers));
     out.value(std::int64_t{32});  // next position
     for (int i = 0; i < 3; ++i) out.value(std::int64_t{0});
     out.array(std::span<const float>());
@@ -104,21 +105,24 @@ TEST(ForgedCache, ListsMustBeSuchAsTheSpecLeaves) {
 TEST(ForgedCache, HeadDimensionsHaveOneLimit) {
   for (const std::size_t dim : {0, 4, 12, 520, 1024, 4096, 70000}) {
     EXPECT_THAT(error_of([&] {
-                  SequenceCache({1, 2, 1, dim, 0}, {});
+                  SequenceCache(CacheShape::uniform(1, {2, 1, dim}), {});
                 }),
                 ::testing::AllOf(HasSubstr("head dimension " + std::to_string(dim)), HasSubstr("512")));
   }
-  EXPECT_EQ(error_of([] { SequenceCache({1, 2, 1, 512, 0}, {}); }), "accepted");
-  EXPECT_THAT(error_of([] { SequenceCache({1, 3, 2, 64, 0}, {}); }), HasSubstr("evenly"));
+  EXPECT_EQ(error_of([] { SequenceCache(CacheShape::uniform(1, {2, 1, 512}), {}); }), "accepted");
+  EXPECT_THAT(error_of([] {
+                SequenceCache(CacheShape::uniform(1, {3, 2, 64}), {});
+              }),
+              HasSubstr("cannot share"));
 }
 
 // The widest heads, in every format: the kernels' arrays hold them.
 TEST(ForgedCache, TheWidestHeadsAttend) {
-  const CacheShape shape{1, 5, 1, 512, 0};
+  const AttentionShape shape{.query_heads = 5, .kv_heads = 1, .head_dim = 512};
   for (const char* spec : {"full", "kivi:8,residual=0", "kivi:4,residual=0", "kivi:2,residual=0,group=128",
                            "think:0.3,mixed+kivi:4,residual=0"}) {
     test::RandomPrompt prompt(shape, 64, 3);
-    SequenceCache cache(shape, CacheSpec::parse(spec));
+    SequenceCache cache(CacheShape::uniform(1, shape), CacheSpec::parse(spec));
     cache.compress_prompt(0, prompt.view());
     std::vector<float> out(5 * 512);
     cache.attend(0, 1, 64, prompt.q.data(), out.data());
@@ -150,7 +154,7 @@ TEST(Quantization, OfNaNStaysNaN) {
 }
 
 TEST(QueryRing, GrowsWithTheQueriesNotWithTheSpec) {
-  const CacheShape shape{1, 2, 1, 16, 0};
+  const CacheShape shape = kShape;
   AllocationCounter counter;
   SequenceCache cache(shape, CacheSpec::parse("snapkv:67108864,window=67108864,every=1"), &counter);
   const std::vector<float> row(32, 0.5F);

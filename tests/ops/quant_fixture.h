@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 
 namespace thinkey::test {
 

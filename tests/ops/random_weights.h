@@ -8,7 +8,7 @@
 #include <random>
 
 #include "base/half.h"
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 
 namespace thinkey::test {
 

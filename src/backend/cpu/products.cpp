@@ -1,6 +1,7 @@
-#include "model/chunk_products.h"
+#include "backend/cpu/products.h"
 
-#include <cassert>
+#include <array>
+#include <stdexcept>
 
 #include "base/parallel.h"
 #include "ops/convert.h"
@@ -9,9 +10,9 @@
 
 namespace thinkey {
 
-ReadyMatrix ChunkProducts::ready_columns(const MatrixView& matrix, std::size_t first, std::size_t count,
+ReadyMatrix Products::ready_columns(const MatrixView& matrix, std::size_t first, std::size_t count,
                                          std::size_t rows) {
-  ReadyMatrix out{.form = weight_form(matrix, precision_, activations_, rows), .view = matrix};
+  ReadyMatrix out{.form = form(matrix, rows), .view = matrix};
   if (out.form == WeightForm::AsFile) return out;
   out.view.cols = static_cast<std::int64_t>(count);
   if (is_in_form(matrix, out.form)) {
@@ -26,7 +27,8 @@ ReadyMatrix ChunkProducts::ready_columns(const MatrixView& matrix, std::size_t f
   const auto matrix_rows = static_cast<std::size_t>(matrix.rows);
   std::byte* memory = scratch_.weights + used_;
   used_ += form_bytes(out.form, matrix_rows, count);
-  assert(used_ <= scratch_.weight_bytes);
+  // A scratch too small would be written past: the sizes and their use are two places.
+  if (used_ > scratch_.weight_bytes) throw std::logic_error("a phase's weights exceed its scratch");
   out.stride = count;
   if (out.form == WeightForm::Int8) {
     out.int8 = int8_weights(memory, matrix_rows, count);
@@ -43,7 +45,7 @@ ReadyMatrix ChunkProducts::ready_columns(const MatrixView& matrix, std::size_t f
   return out;
 }
 
-void ChunkProducts::set_input(const float* x, std::size_t rows, std::size_t width) {
+void Products::set_input(const float* x, std::size_t rows, std::size_t width) {
   input_ = x;
   bf16_input_ = nullptr;
   int8_input_ = {};
@@ -51,7 +53,7 @@ void ChunkProducts::set_input(const float* x, std::size_t rows, std::size_t widt
   width_ = width;
 }
 
-void ChunkProducts::set_input(const bf16_bits* x, std::size_t rows, std::size_t width) {
+void Products::set_input(const bf16_bits* x, std::size_t rows, std::size_t width) {
   input_ = nullptr;
   bf16_input_ = x;
   int8_input_ = {};
@@ -59,7 +61,7 @@ void ChunkProducts::set_input(const bf16_bits* x, std::size_t rows, std::size_t 
   width_ = width;
 }
 
-const bf16_bits* ChunkProducts::bf16_input() {
+const bf16_bits* Products::bf16_input() {
   if (bf16_input_ == nullptr) {
     bf16_bits* rows = scratch_.bf16_rows;
     parallel_for(rows_, [&](std::size_t r) { f32_to_bf16(input_ + r * width_, width_, rows + r * width_); });
@@ -68,7 +70,7 @@ const bf16_bits* ChunkProducts::bf16_input() {
   return bf16_input_;
 }
 
-const Int8Activations& ChunkProducts::int8_input() {
+const Int8Activations& Products::int8_input() {
   if (int8_input_.codes == nullptr) {
     int8_input_ = int8_activations(scratch_.int8_rows, rows_, width_);
     if (input_ != nullptr) {
@@ -80,7 +82,7 @@ const Int8Activations& ChunkProducts::int8_input() {
   return int8_input_;
 }
 
-void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t stride) {
+void Products::dense(const ReadyMatrix& matrix, float* y, std::size_t stride) {
   const auto width = static_cast<std::int64_t>(width_);
   const MatmulShape shape{.m = static_cast<std::int64_t>(rows_),
                           .n = matrix.view.rows,
@@ -101,13 +103,34 @@ void ChunkProducts::dense(const ReadyMatrix& matrix, float* y, std::size_t strid
   }
 }
 
-void ChunkProducts::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride) {
+void Products::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride) {
   if (matrix.form != WeightForm::AsFile) {
     dense(matrix, y, stride);
   } else {
-    assert(stride == static_cast<std::size_t>(matrix.view.rows));
+    if (stride != static_cast<std::size_t>(matrix.view.rows)) {
+      throw std::logic_error("a product in the file's form writes dense rows");
+    }
     matvec(matrix.view, input_, rows_, y, activations_);
   }
+}
+
+void Products::multiply(std::span<const Job> jobs) {
+  constexpr std::size_t kMost = 32;
+  std::array<MatvecJob, kMost> together;
+  std::size_t count = 0;
+  const auto flush = [&] {
+    if (count > 0) matvec(together.data(), count, input_, rows_, activations_);
+    count = 0;
+  };
+  for (const Job& job : jobs) {
+    if (job.matrix->form == WeightForm::AsFile) {
+      together[count++] = {job.matrix->view, job.y};
+      if (count == kMost) flush();
+    } else {
+      dense(*job.matrix, job.y, static_cast<std::size_t>(job.matrix->view.rows));
+    }
+  }
+  flush();
 }
 
 }  // namespace thinkey

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
-#include "model/run_state.h"
+#include "backend/cpu/weight_form.h"
+#include "base/half.h"
 #include "ops/matmul_int8.h"
 #include "ops/matvec.h"
 
@@ -20,10 +22,23 @@ struct ReadyMatrix {
   Int8Weights int8;
 };
 
-class ChunkProducts {
+// Where the products of a phase put their operands.
+struct ProductScratch {
+  std::byte* weights = nullptr;  // [weight_bytes]
+  std::size_t weight_bytes = 0;
+  bf16_bits* bf16_rows = nullptr;  // [C, width], a chunk's activations
+  std::byte* int8_rows = nullptr;  // the same as Int8Activations
+};
+
+class Products {
  public:
-  ChunkProducts(Precision precision, ActivationPrecision activations)
-      : precision_(precision), activations_(activations) {}
+  // as_file: all weights are multiplied as they were loaded, however many rows there are.
+  Products(Precision precision, ActivationPrecision activations, bool as_file)
+      : precision_(precision), activations_(activations), as_file_(as_file) {}
+
+  [[nodiscard]] WeightForm form(const MatrixView& matrix, std::size_t rows) const noexcept {
+    return as_file_ ? WeightForm::AsFile : weight_form(matrix, precision_, activations_, rows);
+  }
 
   // From now on weights and rows are brought into other forms in this scratch.
   void start_phase(const ProductScratch& scratch) noexcept {
@@ -46,6 +61,12 @@ class ChunkProducts {
 
   // y[r, o] = sum_i x[r, i] * W[o, i]; y has `stride` elements between rows.
   void multiply(const ReadyMatrix& matrix, float* y, std::size_t stride);
+  // Several matrices, each with dense rows of its own; those in the file's form in one parallel region.
+  struct Job {
+    const ReadyMatrix* matrix;
+    float* y;
+  };
+  void multiply(std::span<const Job> jobs);
 
  private:
   void dense(const ReadyMatrix& matrix, float* y, std::size_t stride);
@@ -54,6 +75,7 @@ class ChunkProducts {
 
   Precision precision_;
   ActivationPrecision activations_;
+  bool as_file_;
   ProductScratch scratch_;
   std::size_t used_ = 0;  // bytes of the scratch's weights
   const float* input_ = nullptr;

@@ -1,4 +1,4 @@
-#include "model/weight_form.h"
+#include "backend/cpu/weight_form.h"
 
 #include "base/half.h"
 #include "ops/matmul_int8.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "ops/matmul.h"
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 #include "ops/matvec.h"
 
 namespace thinkey {
