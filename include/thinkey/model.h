@@ -42,6 +42,8 @@ struct ModelOptions {
   // decode_precision is Auto and the CPU has 8-bit products. Takes their bytes once more, in memory;
   // Error(Data) when there are not as many.
   bool repack = true;
+  // Looks for NaN and infinity after every layer, not only in the logits: the NonFiniteError then names it.
+  bool check_finite = false;
 };
 
 struct ModelInfo {

@@ -12,6 +12,12 @@ std::size_t whole_tokens_bytes(const Network& network, std::int64_t tokens) noex
   return 2 * sizeof(f16_bits) * network.layers.size() * network.kv_width() * static_cast<std::size_t>(tokens);
 }
 
+// Of the latest queries, which specs that evict again keep in f32.
+std::size_t query_ring_bytes(const Network& network, const CacheSpec& spec, std::int64_t queries) noexcept {
+  return network.layers.size() * network.query_width() * sizeof(float) *
+         query_ring_rows(spec, static_cast<std::size_t>(queries));
+}
+
 MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens, bool all_logits) {
   const SequenceCache* const caches[] = {&cache};
   PrefillOutputs outputs;
@@ -30,6 +36,7 @@ MemoryEstimate estimate_memory(const Decoder& decoder, const CacheShape& shape, 
   const SequenceCache cache(shape, spec);  // empty, it knows what it will ask for
   MemoryEstimate out = bytes(decoder, cache, prompt, all_logits);
   out.cache = estimate_cache(shape, spec, prompt).bytes + whole_tokens_bytes(decoder.network, generate);
+  if (generate > 0) out.cache += query_ring_bytes(decoder.network, spec, generate);
   return out;
 }
 
@@ -41,7 +48,7 @@ std::size_t decode_bytes(const Decoder& decoder) {
 MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens,
                                     bool all_logits) {
   MemoryEstimate out = bytes(decoder, cache, tokens, all_logits);
-  out.cache = whole_tokens_bytes(decoder.network, tokens);
+  out.cache = whole_tokens_bytes(decoder.network, tokens) + query_ring_bytes(decoder.network, cache.spec(), tokens);
   return out;
 }
 

@@ -96,6 +96,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   impl->spec = read_spec(*impl->file);
   impl->weights = Weights(*impl->file, impl->spec);
   impl->info = describe(*impl->file, impl->spec);
+  impl->check_finite = options.check_finite;
   if (!impl->file->tokenizer().tokens.empty()) impl->tokenizer = Tokenizer::create(impl->file->tokenizer());
   impl->info.has_tokenizer = impl->tokenizer != nullptr;
   CpuOptions cpu;

@@ -20,9 +20,12 @@ struct Model::Impl {
   ModelSpec spec;
   Weights weights;
   std::unique_ptr<Backend> backend;
+  bool check_finite = false;
   ModelInfo info;
 
-  [[nodiscard]] Decoder decoder() const noexcept { return {.network = weights.network(), .backend = *backend}; }
+  [[nodiscard]] Decoder decoder() const noexcept {
+    return {.network = weights.network(), .backend = *backend, .check_finite = check_finite};
+  }
   // Tells models apart: a hash of the whole spec, of the tokenizer's tables and of every tensor's name, type,
   // shape and bytes. A saved cache and a result file carry it. Reads the whole file the first time.
   [[nodiscard]] std::uint64_t fingerprint() const;

@@ -15,7 +15,7 @@ std::vector<NeedleSample> read_samples(const std::filesystem::path& path, std::s
   std::vector<NeedleSample> samples;
   for (const JsonLine& line : read_json_lines(path, limit)) {
     samples.push_back(
-        {line.text("document"), line.text("question"), line.text("answer"), line.json.value("depth", 0.0)});
+        {line.text("document"), line.text("question"), line.text("answer"), line.real("depth", 0.0)});
   }
   return samples;
 }
