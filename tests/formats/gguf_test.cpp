@@ -8,6 +8,7 @@
 
 #include "formats/format_test_util.h"
 #include "formats/gguf_builder.h"
+#include "formats/pre_tokenizer_table.h"
 
 namespace thinkey {
 namespace {
@@ -46,9 +47,9 @@ TEST(Gguf, SentencePieceModel) {
 TEST(Gguf, SentencePieceTokenizer) {
   const TokenizerData data = read_gguf_vocabulary(fixture("spm.gguf"));
   const auto& wanted = expected()["spm"];
-  EXPECT_EQ(data.kind, TokenizerKind::SentencePiece);
+  EXPECT_EQ(data.model, TokenizerModel::ScoredPairs);
   EXPECT_EQ(data.tokens, wanted["tokens"].get<std::vector<std::string>>());
-  EXPECT_EQ(data.scores, wanted["scores"].get<std::vector<float>>());
+  EXPECT_EQ(data.scores, wanted["scores"].get<std::vector<double>>());
   EXPECT_EQ(type_numbers(data), wanted["types"].get<std::vector<int>>());
   EXPECT_THAT(data.merges, IsEmpty());
   EXPECT_EQ(data.bos, 1);
@@ -56,7 +57,7 @@ TEST(Gguf, SentencePieceTokenizer) {
   EXPECT_EQ(data.unknown, 0);
   EXPECT_TRUE(data.add_bos);
   EXPECT_FALSE(data.add_eos);
-  EXPECT_FALSE(data.add_space_prefix);
+  EXPECT_FALSE(data.restarts_after_added);                  // no prefix
   EXPECT_THAT(data.end_of_generation, ElementsAre(2, 22));  // </s> and <|im_end|>
   EXPECT_EQ(data.tokens[22], "<|im_end|>");
   EXPECT_EQ(data.chat_template, wanted["chat_template"]);
@@ -79,7 +80,7 @@ TEST(Gguf, BytePairModelWithTiedOutputAndFrequencyFactors) {
   expect_tensors(*model, wanted["tensors"]);
 
   const TokenizerData& data = model->tokenizer();
-  EXPECT_EQ(data.kind, TokenizerKind::BytePairs);
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
   EXPECT_EQ(data.pre, "llama-bpe");
   EXPECT_EQ(data.tokens, wanted["tokens"].get<std::vector<std::string>>());
   EXPECT_EQ(type_numbers(data), wanted["types"].get<std::vector<int>>());
@@ -195,7 +196,7 @@ TEST(GgufVocabulary, DefaultsOfTheTwoFamilies) {
   TokenizerData data = read_gguf_vocabulary(path);
   EXPECT_THAT(type_numbers(data), ElementsAre(2, 3, 3, 6, 1));
   EXPECT_TRUE(data.add_bos);
-  EXPECT_TRUE(data.add_space_prefix);
+  EXPECT_TRUE(data.restarts_after_added);  // a prefix
   EXPECT_THAT(data.end_of_generation, ElementsAre(2));
 
   GgufBuilder bpe = tiny_vocabulary("gpt2", {"a", "b", "ab", "<|im_end|>", "<e>", "<m>"});
@@ -216,14 +217,14 @@ TEST(GgufVocabulary, DefaultsOfTheTwoFamilies) {
 
   bpe.set("tokenizer.ggml.pre", gguf_text("llama-v3"));
   write_file(path, bpe.build());
-  EXPECT_EQ(read_gguf_vocabulary(path).pre, "llama-bpe");
+  EXPECT_EQ(read_gguf_vocabulary(path).splits[0].pattern, kLlama3Words);
 }
 
 TEST(GgufVocabulary, PublicVocabularies) {
   const std::filesystem::path directory = std::filesystem::path(THINKEY_SHARED) / "tokenizers";
   if (!std::filesystem::exists(directory / "gpt-2.gguf")) GTEST_SKIP() << "no shared files";
   const TokenizerData gpt2 = read_gguf_vocabulary(directory / "gpt-2.gguf");
-  EXPECT_EQ(gpt2.kind, TokenizerKind::BytePairs);
+  EXPECT_EQ(gpt2.model, TokenizerModel::BytePairs);
   EXPECT_EQ(gpt2.pre, "gpt-2");
   EXPECT_THAT(gpt2.tokens, SizeIs(50257));
   EXPECT_THAT(gpt2.merges, SizeIs(50000));
@@ -231,7 +232,7 @@ TEST(GgufVocabulary, PublicVocabularies) {
   EXPECT_FALSE(gpt2.add_bos);
 
   const TokenizerData llama = read_gguf_vocabulary(directory / "llama-spm.gguf");
-  EXPECT_EQ(llama.kind, TokenizerKind::SentencePiece);
+  EXPECT_EQ(llama.model, TokenizerModel::ScoredPairs);
   EXPECT_THAT(llama.tokens, SizeIs(32000));
   EXPECT_THAT(llama.scores, SizeIs(32000));
   EXPECT_EQ(llama.tokens[259], "\u2581\u2581");

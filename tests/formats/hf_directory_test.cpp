@@ -6,6 +6,7 @@
 #include <map>
 
 #include "formats/format_test_util.h"
+#include "formats/pre_tokenizer_table.h"
 #include "formats/safetensors.h"
 
 namespace thinkey {
@@ -71,7 +72,7 @@ TEST(HfDirectory, SentencePieceTokenizer) {
   const auto model = open_model_file(fixture("hf_one"));
   const auto& wanted = expected()["hf_one"];
   const TokenizerData& data = model->tokenizer();
-  EXPECT_EQ(data.kind, TokenizerKind::SentencePiece);
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
   ASSERT_THAT(data.tokens, SizeIs(48));  // padded to the embedding
   const auto pieces = wanted["tokens"].get<std::vector<std::string>>();
   EXPECT_TRUE(std::equal(pieces.begin(), pieces.end(), data.tokens.begin()));
@@ -83,7 +84,8 @@ TEST(HfDirectory, SentencePieceTokenizer) {
   EXPECT_EQ(type_numbers(data), types);
   EXPECT_THAT(data.scores, IsEmpty());
   EXPECT_EQ(data.merges, (wanted["merges"].get<std::vector<std::pair<std::string, std::string>>>()));
-  EXPECT_TRUE(data.add_space_prefix);
+  EXPECT_THAT(data.normalizers, SizeIs(2));  // Prepend and Replace
+  EXPECT_TRUE(data.byte_fallback);
   EXPECT_TRUE(data.add_bos);
   EXPECT_FALSE(data.add_eos);
   EXPECT_EQ(data.bos, 1);
@@ -109,8 +111,8 @@ TEST(HfDirectory, MistralInShards) {
   EXPECT_GT(wanted["shards"], 1);
 
   const TokenizerData& data = model->tokenizer();
-  EXPECT_EQ(data.kind, TokenizerKind::BytePairs);
-  EXPECT_EQ(data.pre, "llama-bpe");
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
+  EXPECT_EQ(data.splits[0].pattern, kLlama3Words);
   EXPECT_TRUE(data.ignore_merges);
   EXPECT_THAT(data.tokens, SizeIs(32));
   EXPECT_EQ(data.bos, 18);
