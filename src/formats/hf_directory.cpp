@@ -84,6 +84,16 @@ std::vector<SafetensorsFile> open_shards(const std::filesystem::path& directory)
   return shards;
 }
 
+// Errors of what call() does name the file.
+template <typename Call>
+auto naming(const std::filesystem::path& path, const Call& call) {
+  try {
+    return call();
+  } catch (const Error& error) {
+    fail_data("{}: {}", path.string(), error.what());
+  }
+}
+
 class HfDirectory final : public ModelFile {
  public:
   explicit HfDirectory(const std::filesystem::path& directory) {
@@ -158,16 +168,6 @@ class HfDirectory final : public ModelFile {
           path_.string(), bytes / kMebibyte, memory / kMebibyte);
     }
     container_ += fmt::format(", F8_E4M3 expanded to BF16 ({} MiB)", (bytes + kMebibyte - 1) / kMebibyte);
-  }
-
-  // Errors of what call() does name the file.
-  template <typename Call>
-  static auto naming(const std::filesystem::path& path, const Call& call) {
-    try {
-      return call();
-    } catch (const Error& error) {
-      fail_data("{}: {}", path.string(), error.what());
-    }
   }
 
   // A weight's scale may lie in another shard.
