@@ -32,7 +32,8 @@ Json to_json(const GgufFile& file, const GgufValue& value) {
   }
   Json list = Json::array();
   if (value.element_type == GgufType::String) {
-    for (const std::string& text : file.texts(value.key).value()) list.push_back(printable(text, 4096));
+    const std::vector<std::string> texts = file.texts(value.key).value();
+    for (const std::string& text : texts) list.push_back(printable(text, 4096));
   } else if (const std::size_t size = gguf_fixed_bytes(value.element_type); size != 0) {
     for (std::uint64_t i = 0; i < value.count; ++i) {
       list.push_back(scalar(value.element_type, value.bytes.subspan(i * size, size)));

@@ -61,8 +61,10 @@ std::uint64_t pair_of(const std::array<std::uint32_t, 256>& grid, unsigned first
 void put_shifted(unsigned row, bool minus, std::int8_t* out) noexcept {
   constexpr std::uint64_t kTops = 0x80 * kOnes;
   const std::uint64_t g = kIq1Grid[row];
-  const std::uint64_t less = ((g | kTops) - kOnes) ^ (~g & kTops);  // byte by byte
-  const std::uint64_t value = minus ? less : g + kOnes;             // no carry: no byte is 0xFF
+  const std::uint64_t less = ((g | kTops) - kOnes) ^ (~g & kTops);     // byte by byte
+  const std::uint64_t more = g + kOnes;                                // no carry: no byte is 0xFF
+  const std::uint64_t mask = std::uint64_t{0} - std::uint64_t{minus};  // a branch would be mispredicted
+  const std::uint64_t value = (less & mask) | (more & ~mask);
   std::memcpy(out, &value, sizeof(value));
 }
 
