@@ -13,6 +13,11 @@
 #include "ops/softmax.h"
 
 namespace thinkey {
+namespace {
+
+constexpr std::size_t kFirstQueryRows = 32;
+
+}  // namespace
 
 void LayerCache::renew(std::size_t n, std::int64_t first_position, const float* q, bool turn_ended) {
   if (spec_.eviction.policy != Eviction::Streaming) remember(n, first_position, q);
@@ -23,18 +28,38 @@ void LayerCache::renew(std::size_t n, std::int64_t first_position, const float* 
 
 void LayerCache::remember(std::size_t n, std::int64_t first_position, const float* q) {
   const std::int64_t window = spec_.eviction.window;
-  const std::size_t row = shape_.query_heads * shape_.head_dim;
-  if (queries_.size() == 0) {
-    queries_ = AlignedBuffer<float>(static_cast<std::size_t>(window) * row, counter_);
-    queries_.fill(0.0F);
-  }
+  const std::size_t row = query_width();
+  const std::int64_t count = std::min(window, queries_count_ + static_cast<std::int64_t>(n));
+  grow_queries(static_cast<std::size_t>(count));
   const std::size_t first = n > static_cast<std::size_t>(window) ? n - static_cast<std::size_t>(window) : 0;
   for (std::size_t i = first; i < n; ++i) {
-    const auto slot = static_cast<std::size_t>((first_position + static_cast<std::int64_t>(i)) % window);
+    const auto slot =
+        static_cast<std::size_t>((first_position + static_cast<std::int64_t>(i)) % query_rows());
     std::copy_n(q + i * row, row, queries_.data() + slot * row);
   }
   queries_end_ = first_position + static_cast<std::int64_t>(n);
-  queries_count_ = std::min(window, queries_count_ + static_cast<std::int64_t>(n));
+  queries_count_ = count;
+}
+
+std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept {
+  const EvictionSpec& e = spec.eviction;
+  if (e.every <= 0 || e.policy == Eviction::None || e.policy == Eviction::Streaming) return 0;
+  return std::min(static_cast<std::size_t>(e.window), std::max(kFirstQueryRows, 2 * queries));
+}
+
+void LayerCache::grow_queries(std::size_t rows) {
+  const auto have = static_cast<std::size_t>(query_rows());
+  if (rows <= have) return;
+  const std::size_t row = query_width();
+  const std::size_t wanted =
+      std::min(static_cast<std::size_t>(spec_.eviction.window), std::max({rows, 2 * have, kFirstQueryRows}));
+  AlignedBuffer<float> grown(wanted * row, counter_);
+  grown.fill(0.0F);
+  for (std::int64_t p = queries_end_ - queries_count_; p < queries_end_; ++p) {
+    const auto position = static_cast<std::size_t>(p);
+    std::copy_n(queries_.data() + position % have * row, row, grown.data() + position % wanted * row);
+  }
+  queries_ = std::move(grown);
 }
 
 void LayerCache::evict_again() {
@@ -88,7 +113,7 @@ std::vector<float> LayerCache::recent_votes(std::size_t kv_head) const {
     return queries_end_ - queries_count_ + static_cast<std::int64_t>(i);
   };
   for (std::size_t r = 0; r < rows; ++r) {
-    const auto slot = static_cast<std::size_t>(position(r % queries) % spec_.eviction.window);
+    const auto slot = static_cast<std::size_t>(position(r % queries) % query_rows());
     const float* from = queries_.data() + (slot * shape_.query_heads + kv_head * group + r / queries) * dim;
     for (std::size_t c = 0; c < dim; ++c) whole[r * dim + c] = from[c] * scale;
     head.basis().reduce_query(whole.data() + r * dim, reduced.data() + r * head.basis().size());
