@@ -84,6 +84,16 @@ std::vector<SafetensorsFile> open_shards(const std::filesystem::path& directory)
   return shards;
 }
 
+// Errors of what call() does name the file.
+template <typename Call>
+auto naming(const std::filesystem::path& path, const Call& call) {
+  try {
+    return call();
+  } catch (const Error& error) {
+    fail_data("{}: {}", path.string(), error.what());
+  }
+}
+
 class HfDirectory final : public ModelFile {
  public:
   explicit HfDirectory(const std::filesystem::path& directory) {
