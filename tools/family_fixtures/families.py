@@ -9,7 +9,7 @@ from .spelling import (gemma3_published, granite_hybrid, mxfp4_config, nested_te
 BF16 = torch.bfloat16
 FULL, LOCAL = "full_attention", "sliding_attention"
 NO_WINDOW = {"sliding_window": 4096}
-WIDE_HEADS = dict(heads=2, kv_heads=1, head_dim=16)
+TWO_HEADS = dict(heads=2, kv_heads=1, head_dim=16)
 TIED = {r"(o_proj|down_proj)\.weight": 4.0}  # or the likeliest token were always the last one again
 # Each branch's size is that of its last norm; the embedding is as large as sqrt(width).
 POST_NORMS = {r"post_(attention|feedforward)_layernorm": (2.5, 0.6), "norm": (0.2, 0.4), "embed_tokens": 0.3}
@@ -36,11 +36,11 @@ FAMILIES = [
            {"attention biases": {"weights": {r"self_attn.*bias": 0}}, "MLP biases": {"weights": {r"mlp.*bias": 0}}}),
 
     # YaRN with mscale = mscale_all_dim (attention factor 1), queries scaled by 1 + beta ln(1 + position / original).
-    Family("ministral3", "Ministral3", shape(**WIDE_HEADS) | rope(**MINISTRAL),
+    Family("ministral3", "Ministral3", shape(**TWO_HEADS) | rope(**MINISTRAL),
            {"query scale": rope(**MINISTRAL | {"llama_4_scaling_beta": 0.0}), "yarn": rope(**MINISTRAL | {"factor": 1.0})},
            dtype=BF16, spell=None),
     # The same inside a multimodal checkpoint, as Ministral 3 ships.
-    Family("ministral3_nested", "Ministral3", shape(**WIDE_HEADS) | rope(**MINISTRAL),
+    Family("ministral3_nested", "Ministral3", shape(**TWO_HEADS) | rope(**MINISTRAL),
            {"query scale": rope(**MINISTRAL | {"llama_4_scaling_beta": 0.0})},
            dtype=BF16, gguf=False, spell=nested_text("Mistral3ForConditionalGeneration", "mistral3"),
            pack=nested_tensors, reread=False),
@@ -54,7 +54,7 @@ FAMILIES = [
            {"window": {"use_sliding_window": False}, "layers without it": {"max_window_layers": 0}},
            gguf=False, spell=without("layer_types")),
     # Q and K are normalised per head; heads wider than width / heads.
-    Family("qwen3", "Qwen3", shape(**WIDE_HEADS, tie_word_embeddings=True) | rope(1e6),
+    Family("qwen3", "Qwen3", shape(head_dim=16, tie_word_embeddings=True) | rope(1e6),
            {"head norms' weights": {"weights": {r"[qk]_norm": 1}}},
            dtype=BF16, gains=TIED | HEAD_NORMS, spell=without("layer_types")),
     # All layers of experts, weights of the chosen ones normed: what GGUF's qwen3moe means.
@@ -71,19 +71,19 @@ FAMILIES = [
 
     # Soft-caps on scores and logits, every second layer windowed, norms before and after each block as 1 + w, GeGLU.
     Family("gemma2", "Gemma2",
-           shape(layers=4, ffn=24, **WIDE_HEADS, query_pre_attn_scalar=16, sliding_window=12,
+           shape(layers=4, ffn=24, **TWO_HEADS, query_pre_attn_scalar=16, sliding_window=12,
                  attn_logit_softcapping=3.0, final_logit_softcapping=8.0) | rope(),
            {"score cap": {"attn_logit_softcapping": None}, "logit cap": {"final_logit_softcapping": None},
             "window": NO_WINDOW, "post-norms' weights": {"weights": {"post_.*norm": 1.5}}},
            dtype=BF16, gains=POST_NORMS, spell=without("layer_types")),
     # A query scale that is not the head's; GGUF's gemma2 can't say it.
     Family("gemma2_scalar", "Gemma2",
-           shape(**WIDE_HEADS, query_pre_attn_scalar=5, sliding_window=12, attn_logit_softcapping=20.0,
+           shape(**TWO_HEADS, query_pre_attn_scalar=5, sliding_window=12, attn_logit_softcapping=20.0,
                  final_logit_softcapping=None) | rope(),
            {"query scale": {"query_pre_attn_scalar": 16}}, gains=POST_NORMS, gguf=False, spell=without("layer_types")),
     # Five local layers to one global, each kind with its own RoPE; the global one's positions are stretched.
     Family("gemma3", "Gemma3",
-           shape(width=24, layers=6, ffn=24, **WIDE_HEADS, query_pre_attn_scalar=16, sliding_window=12)
+           shape(width=24, layers=6, ffn=24, **TWO_HEADS, query_pre_attn_scalar=16, sliding_window=12)
            | ropes(rope(100.0, "linear", factor=8.0), rope(10000.0)),
            {"window": NO_WINDOW, "head norms' weights": {"weights": {r"[qk]_norm": 0}},
             "stretch": ropes(rope(100.0), rope(10000.0)),
@@ -91,14 +91,14 @@ FAMILIES = [
            dtype=BF16, gains=POST_NORMS, config_class="Gemma3Text", spell=gemma3_published),
     # The same family as transformers 5 spells it, another pattern, a query scale of its own, capped logits.
     Family("gemma3_modern", "Gemma3",
-           shape(layers=3, ffn=24, **WIDE_HEADS, query_pre_attn_scalar=6, sliding_window=10,
+           shape(layers=3, ffn=24, **TWO_HEADS, query_pre_attn_scalar=6, sliding_window=10,
                  layer_types=[LOCAL, FULL, LOCAL], final_logit_softcapping=8.0) | ropes(rope(1e6), rope(100.0)),
            {"window": NO_WINDOW, "query scale": {"query_pre_attn_scalar": 16},
             "logit cap": {"final_logit_softcapping": None}, "pattern": {"layer_types": [LOCAL, LOCAL, FULL]}},
            gains=POST_NORMS, config_class="Gemma3Text", spell=None, gguf=False),
     # Text inside a multimodal checkpoint, as Gemma 3 4B and larger ship: nested config, prefixed tensors.
     Family("gemma3_nested", "Gemma3",
-           shape(ffn=24, **WIDE_HEADS, query_pre_attn_scalar=16, sliding_window=10, layer_types=[LOCAL, FULL])
+           shape(ffn=24, **TWO_HEADS, query_pre_attn_scalar=16, sliding_window=10, layer_types=[LOCAL, FULL])
            | ropes(rope(100.0, "linear", factor=8.0), rope(10000.0)),
            {"window": NO_WINDOW}, gains=POST_NORMS, config_class="Gemma3Text", gguf=False,
            spell=nested_text("Gemma3ForConditionalGeneration", "gemma3"), pack=nested_tensors, reread=False),
@@ -163,23 +163,23 @@ FAMILIES = [
            dtype=BF16, gains=HEAD_NORMS),
 
     # Half of each head rotates in neighbouring pairs; norms before and after; gate and up fused; biases of Q, K, V.
-    Family("glm4", "Glm4", shape(**WIDE_HEADS, attention_bias=True, pad_token_id=0) | rope(partial_rotary_factor=0.5),
+    Family("glm4", "Glm4", shape(**TWO_HEADS, attention_bias=True, pad_token_id=0) | rope(partial_rotary_factor=0.5),
            {"biases": {"weights": {"bias": 0}}, "post-norms' weights": {"weights": {r"post_(self_attn|mlp)": 1}},
             "half of the head": rope(partial_rotary_factor=1.0)}, dtype=BF16),
 
     # Sinks, windows on every second layer, routed experts with biases, clamped SwiGLU, all in MXFP4; YaRN whose ramp
     # has unrounded ends. GGUF has no key for that: architecture gpt-oss means it (llama.cpp rounds, and differs).
     Family("gpt_oss", "GptOss",
-           shape(layers=3, ffn=32, **WIDE_HEADS, num_local_experts=4, num_experts_per_tok=2, sliding_window=12)
+           shape(layers=3, ffn=32, **TWO_HEADS, num_local_experts=4, num_experts_per_tok=2, sliding_window=12)
            | rope(**GPT_OSS),
            {"sinks": {"weights": {"sinks": -1e9}}, "window": NO_WINDOW, "router bias": {"weights": {r"router\.bias": 0}},
             "expert biases": {"weights": {r"experts.*bias": 0}}, "attention biases": {"weights": {r"self_attn.*bias": 0}},
             "clamp": {"swiglu_limit": 1e9}, "alpha": {"swiglu_alpha": 1.0},
             "unrounded yarn": rope(**GPT_OSS | {"truncate": True})},
            dtype=BF16, gains=EXPERT_GAINS, spell=mxfp4_config, round=round_experts, pack=pack_experts),
-    # The same with experts in BF16.
+    # The same with experts in BF16, and heads wider than width / heads.
     Family("gpt_oss_bf16", "GptOss",
-           shape(ffn=24, **WIDE_HEADS, num_local_experts=4, num_experts_per_tok=2, sliding_window=12) | rope(**GPT_OSS),
+           shape(ffn=16, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=12) | rope(**GPT_OSS),
            {"sinks": {"weights": {"sinks": -1e9}}, "window": NO_WINDOW, "clamp": {"swiglu_limit": 1e9}},
            dtype=BF16, gains=EXPERT_GAINS),
 
