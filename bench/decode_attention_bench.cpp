@@ -16,7 +16,8 @@ namespace thinkey {
 namespace {
 
 constexpr std::size_t kTokens = 32768;
-const CacheShape kShape{16, 32, 8, 64, 0};                   // Llama-3.2-1B
+constexpr std::size_t kLayers = 16;  // Llama-3.2-1B
+const AttentionShape kShape{.query_heads = 32, .kv_heads = 8, .head_dim = 64};
 constexpr std::size_t kColdBytes = std::size_t{128} << 20U;  // several times the CPU's largest cache
 
 std::vector<float> normal(std::size_t n) {
@@ -43,7 +44,8 @@ const Compressed& compressed(const std::string& spec) {
   static const std::vector<float> keys = normal(kShape.kv_heads * kTokens * kShape.head_dim);
   static Compressed last;
   if (last.spec == spec) return last;
-  last = {spec, std::make_unique<SequenceCache>(kShape, CacheSpec::parse(spec))};
+  last = {spec,
+          std::make_unique<SequenceCache>(CacheShape::uniform(kLayers, kShape), CacheSpec::parse(spec))};
   PromptView prompt;
   prompt.tokens = prompt.capacity = kTokens;
   prompt.queries = 32;
@@ -53,7 +55,7 @@ const Compressed& compressed(const std::string& spec) {
   prompt.k = prompt.v = keys.data();
   do {
     last.cache->compress_prompt(last.layers++, prompt);
-  } while (last.layers < kShape.layers && last.cache->report().bytes < kColdBytes);
+  } while (last.layers < kLayers && last.cache->report().bytes < kColdBytes);
   return last;
 }
 

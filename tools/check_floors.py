@@ -10,12 +10,13 @@ from pathlib import Path
 # What each floor may include besides itself and the public headers.
 FLOORS = {
     "base": set(),
-    "ops": {"base"},
+    "backend": {"base", "ops", "cache"},
+    "ops": {"base", "backend"},
     "formats": {"base"},
     "tokenizer": {"base", "formats"},
-    "cache": {"base", "ops"},
-    "model": {"base", "ops", "formats", "cache"},
-    "engine": {"base", "ops", "formats", "tokenizer", "cache", "model"},
+    "cache": {"base", "backend", "ops"},
+    "model": {"base", "backend", "ops", "formats", "cache"},
+    "engine": {"base", "backend", "ops", "formats", "tokenizer", "cache", "model"},
 }
 FLOORS["eval"] = FLOORS["engine"] | {"engine"}
 FLOORS["cli"] = FLOORS["server"] = FLOORS["eval"] | {"eval"}

@@ -18,17 +18,17 @@ constexpr std::size_t kQueryTile = 64;
 // A few queries of one KV head's group against tiles of keys.
 class Tile {
  public:
-  Tile(const CacheShape& shape, const QueryRange& queries, std::size_t begin, std::size_t n,
+  Tile(const AttentionShape& shape, const QueryRange& queries, std::size_t begin, std::size_t n,
        std::size_t kv_head)
       : shape_(shape),
-        group_(shape.query_heads / shape.kv_heads),
+        group_(shape.group()),
         first_(queries.first + begin),
         n_(n),
         keys_(queries.k + kv_head * queries.capacity * shape.head_dim),
         q_(rows() * shape.head_dim),
         logits_(rows() * kKeyTile),
         widened_(kKeyTile * shape.head_dim) {
-    const float scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim));
+    const float scale = shape.logit_scale();
     for (std::size_t r = 0; r < rows(); ++r) {
       const float* from = queries.q + (begin + r % n_) * queries.token_stride +
                           (kv_head * group_ + r / n_) * queries.head_stride;
@@ -51,16 +51,17 @@ class Tile {
            (keys_ + begin * shape_.head_dim).load(width * shape_.head_dim, widened_.data()), logits_.data());
     for (std::size_t r = 0; r < rows(); ++r) {
       const std::size_t position = first_ + r % n_;
-      const std::size_t window = shape_.sliding_window;
-      const std::size_t oldest = window > 0 && position + 1 > window ? position + 1 - window : 0;
-      const std::size_t from = std::clamp(oldest, begin, begin + width);
+      const std::size_t from = std::clamp(shape_.first_seen(position), begin, begin + width);
       const std::size_t to = std::clamp(position + 1, begin, begin + width);
-      if (from < to) body(r, logits_.data() + r * width + (from - begin), from, to - from);
+      if (from >= to) continue;
+      float* logits = logits_.data() + r * width + (from - begin);
+      softcap(logits, to - from, shape_.softcap);
+      body(r, logits, from, to - from);
     }
   }
 
  private:
-  const CacheShape& shape_;
+  const AttentionShape& shape_;
   std::size_t group_, first_, n_;
   TokenRows keys_;
   std::vector<float> q_, logits_, widened_;
@@ -68,9 +69,9 @@ class Tile {
 
 }  // namespace
 
-void add_attention_sums(const CacheShape& shape, const QueryRange& queries, std::size_t kv_head,
+void add_attention_sums(const AttentionShape& shape, const QueryRange& queries, std::size_t kv_head,
                         std::size_t pitch, float* sums) {
-  const std::size_t group = shape.query_heads / shape.kv_heads;
+  const std::size_t group = shape.group();
   for (std::size_t begin = 0; begin < queries.n; begin += kQueryTile) {
     const std::size_t n = std::min(kQueryTile, queries.n - begin);
     Tile tile(shape, queries, begin, n, kv_head);
@@ -91,7 +92,15 @@ void add_attention_sums(const CacheShape& shape, const QueryRange& queries, std:
           peak[r] = high;
         });
       }
-      for (std::size_t r = 0; r < tile.rows(); ++r) shift[r] = peak[r] + std::log(total[r]);
+      for (std::size_t r = 0; r < tile.rows(); ++r) {
+        const float sink = shape.sink(kv_head * group + r / n);
+        if (sink != -std::numeric_limits<float>::infinity()) {
+          const float high = std::max(peak[r], sink);
+          total[r] = total[r] * std::exp(peak[r] - high) + std::exp(sink - high);
+          peak[r] = high;
+        }
+        shift[r] = peak[r] + std::log(total[r]);
+      }
     }
     for (std::size_t at = 0; at < tile.keys(); at += kKeyTile) {
       tile.for_visible(at, [&](std::size_t r, float* logits, std::size_t first, std::size_t count) {

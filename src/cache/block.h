@@ -34,13 +34,14 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "backend/attention_shape.h"
 #include "base/half.h"
 
 namespace thinkey {
 
 inline constexpr std::size_t kBlockTokens = 32;
-inline constexpr std::size_t kUnit = 32;          // elements whose codes are packed together
-inline constexpr std::size_t kMaxChannels = 512;  // the largest head_dim a model file may have
+inline constexpr std::size_t kUnit = 32;  // elements whose codes are packed together
+inline constexpr std::size_t kMaxChannels = kMaxHeadDim;
 
 enum class ElementFormat : std::uint8_t { I16, Q8, Q4, Q2 };
 inline constexpr std::size_t kElementFormats = 4;

@@ -20,6 +20,7 @@
 #include "cache/block_fixed-inl.h"
 #include "cache/block_softmax-inl.h"
 #include "hwy/highway.h"
+#include "ops/softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinkey {
@@ -58,37 +59,51 @@ HWY_INLINE void score_block(const BlockLayout& layout, const std::byte* block, c
   }
 }
 
-// One block for up to kRows rows; `rows` of them are real. kFormat is the values'.
+// Up to kRows query rows on their way through the blocks; the first `rows` of them are real.
+template <std::size_t kRows>
+struct RowsUnderway {
+  const float* q;
+  const float* bias;           // of the first row, or null
+  const std::int32_t* oldest;  // likewise
+  float softcap;
+  std::size_t rows;
+  const FixedQueries<kRows>& fixed;
+  RunningSoftmax<kRows>& softmax;
+  ValueOffsets<kRows>& offsets;
+  std::size_t stride;  // of out
+  float* out;          // weighted values
+};
+
+// One block of `tokens` tokens. kFormat is the values'.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
-                             const float* q, const FixedQueries<kRows>& fixed, const float* bias,
-                             const std::int32_t* oldest, std::size_t rows, RunningSoftmax<kRows>& softmax,
-                             ValueOffsets<kRows>& offsets, std::size_t stride, float* out) {
+                             const RowsUnderway<kRows>& to) {
   constexpr float kNothing = -std::numeric_limits<float>::infinity();
   HWY_ALIGN float scores[kRows * kBlockTokens];
   float factor[kRows];
-  score_block<kRows>(layout, block, q, fixed, bias, rows, scores);
+  score_block<kRows>(layout, block, to.q, to.fixed, to.bias, to.rows, scores);
+  if (to.softcap > 0.0F) softcap_row(scores, kRows * kBlockTokens, to.softcap);
   for (std::size_t r = 0; r < kRows; ++r) {
     float* row = scores + r * kBlockTokens;
     if (tokens < kBlockTokens) std::fill(row + tokens, row + kBlockTokens, kNothing);
-    if (oldest != nullptr && r < rows) {
+    if (to.oldest != nullptr && r < to.rows) {
       const std::int32_t* positions = layout.positions(block);
-      for (std::size_t t = 0; t < tokens && positions[t] < oldest[r]; ++t) row[t] = kNothing;
+      for (std::size_t t = 0; t < tokens && positions[t] < to.oldest[r]; ++t) row[t] = kNothing;
     }
-    factor[r] = softmax.step(r, row);
+    factor[r] = to.softmax.step(r, row);
   }
   if constexpr (kFormat == ElementFormat::I16) {
-    weigh_fixed<kRows>(layout, block, scores, tokens, factor, stride, out);
+    weigh_fixed<kRows>(layout, block, scores, tokens, factor, to.stride, to.out);
   } else {
-    weigh_codes<kFormat, kRows>(layout, block, scores, tokens, factor, offsets, stride, out);
+    weigh_codes<kFormat, kRows>(layout, block, scores, tokens, factor, to.offsets, to.stride, to.out);
   }
 }
 
 // All blocks for rows [first, first + rows) of the state, as kRows.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
-                            const float* q, const float* bias, const std::int32_t* oldest, std::size_t first,
-                            std::size_t rows, PartialAttention& state) {
+                            const QueryRows& queries, std::size_t first, std::size_t rows,
+                            PartialAttention& state) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   RunningSoftmax<kRows> softmax;
@@ -99,20 +114,27 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
     softmax.sums[r * lanes] = state.sum[first + r];
   }
   ValueOffsets<kRows> offsets(kFormat == ElementFormat::I16 ? 0 : layout.value_groups());
-  if (oldest != nullptr) oldest += first;
-  const std::int32_t horizon = oldest == nullptr ? 0 : *std::min_element(oldest, oldest + rows);
-  const float* queries = q + query_tile(layout, state.rows, first).begin;
-  const FixedQueries<kRows> fixed(layout.key_runs.front(), queries);
-  float* out = state.weighted.data() + first * state.stride;
-  if (bias != nullptr) bias += first;
+  const float* q = queries.q + query_tile(layout, state.rows, first).begin;
+  const FixedQueries<kRows> fixed(layout.key_runs.front(), q);
+  const RowsUnderway<kRows> underway{.q = q,
+                                     .bias = queries.bias == nullptr ? nullptr : queries.bias + first,
+                                     .oldest = queries.oldest == nullptr ? nullptr : queries.oldest + first,
+                                     .softcap = queries.softcap,
+                                     .rows = rows,
+                                     .fixed = fixed,
+                                     .softmax = softmax,
+                                     .offsets = offsets,
+                                     .stride = state.stride,
+                                     .out = state.weighted.data() + first * state.stride};
+  const std::int32_t horizon =
+      underway.oldest == nullptr ? 0 : *std::min_element(underway.oldest, underway.oldest + rows);
   for (std::size_t i = 0; i < count; ++i) {
     const std::byte* block = blocks[i];
     const std::size_t tokens = layout.count(block);
     if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
-    attend_block<kFormat, kRows>(layout, block, tokens, queries, fixed, bias, oldest, rows, softmax, offsets,
-                                 state.stride, out);
+    attend_block<kFormat, kRows>(layout, block, tokens, underway);
   }
-  if constexpr (kFormat != ElementFormat::I16) offsets.add_to(layout, rows, state.stride, out);
+  if constexpr (kFormat != ElementFormat::I16) offsets.add_to(layout, rows, state.stride, underway.out);
   for (std::size_t r = 0; r < rows; ++r) {
     state.maximum[first + r] = softmax.maximum[r];
     state.sum[first + r] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, softmax.sums + r * lanes)));
@@ -120,8 +142,8 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
 }
 
 template <ElementFormat kFormat>
-void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count, const float* q,
-                const float* bias, const std::int32_t* oldest, PartialAttention& state) {
+void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
+                const QueryRows& queries, PartialAttention& state) {
   // Four rows share each widened row. More rows come back for the same blocks a few at a time, which the
   // second-level cache still holds.
   constexpr std::size_t kBlocksAtOnce = 16;
@@ -132,18 +154,18 @@ void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::
       const std::size_t rows = std::min(kTileRows, state.rows - r);
       switch (tile_width(layout, rows)) {
         case 4:
-          attend_rows<kFormat, 4>(layout, some, n, q, bias, oldest, r, rows, state);
+          attend_rows<kFormat, 4>(layout, some, n, queries, r, rows, state);
           break;
         case 3:
           if constexpr (kFormat == ElementFormat::I16) {
-            attend_rows<kFormat, 3>(layout, some, n, q, bias, oldest, r, rows, state);
+            attend_rows<kFormat, 3>(layout, some, n, queries, r, rows, state);
           }
           break;
         case 2:
-          attend_rows<kFormat, 2>(layout, some, n, q, bias, oldest, r, rows, state);
+          attend_rows<kFormat, 2>(layout, some, n, queries, r, rows, state);
           break;
         default:
-          attend_rows<kFormat, 1>(layout, some, n, q, bias, oldest, r, rows, state);
+          attend_rows<kFormat, 1>(layout, some, n, queries, r, rows, state);
           break;
       }
     }
@@ -152,20 +174,19 @@ void attend_all(const BlockLayout& layout, const std::byte* const* blocks, std::
 }
 
 inline void attend_blocks_kernel(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
-                                 const float* q, const float* bias, const std::int32_t* oldest,
-                                 PartialAttention& state) {
+                                 const QueryRows& queries, PartialAttention& state) {
   switch (layout.value_format) {
     case ElementFormat::I16:
-      attend_all<ElementFormat::I16>(layout, blocks, count, q, bias, oldest, state);
+      attend_all<ElementFormat::I16>(layout, blocks, count, queries, state);
       break;
     case ElementFormat::Q8:
-      attend_all<ElementFormat::Q8>(layout, blocks, count, q, bias, oldest, state);
+      attend_all<ElementFormat::Q8>(layout, blocks, count, queries, state);
       break;
     case ElementFormat::Q4:
-      attend_all<ElementFormat::Q4>(layout, blocks, count, q, bias, oldest, state);
+      attend_all<ElementFormat::Q4>(layout, blocks, count, queries, state);
       break;
     case ElementFormat::Q2:
-      attend_all<ElementFormat::Q2>(layout, blocks, count, q, bias, oldest, state);
+      attend_all<ElementFormat::Q2>(layout, blocks, count, queries, state);
       break;
   }
 }

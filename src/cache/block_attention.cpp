@@ -41,8 +41,8 @@ void place_query(const BlockLayout& layout, std::size_t rows, std::size_t r, con
 }
 
 void attend_blocks(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
-                   const float* q, const float* bias, const std::int32_t* oldest, PartialAttention& state) {
-  HWY_DYNAMIC_DISPATCH(attend_blocks_kernel)(layout, blocks, count, q, bias, oldest, state);
+                   const QueryRows& rows, PartialAttention& state) {
+  HWY_DYNAMIC_DISPATCH(attend_blocks_kernel)(layout, blocks, count, rows, state);
 }
 
 }  // namespace thinkey

@@ -1,5 +1,5 @@
 // Attention of a few query rows over the blocks of a segment, with a running maximum and sum
-// (flash-decoding): pieces computed apart are joined by merge().
+// (flash-decoding).
 #pragma once
 
 #include <cstddef>
@@ -49,10 +49,17 @@ struct PartialAttention {
   void reset(std::size_t rows, std::size_t value_units);
 };
 
-// Folds `count` blocks into `state`. Rows of q are packed as above, already scaled by 1/sqrt(D). bias[r] is
-// added to every logit of row r; nullptr: nothing is. Tokens at positions below oldest[r] do not exist for
-// row r (sliding window); nullptr: all do.
+// The query rows of a call.
+struct QueryRows {
+  const float* q = nullptr;     // packed as above, already scaled
+  const float* bias = nullptr;  // [rows], added to every logit of a row; null: nothing is
+  // [rows]: tokens at positions below do not exist for a row (sliding window); null: all do.
+  const std::int32_t* oldest = nullptr;
+  float softcap = 0.0F;  // AttentionShape::softcap
+};
+
+// Folds `count` blocks into `state`.
 void attend_blocks(const BlockLayout& layout, const std::byte* const* blocks, std::size_t count,
-                   const float* q, const float* bias, const std::int32_t* oldest, PartialAttention& state);
+                   const QueryRows& rows, PartialAttention& state);
 
 }  // namespace thinkey

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/mapped_file.h"
 #include "cache/byte_stream.h"
@@ -12,6 +13,13 @@ namespace thinkey {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'T', 'H', 'N', 'K', 'Y', 'K', 'V', '1'};
+
+// What two shapes must share. Scale, soft cap and sinks are the model's: the fingerprint's matter.
+std::vector<std::uint64_t> numbers_of(const CacheShape& shape) {
+  std::vector<std::uint64_t> numbers = {shape.query_heads(), shape.kv_heads(), shape.head_dim()};
+  for (const AttentionShape& layer : shape.layers) numbers.push_back(layer.sliding_window);
+  return numbers;
+}
 
 }  // namespace
 
@@ -26,11 +34,8 @@ void save_cache(const std::filesystem::path& path, const SequenceCache& cache, s
   const std::string spec = cache.spec().to_string();
   out.array(std::span<const char>(spec));
   const CacheShape& shape = cache.shape();
-  for (const std::size_t n :
-       {shape.layers, shape.query_heads, shape.kv_heads, shape.head_dim, shape.sliding_window}) {
-    out.value(static_cast<std::uint64_t>(n));
-  }
-  for (std::size_t l = 0; l < shape.layers; ++l) cache.layer(l).save(out);
+  out.array(std::span<const std::uint64_t>(numbers_of(shape)));
+  for (std::size_t l = 0; l < shape.layers.size(); ++l) cache.layer(l).save(out);
   const std::uint64_t digest = out.digest();
   file.write(std::as_bytes(std::span(&digest, 1)));
   file.commit();
@@ -63,9 +68,8 @@ LoadedCache load_cache(const std::filesystem::path& path, const CacheShape& shap
   if (in.value<std::uint64_t>() != fingerprint) fail_data("{}: the cache belongs to another model", name);
   auto attachment = in.array<std::byte>(in.left());
   const auto text = in.array<char>(4096);
-  for (const std::size_t n :
-       {shape.layers, shape.query_heads, shape.kv_heads, shape.head_dim, shape.sliding_window}) {
-    if (in.value<std::uint64_t>() != n) fail_data("{}: the cache belongs to a model of another shape", name);
+  if (in.array<std::uint64_t>(in.left()) != numbers_of(shape)) {
+    fail_data("{}: the cache belongs to a model of another shape", name);
   }
   CacheSpec spec;
   try {

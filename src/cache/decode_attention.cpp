@@ -49,10 +49,10 @@ struct Workspace {
 
 class Attention {
  public:
-  Attention(const CacheShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
+  Attention(const AttentionShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
             std::int64_t first_position, const float* q, float* out, float* lse, Workspace& work)
       : shape_(shape),
-        group_(shape.query_heads / shape.kv_heads),
+        group_(shape.group()),
         dim_(shape.head_dim),
         first_position_(first_position),
         q_(q),
@@ -111,10 +111,8 @@ class Attention {
     const std::int32_t* horizon = nullptr;
     if (shape_.sliding_window > 0) {
       for (std::size_t r = 0; r < tile.rows; ++r) {
-        const std::int64_t position =
-            first_position_ + static_cast<std::int64_t>((tile.first_row + r) / group_);
-        oldest[r] = static_cast<std::int32_t>(
-            std::max<std::int64_t>(0, position + 1 - static_cast<std::int64_t>(shape_.sliding_window)));
+        const auto position = static_cast<std::size_t>(first_position_) + (tile.first_row + r) / group_;
+        oldest[r] = static_cast<std::int32_t>(shape_.first_seen(position));
       }
       horizon = oldest;
     }
@@ -122,13 +120,18 @@ class Attention {
     work_.recent[i].reset(tile.rows, recent.layout().value_units());
     if (task.begin < thin.blocks()) {
       attend_blocks(thin.layout(), thin.index() + task.begin, std::min(task.end, thin.blocks()) - task.begin,
-                    queries.thin.data(), tile.head->basis().has_mean() ? queries.bias : nullptr, horizon,
+                    {.q = queries.thin.data(),
+                     .bias = tile.head->basis().has_mean() ? queries.bias : nullptr,
+                     .oldest = horizon,
+                     .softcap = shape_.softcap},
                     work_.thin[i]);
     }
     if (task.end > thin.blocks()) {
       const std::size_t begin = std::max(task.begin, thin.blocks()) - thin.blocks();
-      attend_blocks(recent.layout(), recent.index() + begin, task.end - thin.blocks() - begin,
-                    queries.recent.data(), nullptr, horizon, work_.recent[i]);
+      attend_blocks(
+          recent.layout(), recent.index() + begin, task.end - thin.blocks() - begin,
+          {.q = queries.recent.data(), .bias = nullptr, .oldest = horizon, .softcap = shape_.softcap},
+          work_.recent[i]);
     }
   }
 
@@ -137,7 +140,7 @@ class Attention {
     const KeyBasis& basis = tile.head->basis();
     const BlockLayout& thin = tile.head->thin().layout();
     const BlockLayout& recent = tile.head->recent().layout();
-    const float scale = 1.0F / std::sqrt(static_cast<float>(dim_));
+    const float scale = shape_.logit_scale();
     packed.thin.assign(query_size(thin, tile.rows), 0.0F);
     packed.recent.assign(query_size(recent, tile.rows), 0.0F);
     packed.reduced.resize(basis.size());
@@ -206,7 +209,7 @@ class Attention {
   }
 
   const std::uint64_t call_ = next_call();
-  const CacheShape& shape_;
+  const AttentionShape& shape_;
   std::size_t group_, dim_;
   std::int64_t first_position_;
   const float* q_;
@@ -217,7 +220,7 @@ class Attention {
 
 }  // namespace
 
-void attend_layer(const CacheShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
+void attend_layer(const AttentionShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse) {
   thread_local Workspace workspace;
   if (heads.empty()) return;

@@ -44,7 +44,7 @@ std::size_t layer_budget(const EvictionSpec& spec, std::size_t tokens, std::size
   return window + static_cast<std::size_t>(up_to(layer + 1) - up_to(layer));
 }
 
-std::vector<std::vector<std::int32_t>> evict(const CacheShape& shape, const EvictionSpec& spec,
+std::vector<std::vector<std::int32_t>> evict(const AttentionShape& shape, const EvictionSpec& spec,
                                              const PromptView& prompt, std::size_t budget,
                                              std::span<const float> received) {
   std::vector<std::vector<std::int32_t>> kept(shape.kv_heads);

@@ -12,7 +12,7 @@
 namespace thinkey {
 
 struct EvictionInput {
-  const CacheShape& shape;
+  const AttentionShape& shape;
   const EvictionSpec& spec;
   const PromptView& prompt;
   std::size_t kv_head;
@@ -39,8 +39,9 @@ struct EvictionPolicy {
 
 // Kept positions per KV head, ascending; all of them when the prompt fits its budget.
 // received: [H, T] or empty.
-[[nodiscard]] std::vector<std::vector<std::int32_t>> evict(const CacheShape& shape, const EvictionSpec& spec,
-                                                           const PromptView& prompt, std::size_t budget,
+[[nodiscard]] std::vector<std::vector<std::int32_t>> evict(const AttentionShape& shape,
+                                                           const EvictionSpec& spec, const PromptView& prompt,
+                                                           std::size_t budget,
                                                            std::span<const float> received);
 
 // Positions that stay given the prefix's scores: the best of it, and the window.

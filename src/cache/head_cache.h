@@ -65,6 +65,10 @@ class HeadCache {
   [[nodiscard]] static KeyPlan all_channels(std::size_t head_dim, const CacheSpec& spec);
 
  private:
+  // Whether the spec can have left a head with so many key channels, of these formats, means of dropped ones,
+  // and value channels: what the kernels assume of a file's lists.
+  [[nodiscard]] bool plans(std::size_t keys, const KeyCounts& formats, std::size_t means,
+                           std::size_t values) const noexcept;
   // Writes staged whole tokens to the thin segment.
   void push_thin(const StagedBlock& whole);
 

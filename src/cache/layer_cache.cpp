@@ -1,6 +1,7 @@
 #include "cache/layer_cache.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/parallel.h"
@@ -10,16 +11,16 @@
 #include "cache/think.h"
 
 namespace thinkey {
-LayerCache::LayerCache(const CacheShape& shape, const CacheSpec& spec, std::size_t layer,
-                       AllocationCounter* counter)
-    : shape_(shape), spec_(spec), layer_(layer), counter_(counter) {
+LayerCache::LayerCache(const AttentionShape& shape, const CacheSpec& spec, std::size_t layer,
+                       std::size_t layers, AllocationCounter* counter)
+    : shape_(shape), spec_(spec), layer_(layer), layers_(layers), counter_(counter) {
   heads_.reserve(shape.kv_heads);
   for (std::size_t h = 0; h < shape.kv_heads; ++h) heads_.emplace_back(shape.head_dim, spec, counter);
 }
 
 void LayerCache::observe(const QueryRange& queries) {
   received_.resize(shape_.query_heads * queries.capacity, 0.0F);
-  const std::size_t group = shape_.query_heads / shape_.kv_heads;
+  const std::size_t group = shape_.group();
   parallel_for(shape_.kv_heads, [&](std::size_t h) {
     add_attention_sums(shape_, queries, h, queries.capacity, received_.data() + h * group * queries.capacity);
   });
@@ -27,8 +28,8 @@ void LayerCache::observe(const QueryRange& queries) {
 
 void LayerCache::compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace) {
   const std::vector<std::vector<std::int32_t>> kept =
-      evict(shape_, spec_.eviction, prompt,
-            layer_budget(spec_.eviction, prompt.tokens, layer_, shape_.layers), received_);
+      evict(shape_, spec_.eviction, prompt, layer_budget(spec_.eviction, prompt.tokens, layer_, layers_),
+            received_);
   std::vector<float>().swap(received_);
 
   std::vector<HeadPlan> plans = plan(prompt, kept, budget, trace);
@@ -114,19 +115,21 @@ void LayerCache::restore(ByteReader& in) {
   evicted_at_ = in.value<std::int64_t>();
   queries_end_ = in.value<std::int64_t>();
   queries_count_ = in.value<std::int64_t>();
-  const std::size_t ring =
-      static_cast<std::size_t>(spec_.eviction.window) * shape_.query_heads * shape_.head_dim;
-  const auto queries = in.array<float>(ring);
+  const std::size_t row = query_width();
+  const auto queries = in.array<float>(static_cast<std::size_t>(spec_.eviction.window) * row);
+  const auto rows = static_cast<std::int64_t>(queries.size() / row);
   constexpr std::int64_t kMost = std::int64_t{1} << 31;
   if (next_position_ < 0 || next_position_ >= kMost || evicted_at_ < 0 || evicted_at_ > next_position_ ||
       queries_end_ < 0 || queries_end_ > next_position_ || queries_count_ < 0 ||
-      queries_count_ > queries_end_ ||
-      (queries.empty() ? queries_count_ != 0
-                       : queries.size() != ring || queries_count_ > spec_.eviction.window)) {
+      queries_count_ > queries_end_ || queries_count_ > rows || queries.size() % row != 0 ||
+      (!queries.empty() && query_ring_rows(spec_, queries.size()) == 0)) {
     in.damaged("a layer's counters do not fit together");
   }
+  if (!std::all_of(queries.begin(), queries.end(), [](float x) { return std::isfinite(x); })) {
+    in.damaged("a remembered query is not finite");
+  }
   if (!queries.empty()) {
-    queries_ = AlignedBuffer<float>(ring, counter_);
+    queries_ = AlignedBuffer<float>(queries.size(), counter_);
     std::copy(queries.begin(), queries.end(), queries_.data());
   }
   for (HeadCache& head : heads_) head.restore(in, next_position_);

@@ -14,7 +14,8 @@ namespace thinkey {
 
 class LayerCache {
  public:
-  LayerCache(const CacheShape& shape, const CacheSpec& spec, std::size_t layer, AllocationCounter* counter);
+  LayerCache(const AttentionShape& shape, const CacheSpec& spec, std::size_t layer, std::size_t layers,
+             AllocationCounter* counter);
 
   // Accumulates the attention tokens receive (H2O).
   void observe(const QueryRange& queries);
@@ -38,26 +39,32 @@ class LayerCache {
                                            ChannelBudget& budget, CompressionTrace* trace) const;
 
   void remember(std::size_t n, std::int64_t first_position, const float* q);
+  void grow_queries(std::size_t rows);
+  [[nodiscard]] std::size_t query_width() const noexcept { return shape_.query_heads * shape_.head_dim; }
+  [[nodiscard]] std::int64_t query_rows() const noexcept {
+    return static_cast<std::int64_t>(queries_.size() / query_width());
+  }
   void evict_again();  // reeviction.cpp
   [[nodiscard]] std::vector<float> recent_votes(std::size_t kv_head) const;
 
-  CacheShape shape_;
+  AttentionShape shape_;
   CacheSpec spec_;
-  std::size_t layer_;
+  std::size_t layer_, layers_;  // this one of so many
   AllocationCounter* counter_;
   std::vector<HeadCache> heads_;
   std::int64_t next_position_ = 0;
   std::vector<float> received_;  // [H, T] during an H2O prefill
 
-  // The latest queries, for evicting again; a ring indexed by position modulo S.
-  AlignedBuffer<float> queries_;    // [S, H, D]
+  // The latest queries, for evicting again; a ring indexed by position modulo its rows. It grows to
+  // the window's size with the queries that come: the spec alone decides no allocation.
+  AlignedBuffer<float> queries_;    // [rows <= S, H, D]
   std::int64_t queries_end_ = 0;    // position after the latest one
   std::int64_t queries_count_ = 0;  // how many of the ring are set
   std::int64_t evicted_at_ = 0;     // next_position_ when tokens were last evicted
 };
 
 // Attention of queries over a layer (SequenceCache::attend).
-void attend_layer(const CacheShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
+void attend_layer(const AttentionShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse);
 
 }  // namespace thinkey

@@ -11,7 +11,7 @@ struct QueryRange {
   const float* q = nullptr;  // the query at `first`
   std::size_t token_stride = 0, head_stride = 0;
   std::size_t first = 0, n = 0;
-  const float* lse = nullptr;  // [n, H] log-sum-exp of their scaled logits, if already known
+  const float* lse = nullptr;  // [n, H] log-sum-exp of their logits, after apply_sinks(), if already known
   TokenRows k;                 // [Hkv, capacity, D]
   std::size_t capacity = 0;
 };

@@ -1,8 +1,6 @@
 #include "cache/sequence_cache.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "cache/channel_budget.h"
 #include "cache/eviction.h"
@@ -12,13 +10,15 @@ namespace thinkey {
 
 SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter)
     : shape_(shape), spec_(spec) {
+  shape_.check();
   spec_.validate();
-  layers_.reserve(shape.layers);
-  for (std::size_t i = 0; i < shape.layers; ++i) layers_.emplace_back(shape_, spec_, i, counter);
+  const std::size_t layers = shape_.layers.size();
+  layers_.reserve(layers);
+  for (std::size_t i = 0; i < layers; ++i) layers_.emplace_back(shape_.layers[i], spec_, i, layers, counter);
   budget_ = std::make_unique<ChannelBudget>(
-      shape.layers, shape.kv_heads,
-      static_cast<std::size_t>(spec_.channels.kept_keys(static_cast<std::int64_t>(shape.head_dim))),
-      shape.head_dim);
+      layers, shape_.kv_heads(),
+      static_cast<std::size_t>(spec_.channels.kept_keys(static_cast<std::int64_t>(shape_.head_dim()))),
+      shape_.head_dim());
 }
 
 SequenceCache::~SequenceCache() = default;
@@ -48,7 +48,7 @@ void SequenceCache::append(std::size_t layer, std::size_t n, const float* k, con
 
 void SequenceCache::attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
                            float* out, float* lse) const {
-  attend_layer(shape_, layers_[layer].heads(), n, first_position, q, out, lse);
+  attend_layer(shape_.layers[layer], layers_[layer].heads(), n, first_position, q, out, lse);
 }
 
 void SequenceCache::renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
@@ -72,7 +72,7 @@ const LayerCache& SequenceCache::layer(std::size_t i) const noexcept { return la
 namespace {
 
 std::size_t full_f16_bytes(const CacheShape& shape, std::int64_t tokens) {
-  return 2 * sizeof(f16_bits) * shape.layers * shape.kv_heads * shape.head_dim *
+  return 2 * sizeof(f16_bits) * shape.layers.size() * shape.kv_heads() * shape.head_dim() *
          static_cast<std::size_t>(tokens);
 }
 
@@ -82,7 +82,7 @@ CacheReport SequenceCache::report() const {
   CacheReport report;
   report.spec = spec_.to_string();
   report.tokens_seen = layers_.empty() ? 0 : layers_[0].next_position();
-  report.head_dim = static_cast<std::int64_t>(shape_.head_dim);
+  report.head_dim = static_cast<std::int64_t>(shape_.head_dim());
   for (const LayerCache& layer : layers_) {
     report.layers.push_back(layer.report());
     report.bytes += report.layers.back().bytes;
@@ -92,7 +92,7 @@ CacheReport SequenceCache::report() const {
 }
 
 CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens) {
-  const std::size_t dim = shape.head_dim;
+  const std::size_t dim = shape.head_dim();
   const auto signed_dim = static_cast<std::int64_t>(dim);
   const auto keys = static_cast<std::size_t>(spec.channels.kept_keys(signed_dim));
   const auto values = static_cast<std::size_t>(spec.channels.kept_values(signed_dim));
@@ -107,35 +107,21 @@ CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::
   report.spec = spec.to_string();
   report.tokens_seen = tokens;
   report.head_dim = signed_dim;
-  for (std::size_t l = 0; l < shape.layers; ++l) {
-    const std::size_t kept = layer_budget(spec.eviction, static_cast<std::size_t>(tokens), l, shape.layers);
+  for (std::size_t l = 0; l < shape.layers.size(); ++l) {
+    const std::size_t kept =
+        layer_budget(spec.eviction, static_cast<std::size_t>(tokens), l, shape.layers.size());
     const std::size_t recent = HeadCache::recent_share(kept, spec);
     LayerCacheReport layer;
     layer.tokens_kept = static_cast<double>(kept);
     layer.channels_kept = static_cast<double>(keys);
     layer.value_channels_kept = static_cast<double>(values);
-    layer.bytes = shape.kv_heads * (tables + Segment::blocks_for(kept - recent) * thin_bytes +
-                                    Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
+    layer.bytes = shape.kv_heads() * (tables + Segment::blocks_for(kept - recent) * thin_bytes +
+                                      Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
     report.bytes += layer.bytes;
     report.layers.push_back(layer);
   }
   report.full_bytes = full_f16_bytes(shape, tokens);
   return report;
-}
-
-void merge_attention(std::size_t rows, std::size_t head_dim, float* out_a, float* lse_a, const float* out_b,
-                     const float* lse_b) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    const float peak = std::max(lse_a[r], lse_b[r]);
-    if (peak == -std::numeric_limits<float>::infinity()) continue;
-    const float a = std::exp(lse_a[r] - peak);
-    const float b = std::exp(lse_b[r] - peak);
-    const float inverse = 1.0F / (a + b);
-    float* to = out_a + r * head_dim;
-    const float* from = out_b + r * head_dim;
-    for (std::size_t i = 0; i < head_dim; ++i) to[i] = (a * to[i] + b * from[i]) * inverse;
-    lse_a[r] = peak + std::log(a + b);
-  }
 }
 
 }  // namespace thinkey

@@ -8,19 +8,13 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "cache/cache_shape.h"
 #include "cache/query_range.h"
+#include "ops/merge_attention.h"
 #include "thinkey/cache_report.h"
 #include "thinkey/cache_spec.h"
 
 namespace thinkey {
-
-struct CacheShape {
-  std::size_t layers = 0;
-  std::size_t query_heads = 0;     // H
-  std::size_t kv_heads = 0;        // Hkv
-  std::size_t head_dim = 0;        // D
-  std::size_t sliding_window = 0;  // a query sees this many latest positions, itself included; 0 = all
-};
 
 // One layer's whole prompt, after RoPE, right after its prefill.
 struct PromptView {
@@ -73,9 +67,10 @@ class SequenceCache {
   // elements between tokens, after RoPE.
   void append(std::size_t layer, std::size_t n, const float* k, const float* v, std::size_t stride);
 
-  // out[i, h] = softmax(q[i, h] . keys / sqrt(D)) values over everything the layer holds (and the
-  // sliding window lets query i see); query i stands at position first_position + i. q, out: [n, H, D].
-  // lse, if not null: [n, H], log-sum-exp of the scaled logits (-inf and out = 0 where nothing is seen).
+  // out[i, h] = softmax(q[i, h] . keys) values over everything the layer holds (and the sliding window lets
+  // query i see), logits scaled and capped, sinks left to apply_sinks(); query i stands at position
+  // first_position + i. q, out: [n, H, D]. lse, if not null: [n, H], log-sum-exp of the logits (-inf and
+  // out = 0 where nothing is seen).
   void attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, float* out,
               float* lse = nullptr) const;
 
@@ -100,11 +95,11 @@ class SequenceCache {
   std::unique_ptr<ChannelBudget> budget_;
 };
 
+// At most so many rows of one layer's latest queries are kept after `queries` of them came, for evicting
+// again.
+[[nodiscard]] std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept;
+
 // The report of a cache that has just compressed a prompt of `tokens` tokens, by arithmetic alone.
 [[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens);
-
-// Joins attention over two disjoint sets of keys: out_a [rows, D] and lse_a become those of the union.
-void merge_attention(std::size_t rows, std::size_t head_dim, float* out_a, float* lse_a, const float* out_b,
-                     const float* lse_b);
 
 }  // namespace thinkey

@@ -7,7 +7,7 @@ namespace thinkey {
 
 std::vector<float> snapkv_scores(const EvictionInput& input) {
   const std::size_t tokens = input.prompt.tokens;
-  const std::size_t group = input.shape.query_heads / input.shape.kv_heads;
+  const std::size_t group = input.shape.group();
   const auto window = static_cast<std::size_t>(input.spec.window);
 
   std::vector<float> votes(group * tokens, 0.0F);

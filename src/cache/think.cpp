@@ -11,14 +11,14 @@
 namespace thinkey {
 namespace {
 
-TokenRows head_rows(const CacheShape& shape, const PromptView& prompt, TokenRows x, std::size_t kv_head) {
+TokenRows head_rows(const AttentionShape& shape, const PromptView& prompt, TokenRows x, std::size_t kv_head) {
   return x + kv_head * prompt.capacity * shape.head_dim;
 }
 
 // The group's last queries as rows [G * window, D], times `scale`.
-std::vector<float> window_rows(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+std::vector<float> window_rows(const AttentionShape& shape, const PromptView& prompt, std::size_t window,
                                std::size_t kv_head, float scale) {
-  const std::size_t group = shape.query_heads / shape.kv_heads;
+  const std::size_t group = shape.group();
   std::vector<float> rows;
   rows.reserve(window * group * shape.head_dim);
   for (std::size_t s = prompt.queries - window; s < prompt.queries; ++s) {
@@ -31,8 +31,8 @@ std::vector<float> window_rows(const CacheShape& shape, const PromptView& prompt
 }
 
 // Mean of q_j^2 over the window's queries and the group's heads, [D].
-std::vector<double> mean_query_energy(const CacheShape& shape, const PromptView& prompt, std::size_t window,
-                                      std::size_t kv_head) {
+std::vector<double> mean_query_energy(const AttentionShape& shape, const PromptView& prompt,
+                                      std::size_t window, std::size_t kv_head) {
   const std::vector<float> queries =
       window_rows(shape, prompt, std::min(window, prompt.queries), kv_head, 1.0F);
   std::vector<double> energy(shape.head_dim, 0.0);
@@ -46,7 +46,7 @@ std::vector<double> mean_query_energy(const CacheShape& shape, const PromptView&
 
 }  // namespace
 
-std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+std::vector<float> think_key_scores(const AttentionShape& shape, const PromptView& prompt, std::size_t window,
                                     std::size_t kv_head, std::span<const std::int32_t> kept_tokens,
                                     bool centred) {
   const std::size_t dim = shape.head_dim;
@@ -71,7 +71,7 @@ std::vector<float> think_key_scores(const CacheShape& shape, const PromptView& p
   return scores;
 }
 
-std::vector<float> key_noise(const CacheShape& shape, const PromptView& prompt, std::size_t window,
+std::vector<float> key_noise(const AttentionShape& shape, const PromptView& prompt, std::size_t window,
                              std::size_t kv_head, std::span<const std::int32_t> kept_tokens) {
   const std::size_t dim = shape.head_dim;
   const std::vector<double> query_energy = mean_query_energy(shape, prompt, window, kv_head);
@@ -106,14 +106,15 @@ std::vector<float> key_noise(const CacheShape& shape, const PromptView& prompt, 
   return scores;
 }
 
-std::vector<float> think_value_scores(const CacheShape& shape, const PromptView& prompt, std::size_t window,
-                                      std::size_t kv_head, std::span<const std::int32_t> kept_tokens) {
+std::vector<float> think_value_scores(const AttentionShape& shape, const PromptView& prompt,
+                                      std::size_t window, std::size_t kv_head,
+                                      std::span<const std::int32_t> kept_tokens) {
   const std::size_t dim = shape.head_dim;
   const std::size_t tokens = kept_tokens.size();
-  const std::vector<float> q = window_rows(shape, prompt, std::min(window, prompt.queries), kv_head,
-                                           1.0F / std::sqrt(static_cast<float>(dim)));
+  const std::vector<float> q =
+      window_rows(shape, prompt, std::min(window, prompt.queries), kv_head, shape.logit_scale());
   const std::size_t rows = q.size() / dim;
-  const std::size_t group = shape.query_heads / shape.kv_heads;
+  const std::size_t group = shape.group();
 
   std::vector<float> keys(tokens * dim);
   std::vector<float> values(tokens * dim);
@@ -137,13 +138,15 @@ std::vector<float> think_value_scores(const CacheShape& shape, const PromptView&
     const auto position = static_cast<std::int32_t>(first + r / group);
     const auto visible =
         std::upper_bound(kept_tokens.begin(), kept_tokens.end(), position) - kept_tokens.begin();
-    const auto oldest =
-        shape.sliding_window > 0 ? position + 1 - static_cast<std::int32_t>(shape.sliding_window) : 0;
+    const auto oldest = static_cast<std::int32_t>(shape.first_seen(first + r / group));
     const auto begin = std::lower_bound(kept_tokens.begin(), kept_tokens.end(), oldest) - kept_tokens.begin();
     float* row = weights.data() + r * tokens;
     std::fill(row, row + std::min(begin, visible), 0.0F);
     std::fill(row + visible, row + tokens, 0.0F);
-    if (begin < visible) softmax(row + begin, static_cast<std::size_t>(visible - begin));
+    if (begin >= visible) continue;
+    const auto seen = static_cast<std::size_t>(visible - begin);
+    softcap(row + begin, seen, shape.softcap);
+    softmax(row + begin, seen, shape.sink(kv_head * group + r % group));
   }
 
   std::vector<float> outputs(rows * dim);
@@ -164,7 +167,7 @@ std::vector<float> think_value_scores(const CacheShape& shape, const PromptView&
   return scores;
 }
 
-std::vector<float> mean_key(const CacheShape& shape, const PromptView& prompt, std::size_t kv_head,
+std::vector<float> mean_key(const AttentionShape& shape, const PromptView& prompt, std::size_t kv_head,
                             std::span<const std::int32_t> tokens) {
   std::vector<double> sum(shape.head_dim, 0.0);
   const TokenRows keys = head_rows(shape, prompt, prompt.k, kv_head);

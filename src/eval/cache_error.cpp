@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "cache/head_cache.h"
 #include "ops/matmul.h"
+#include "ops/softmax.h"
 
 namespace thinkey::eval {
 namespace {
@@ -93,14 +94,14 @@ void multiply(std::size_t m, std::size_t n, std::size_t k, const float* a, const
   matmul(shape, a, b, c);
 }
 
-// Softmax over the entries `visible` says yes to, the others 0; log-sum-exp.
+// Softmax over the entries `visible` says yes to and the sink, the others 0; log-sum-exp.
 template <typename Visible>
-double masked_softmax(std::span<float> row, const Visible& visible) {
-  double highest = -std::numeric_limits<double>::infinity();
+double masked_softmax(std::span<float> row, double sink, const Visible& visible) {
+  double highest = sink;
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (visible(i)) highest = std::max<double>(highest, row[i]);
   }
-  double sum = 0.0;
+  double sum = std::isinf(sink) ? 0.0 : std::exp(sink - highest);
   for (std::size_t i = 0; i < row.size(); ++i) {
     const double weight = visible(i) ? std::exp(row[i] - highest) : 0.0;
     row[i] = static_cast<float>(weight);
@@ -112,11 +113,11 @@ double masked_softmax(std::span<float> row, const Visible& visible) {
 
 class HeadError {
  public:
-  HeadError(const CacheShape& shape, const PromptView& prompt, const HeadCache& head, std::size_t kv_head)
-      : prompt_(prompt),
+  HeadError(const AttentionShape& shape, const PromptView& prompt, const HeadCache& head, std::size_t kv_head)
+      : shape_(shape),
+        prompt_(prompt),
         head_(head),
         dim_(shape.head_dim),
-        sliding_window_(shape.sliding_window),
         wide_keys_(prompt.tokens * shape.head_dim),
         wide_values_(wide_keys_.size()),
         keys_((prompt.k + kv_head * prompt.capacity * shape.head_dim)
@@ -140,7 +141,7 @@ class HeadError {
     const std::size_t tokens = prompt_.tokens;
     const std::size_t held = held_.positions.size();
     const std::size_t reduced = head_.basis().size();
-    const float scale = 1.0F / std::sqrt(static_cast<float>(dim_));
+    const float scale = shape_.logit_scale();
     std::vector<float> queries(n * dim_);
     std::vector<float> thin_queries(n * reduced);
     std::vector<float> bias(n);
@@ -162,25 +163,26 @@ class HeadError {
     sums.rows = n;
     for (std::size_t r = 0; r < n; ++r) {
       const std::size_t now = tokens - prompt_.queries + begin + r;
-      const auto sees = [&](std::size_t position) {
-        return position <= now && (sliding_window_ == 0 || position + sliding_window_ > now);
-      };
+      const auto sees = [&](std::size_t position) { return shape_.sees(now, position); };
       const auto sees_held = [&](std::size_t i) {
         return sees(static_cast<std::size_t>(held_.positions[i]));
       };
       const std::span<float> row(whole.data() + r * tokens, tokens);
       const std::span<float> held_row(approximate.data() + r * held, held);
+      for (std::size_t i = 0; i < held_.thin; ++i) held_row[i] += bias[r];
+      softcap(row.data(), tokens, shape_.softcap);
+      softcap(held_row.data(), held, shape_.softcap);
+      const double sink = shape_.sink(query_head);
       std::vector<float> logits(held);
       for (std::size_t i = 0; i < held; ++i) {
         logits[i] = row[static_cast<std::size_t>(held_.positions[i])];
-        if (i < held_.thin) held_row[i] += bias[r];
         if (!sees_held(i)) continue;
         const double wrong = static_cast<double>(held_row[i]) - logits[i];
         sums.logit_error += wrong * wrong;
         sums.logits += static_cast<double>(logits[i]) * logits[i];
       }
-      const double lse = masked_softmax(row, sees);
-      masked_softmax(held_row, sees_held);
+      const double lse = masked_softmax(row, sink, sees);
+      masked_softmax(held_row, sink, sees_held);
       for (std::size_t i = 0; i < held; ++i) {
         if (sees_held(i)) sums.kept_mass += std::exp(logits[i] - lse);
       }
@@ -197,9 +199,10 @@ class HeadError {
     return sums;
   }
 
+  const AttentionShape& shape_;
   const PromptView& prompt_;
   const HeadCache& head_;
-  std::size_t dim_, sliding_window_;
+  std::size_t dim_;
   std::vector<float> wide_keys_, wide_values_;  // used where prefill left bf16
   const float* keys_;                           // [T, D]
   const float* values_;                         // [T, D]
@@ -208,9 +211,9 @@ class HeadError {
 
 }  // namespace
 
-LayerError layer_error(const CacheShape& shape, const PromptView& prompt, const LayerCache& cache,
+LayerError layer_error(const AttentionShape& shape, const PromptView& prompt, const LayerCache& cache,
                        std::size_t window) {
-  const std::size_t group = shape.query_heads / shape.kv_heads;
+  const std::size_t group = shape.group();
   const std::size_t in_window = std::min(window, prompt.queries);
   const std::size_t earlier = prompt.queries - in_window;
   std::vector<Sums> before(shape.kv_heads);

@@ -23,7 +23,7 @@ struct LayerError {
 
 // `prompt`: the layer's whole prompt, as compress_prompt() had it; `cache`: right after compress_prompt().
 // Each query sees the tokens up to its own position (and within the sliding window).
-[[nodiscard]] LayerError layer_error(const CacheShape& shape, const PromptView& prompt,
+[[nodiscard]] LayerError layer_error(const AttentionShape& shape, const PromptView& prompt,
                                      const LayerCache& cache, std::size_t window);
 
 }  // namespace thinkey::eval

@@ -75,7 +75,7 @@ struct LayerSums::Sums {
   std::vector<Eigen::VectorXd> unrotated;  // [Hkv] sum of k_j^2 before RoPE
 };
 
-LayerSums::LayerSums(const CacheShape& shape) : shape_(shape), sums_(std::make_unique<Sums>()) {
+LayerSums::LayerSums(const AttentionShape& shape) : shape_(shape), sums_(std::make_unique<Sums>()) {
   const auto dim = static_cast<Eigen::Index>(shape.head_dim);
   sums_->queries.assign(shape.query_heads, Matrix::Zero(dim, dim));
   sums_->keys.assign(shape.kv_heads, Matrix::Zero(dim, dim));
@@ -115,7 +115,7 @@ LayerStatistics LayerSums::finish() {
   statistics.keys.resize(shape_.kv_heads);
   statistics.values.resize(shape_.kv_heads);
   statistics.logits.resize(shape_.query_heads);
-  const std::size_t group = shape_.query_heads / shape_.kv_heads;
+  const std::size_t group = shape_.group();
   using Solver = Eigen::SelfAdjointEigenSolver<Matrix>;
   parallel_for(shape_.kv_heads, [&](std::size_t h) {
     const Matrix& keys = sums_->keys[h];

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cache/sequence_cache.h"
-#include "model/decoder.h"
+#include "model/forward.h"
 
 namespace thinkey::eval {
 
@@ -38,7 +38,7 @@ struct LayerStatistics {
 // values of (K^T K)^1/2 (Q^T Q)^1/2, and the two D x D matrices of each head are all that is kept.
 class LayerSums {
  public:
-  explicit LayerSums(const CacheShape& shape);
+  explicit LayerSums(const AttentionShape& shape);
   ~LayerSums();
   LayerSums(const LayerSums&) = delete;
   LayerSums& operator=(const LayerSums&) = delete;
@@ -49,7 +49,7 @@ class LayerSums {
 
  private:
   struct Sums;
-  CacheShape shape_;
+  AttentionShape shape_;
   std::size_t tokens_ = 0;
   std::unique_ptr<Sums> sums_;
 };

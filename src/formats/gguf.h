@@ -61,7 +61,7 @@ class GgufFile {
   [[nodiscard]] std::optional<std::vector<double>> numbers(const std::string& key) const;
 
   // Where a tensor's data lie. Throws Error(Data) for element types that thinkey cannot read, more than
-  // two dimensions, and data outside the file.
+  // three dimensions, and data outside the file.
   [[nodiscard]] Tensor locate(const GgufTensor& tensor) const;
 
   // Throws Error(Data) when the data of two tensors overlap.

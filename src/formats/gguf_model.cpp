@@ -1,239 +1,86 @@
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <cstring>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 
 #include "base/fail.h"
 #include "formats/gguf.h"
 #include "formats/gguf_cursor.h"
-#include "formats/layer_name.h"
+#include "formats/gguf_split.h"
 #include "formats/printable.h"
-#include "formats/rope_frequencies.h"
 
 namespace thinkey {
 namespace {
 
-constexpr const char* kRopeFactors = "rope_freqs.weight";
+// More elements than any per-layer list has; what is longer is no hyperparameter.
+constexpr std::uint64_t kMaxListed = 65536;
 
-// The architecture's keys, "llama.block_count" by "block_count".
-class ArchitectureKeys {
- public:
-  ArchitectureKeys(const GgufFile& file, std::string architecture)
-      : file_(&file), prefix_(std::move(architecture)) {
-    prefix_ += '.';
-  }
-
-  [[nodiscard]] std::string key(std::string_view name) const { return prefix_ + std::string(name); }
-  [[nodiscard]] bool has(std::string_view name) const { return file_->find(key(name)) != nullptr; }
-
-  // An integer, or an array of equal ones (some writers give one per layer).
-  [[nodiscard]] std::optional<std::int64_t> integer(std::string_view name) const {
-    const GgufValue* value = file_->find(key(name));
-    if (value == nullptr || value->type != GgufType::Array) return file_->integer(key(name));
-    const std::vector<std::int64_t> all = file_->integers(key(name)).value();
-    if (all.empty()) fail(name, "is empty");
-    if (std::adjacent_find(all.begin(), all.end(), std::not_equal_to<>()) != all.end()) {
-      fail(name, "differs from layer to layer, which is not supported");
-    }
-    return all.front();
-  }
-  [[nodiscard]] std::int64_t require_integer(std::string_view name) const {
-    const auto value = integer(name);
-    if (!value) fail(name, "is missing");
-    return *value;
-  }
-  [[nodiscard]] std::optional<double> number(std::string_view name) const { return file_->number(key(name)); }
-  [[nodiscard]] std::optional<std::string> text(std::string_view name) const {
-    return file_->text(key(name));
-  }
-  [[noreturn]] void fail(std::string_view name, std::string_view reason) const {
-    fail_data("{}: metadata {} {}", file_->path().string(), key(name), reason);
-  }
-
- private:
-  const GgufFile* file_;
-  std::string prefix_;
-};
-
-void refuse_other_models(const GgufFile& file, const std::string& architecture) {
-  const std::string path = file.path().string();
-  if (file.integer("split.count").value_or(1) > 1) {
-    fail_data("{}: is one part of a split model; join the parts first (llama-gguf-split --merge)", path);
-  }
-  const std::string type = file.text("general.type").value_or("model");
-  if (type != "model") fail_data("{}: holds a \"{}\", not a model", path, printable(type));
-  if (architecture != "llama" && architecture != "mistral") {
-    fail_data("{}: architecture \"{}\" is not supported (llama and mistral are)", path,
-              printable(architecture));
-  }
+Json scalar(GgufType type, std::span<const std::byte> bytes) {
+  if (type == GgufType::Bool) return bytes[0] != std::byte{0};
+  if (const auto integer = gguf_integer(type, bytes)) return *integer;
+  if (const auto number = gguf_number(type, bytes)) return *number;
+  return nullptr;
 }
 
-std::int64_t head_dim(const ArchitectureKeys& keys, const Hyperparameters& h) {
-  const auto of_keys = keys.integer("attention.key_length");
-  const auto of_values = keys.integer("attention.value_length");
-  if (of_keys.has_value() != of_values.has_value() || of_keys != of_values) {
-    keys.fail("attention.key_length", "and value_length differ, which is not supported");
+// Numbers, strings and lists of them; null for what no hyperparameter is.
+Json to_json(const GgufFile& file, const GgufValue& value) {
+  if (value.type == GgufType::String) return printable(as_text(value.bytes), 4096);
+  if (value.type != GgufType::Array) return scalar(value.type, value.bytes);
+  if (value.count > kMaxListed) {
+    fail_data("{}: metadata {} has {} elements; at most {} are expected", file.path().string(),
+              printable(value.key), value.count, kMaxListed);
   }
-  if (of_keys) return *of_keys;
-  if (h.query_heads <= 0 || h.width % h.query_heads != 0) {
-    keys.fail("attention.head_count", "does not divide embedding_length");
-  }
-  return h.width / h.query_heads;
-}
-
-// The divisor of each pair's frequency that LLaMA 3.1 files carry as a tensor.
-std::vector<float> rope_factors(const GgufFile& file, const GgufTensor& entry, std::size_t pairs) {
-  const Tensor tensor = file.locate(entry);
-  if (tensor.type != TensorType::F32 || tensor.rows != 1 || static_cast<std::size_t>(tensor.cols) != pairs) {
-    fail_data("{}: tensor {} is not a row of {} F32", file.path().string(), kRopeFactors, pairs);
-  }
-  std::vector<float> factors(pairs);
-  std::memcpy(factors.data(), tensor.data, pairs * sizeof(float));
-  for (const float factor : factors) {
-    if (!std::isfinite(factor) || factor <= 0) {
-      fail_data("{}: tensor {} holds {}, which is no divisor", file.path().string(), kRopeFactors, factor);
+  Json list = Json::array();
+  if (value.element_type == GgufType::String) {
+    const std::vector<std::string> texts = file.texts(value.key).value();
+    for (const std::string& text : texts) list.push_back(printable(text, 4096));
+  } else if (const std::size_t size = gguf_fixed_bytes(value.element_type); size != 0) {
+    for (std::uint64_t i = 0; i < value.count; ++i) {
+      list.push_back(scalar(value.element_type, value.bytes.subspan(i * size, size)));
     }
   }
-  return factors;
-}
-
-void set_rope(const GgufFile& file, const ArchitectureKeys& keys, Hyperparameters& h) {
-  const std::int64_t dimensions = keys.integer("rope.dimension_count").value_or(h.head_dim);
-  if (dimensions != h.head_dim) {
-    keys.fail("rope.dimension_count",
-              fmt::format("is {} but heads have {} channels; partial RoPE is not supported", dimensions,
-                          h.head_dim));
-  }
-  std::vector<double> frequencies = rope_frequencies(h.head_dim, h.rope_theta);
-
-  // A factor without a type means linear scaling, as in llama.cpp.
-  const std::string type = keys.text("rope.scaling.type").value_or("linear");
-  if (type != "none" && type != "linear") {
-    keys.fail("rope.scaling.type",
-              fmt::format("\"{}\" is not supported (none and linear are)", printable(type)));
-  }
-  double factor = keys.number("rope.scaling.factor").value_or(0);
-  if (factor == 0) factor = keys.number("rope.scale_linear").value_or(0);
-  if (factor == 0) factor = 1;  // absent or "not set"
-  if (!std::isfinite(factor) || factor < 0) keys.fail("rope.scaling.factor", "is not a positive number");
-  if (type == "linear" && factor != 1) {
-    h.rope_scaling = "linear";
-    for (double& frequency : frequencies) frequency /= factor;
-  }
-
-  const auto& tensors = file.tensors();
-  const auto factors =
-      std::find_if(tensors.begin(), tensors.end(), [](const auto& t) { return t.name == kRopeFactors; });
-  if (factors != tensors.end()) {
-    h.rope_scaling = "llama3";
-    const std::vector<float> divisors = rope_factors(file, *factors, frequencies.size());
-    for (std::size_t i = 0; i < frequencies.size(); ++i) frequencies[i] /= static_cast<double>(divisors[i]);
-  }
-  h.rope_inverse_frequencies = to_floats(frequencies);
-}
-
-std::int64_t embedding_rows(const GgufFile& file) {
-  for (const GgufTensor& tensor : file.tensors()) {
-    if (tensor.name == "token_embd.weight") return file.locate(tensor).rows;
-  }
-  fail_data("{}: tensor token_embd.weight is missing{}", file.path().string(),
-            file.tensors().empty() ? " (the file holds only a vocabulary)" : "");
-}
-
-Hyperparameters read_hyperparameters(const GgufFile& file) {
-  Hyperparameters h;
-  const auto architecture = file.text("general.architecture");
-  if (!architecture) fail_data("{}: metadata general.architecture is missing", file.path().string());
-  h.architecture = *architecture;
-  refuse_other_models(file, h.architecture);
-  h.name = file.text("general.name").value_or("");
-
-  const ArchitectureKeys keys(file, h.architecture);
-  if (keys.integer("expert_count").value_or(0) > 0) {
-    keys.fail("expert_count", "is not 0: mixtures of experts are not supported");
-  }
-  if (!file.boolean(keys.key("attention.causal")).value_or(true)) {
-    keys.fail("attention.causal", "is false: only causal models are supported");
-  }
-  h.layers = keys.require_integer("block_count");
-  h.context_length = keys.require_integer("context_length");
-  h.width = keys.require_integer("embedding_length");
-  h.ffn_width = keys.require_integer("feed_forward_length");
-  h.query_heads = keys.require_integer("attention.head_count");
-  h.kv_heads = keys.integer("attention.head_count_kv").value_or(h.query_heads);
-  h.head_dim = head_dim(keys, h);
-  const auto epsilon = keys.number("attention.layer_norm_rms_epsilon");
-  if (!epsilon) keys.fail("attention.layer_norm_rms_epsilon", "is missing");
-  h.rms_epsilon = static_cast<float>(*epsilon);
-  h.sliding_window = keys.integer("attention.sliding_window").value_or(0);
-  h.rope_theta = static_cast<float>(keys.number("rope.freq_base").value_or(10000.0));
-  h.rope_layout = RopeLayout::Interleaved;
-  h.vocabulary = embedding_rows(file);
-  check_hyperparameters(h, file.path());
-  set_rope(file, keys, h);
-  return h;
-}
-
-// A tensor that the forward pass does not use would mean another model than the one we compute.
-void refuse_unknown_tensor(const GgufFile& file, const std::string& name) {
-  std::string_view why = "is not part of a llama model";
-  if (name.ends_with(".bias")) why = "is a bias, which is not supported";
-  if (name.find("_exps") != std::string::npos || name.find("ffn_gate_inp") != std::string::npos) {
-    why = "belongs to a mixture of experts, which is not supported";
-  }
-  if (name.starts_with("rope_factors")) why = "belongs to longrope scaling, which is not supported";
-  if (name.find("attn_q_norm") != std::string::npos || name.find("attn_k_norm") != std::string::npos) {
-    why = "normalises queries or keys, which is not supported";
-  }
-  fail_data("{}: tensor {} {}", file.path().string(), printable(name), why);
-}
-
-enum class Use : std::uint8_t { Load, Skip, Refuse };
-
-Use use_of(const std::string& name, std::int64_t layers) {
-  static constexpr std::array<std::string_view, 9> layer_tensors{
-      "attn_norm.weight", "attn_q.weight",   "attn_k.weight", "attn_v.weight",  "attn_output.weight",
-      "ffn_norm.weight",  "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"};
-  if (name == "token_embd.weight" || name == "output_norm.weight" || name == "output.weight") {
-    return Use::Load;
-  }
-  if (name == kRopeFactors) return Use::Skip;  // already part of the frequencies
-  const auto part = split_layer_name(name, "blk.", layers);
-  if (!part) return Use::Refuse;
-  if (part->rest == "attn_rot_embd.weight") return Use::Skip;  // the frequencies again, in the oldest files
-  const bool known = std::find(layer_tensors.begin(), layer_tensors.end(), part->rest) != layer_tensors.end();
-  return known ? Use::Load : Use::Refuse;
+  return list;
 }
 
 class GgufModel final : public ModelFile {
  public:
-  explicit GgufModel(const std::filesystem::path& path) : file_(path) {
-    container_ = fmt::format("GGUF v{}", file_.version());
-    file_bytes_ = file_.file_bytes();
-    for (const GgufValue& value : file_.values()) {
-      metadata_.emplace_back(printable(value.key), printable(value));
-    }
-    hyperparameters_ = read_hyperparameters(file_);
-    tokenizer_ = read_vocabulary(file_);
-    for (const GgufTensor& entry : file_.tensors()) {
-      const Use use = use_of(entry.name, hyperparameters_.layers);
-      if (use == Use::Refuse) refuse_unknown_tensor(file_, entry.name);
-      if (use == Use::Load && !add_tensor(file_.locate(entry))) {
-        fail_data("{}: two tensors are called {}", path.string(), printable(entry.name));
+  explicit GgufModel(const std::filesystem::path& path) : parts_(path) {
+    const GgufFile& file = parts_.first();
+    kind_ = Container::Gguf;
+    path_ = path;
+    container_ = parts_.container();
+    file_bytes_ = parts_.file_bytes();
+    const auto architecture = file.text("general.architecture");
+    if (!architecture) fail_data("{}: metadata general.architecture is missing", path.string());
+    architecture_ = *architecture;
+    name_ = file.text("general.name").value_or("");
+    const std::string type = file.text("general.type").value_or("model");
+    if (type != "model") fail_data("{}: holds a \"{}\", not a model", path.string(), printable(type));
+    read_config(file);
+    tokenizer_ = read_vocabulary(file);
+    for (const GgufFile& part : parts_.files()) {
+      const std::size_t before = tensors_.size();
+      for (const GgufTensor& entry : part.tensors()) {
+        if (!add_tensor(part.locate(entry))) {
+          fail_data("{}: two tensors are called {}", part.path().string(), printable(entry.name));
+        }
       }
+      part.check_overlap({tensors_.begin() + static_cast<std::ptrdiff_t>(before), tensors_.end()});
     }
-    file_.check_overlap(tensors_);
-    hyperparameters_.tied_output = find("output.weight") == nullptr;
-    check_model(*this, path);
   }
 
  private:
-  GgufFile file_;
+  void read_config(const GgufFile& file) {
+    const std::string prefix = architecture_ + ".";
+    config_json_ = Json::object();
+    for (const GgufValue& value : file.values()) {
+      metadata_.emplace_back(printable(value.key), printable(value));
+      if (value.key.starts_with(prefix)) config_json_[value.key.substr(prefix.size())] = to_json(file, value);
+    }
+    config_.emplace(JsonView(config_json_, path_, "metadata " + printable(prefix)));
+  }
+
+  GgufParts parts_;
 };
 
 std::string printable_scalar(GgufType type, std::span<const std::byte> bytes) {

@@ -1,4 +1,4 @@
-// config.json of a Hugging Face model directory.
+// What the tokenizer's readers need of config.json.
 #pragma once
 
 #include <cstdint>
@@ -6,21 +6,17 @@
 #include <vector>
 
 #include "formats/json.h"
-#include "formats/model_file.h"
 
 namespace thinkey {
 
 struct HfConfig {
-  Hyperparameters hyperparameters;  // tied_output as far as config.json says
-  // tie_word_embeddings; nullopt when the file leaves it open.
-  std::optional<bool> tied;
+  std::int64_t vocabulary = 0;  // vocab_size
   // Token ids as config.json gives them; may lie outside the vocabulary.
   std::optional<std::int64_t> bos;
   std::vector<std::int64_t> eos;
 };
 
-// Reads and checks `config` (config.json parsed). Follows transformers' defaults for absent keys.
-// Throws Error(Data) for other architectures and for features that would change the result.
+// Throws Error(Data).
 [[nodiscard]] HfConfig read_hf_config(const JsonView& config);
 
 // An id or a list of ids, as eos_token_id is written; empty when absent. Throws Error(Data).

@@ -1,60 +1,165 @@
 #include "model/weights.h"
 
-#include <string>
+#include <array>
+#include <cstring>
+#include <set>
 #include <string_view>
 
 #include "base/fail.h"
+#include "formats/printable.h"
+#include "model/expert_tensors.h"
+#include "model/tensor_table.h"
 #include "ops/dequantize.h"
 #include "ops/matvec_int8.h"
 #include "ops/packed_matrix.h"
 
 namespace thinkey {
-namespace {
 
-// check_model() has seen to it that every tensor is there with its shape.
-const Tensor& tensor(const ModelFile& file, const std::string& name) {
-  const Tensor* found = file.find(name);
-  if (found == nullptr) fail_data("tensor {} is missing; convert the model again", name);
-  return *found;
-}
+// Finds, checks and notes tensors.
+class Binder {
+ public:
+  Binder(const ModelFile& file, ModelSpec& spec, Weights& out) : file_(file), spec_(spec), out_(out) {}
 
-MatrixView matrix(const ModelFile& file, const std::string& name) {
-  const Tensor& t = tensor(file, name);
-  return {.type = t.type, .rows = t.rows, .cols = t.cols, .data = t.data};
-}
+  void bind() {
+    Network& n = out_.network_;
+    n.width = static_cast<std::size_t>(spec_.width);
+    n.vocabulary = static_cast<std::size_t>(spec_.vocabulary);
+    n.embedding_scale = spec_.embedding_scale;
+    n.residual_scale = spec_.residual_scale;
+    n.logit_scale = spec_.logit_scale;
+    n.logit_softcap = spec_.logit_softcap;
+    n.ropes = spec_.ropes;
+    settle_tying();
+    n.embedding = matrix(Role::Embedding);
+    n.output_norm = norm(Role::OutputNorm);
+    n.output.weight = spec_.tied_output ? n.embedding : matrix(Role::Output);
+    n.layers.resize(spec_.layers.size());
+    for (layer_ = 0; layer_ < spec_.layers.size(); ++layer_) bind_layer(n.layers[layer_]);
+    refuse_unused();
+  }
 
-AlignedBuffer<float> vector(const ModelFile& file, const std::string& name) {
-  const Tensor& t = tensor(file, name);
-  AlignedBuffer<float> out(static_cast<std::size_t>(t.cols));
-  widen_row(t.type, t.data, out.size(), out.data());
-  return out;
-}
+ private:
+  [[nodiscard]] LayerSpec& layer_spec() { return spec_.layers[std::min(layer_, spec_.layers.size() - 1)]; }
+  [[nodiscard]] std::string path() const { return file_.path().string(); }
 
-LayerWeights layer(const ModelFile& file, std::int64_t index) {
-  const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}.weight", index, part); };
-  LayerWeights w;
-  w.attention_norm = vector(file, name("attn_norm"));
-  w.query = matrix(file, name("attn_q"));
-  w.key = matrix(file, name("attn_k"));
-  w.value = matrix(file, name("attn_v"));
-  w.attention_output = matrix(file, name("attn_output"));
-  w.ffn_norm = vector(file, name("ffn_norm"));
-  w.gate = matrix(file, name("ffn_gate"));
-  w.up = matrix(file, name("ffn_up"));
-  w.down = matrix(file, name("ffn_down"));
-  return w;
-}
+  void bind_layer(Layer& layer) {
+    LayerSpec& spec = layer_spec();
+    layer.attention_norm = norm(Role::AttentionNorm);
+    layer.attention_post_norm = norm(Role::AttentionPostNorm);
+    layer.feed_forward_norm = norm(Role::FeedForwardNorm);
+    layer.feed_forward_post_norm = norm(Role::FeedForwardPostNorm);
 
-}  // namespace
+    Attention& a = layer.attention;
+    if (spec_.layout.fused_qkv) {
+      const MatrixView fused = matrix(Role::FusedQkv);
+      const float* bias = vector(Role::FusedQkvBias);
+      const std::size_t query = spec_.query_width();
+      const std::size_t kv = spec_.kv_width();
+      const auto part = [&](std::size_t first, std::size_t rows) {
+        return Linear{fused.some_rows(first, rows), bias == nullptr ? nullptr : bias + first};
+      };
+      a.query = part(0, query);
+      a.key = part(query, kv);
+      a.value = part(query + kv, kv);
+    } else {
+      a.query = {matrix(Role::Query), vector(Role::QueryBias)};
+      a.key = {matrix(Role::Key), vector(Role::KeyBias)};
+      a.value = {matrix(Role::Value), vector(Role::ValueBias)};
+    }
+    a.query_norm = norm(Role::QueryNorm);
+    a.key_norm = norm(Role::KeyNorm);
+    a.output = {matrix(Role::AttentionOutput), vector(Role::AttentionOutputBias)};
+    spec.attention.shape.sinks = vector(Role::Sinks);
+    a.spec = spec.attention;
 
-Weights::Weights(const ModelFile& file)
-    : token_embedding(matrix(file, "token_embd.weight")),
-      output_norm(vector(file, "output_norm.weight")),
-      output(file.hyperparameters().tied_output ? token_embedding : matrix(file, "output.weight")) {
-  const std::int64_t count = file.hyperparameters().layers;
-  layers.reserve(static_cast<std::size_t>(count));
-  for (std::int64_t i = 0; i < count; ++i) layers.push_back(layer(file, i));
-}
+    FeedForward& f = layer.feed_forward;
+    f.spec = spec.feed_forward;
+    if (f.spec.experts.count > 0) {
+      f.router = {matrix(Role::Router), vector(Role::RouterBias)};
+      ExpertSource source{.file = file_, .spec = spec_, .layer = layer_, .used = used_,
+                          .vectors = out_.vectors_, .converted = out_.converted_};
+      f.experts = bind_experts(source);
+      return;
+    }
+    if (spec_.layout.fused_gate_up) {
+      const MatrixView fused = matrix(Role::FusedGateUp);
+      f.dense.gate.weight = fused.some_rows(0, f.spec.width);
+      f.dense.up.weight = fused.some_rows(f.spec.width, f.spec.width);
+    } else {
+      f.dense.gate = {matrix(Role::Gate), vector(Role::GateBias)};
+      f.dense.up = {matrix(Role::Up), vector(Role::UpBias)};
+    }
+    f.dense.down = {matrix(Role::Down), vector(Role::DownBias)};
+  }
+
+  // The tensor of a role; null when the spec does not want it.
+  const Tensor* tensor(Role role) {
+    const TensorRow& row = tensor_row(role);
+    const LayerSpec& layer = layer_spec();
+    if (!row.wanted(spec_, layer)) return nullptr;
+    const std::string name = tensor_name(role, file_.kind(), spec_, layer_);
+    const Tensor& found = checked_tensor(file_, name, 1, dim_size(row.rows, spec_, layer), dim_size(row.cols, spec_, layer));
+    used_.insert(name);
+    return &found;
+  }
+  MatrixView matrix(Role role) {
+    const Tensor* t = tensor(role);
+    if (t == nullptr) return {};
+    return {.type = t->type, .rows = t->rows, .cols = t->cols, .data = t->data};
+  }
+  const float* vector(Role role, float offset = 0.0F) {
+    const Tensor* t = tensor(role);
+    if (t == nullptr) return nullptr;
+    const TensorTypeTraits& type = traits(t->type);
+    if (type.block_elements != 1) {
+      fail_data("{}: tensor {}: a vector of type {}; F32, F16 or BF16 expected", path(), t->name, type.name);
+    }
+    AlignedBuffer<float>& copy = out_.vectors_.emplace_back(static_cast<std::size_t>(t->cols));
+    widen_row(t->type, t->data, copy.size(), copy.data());
+    for (float& x : copy.span()) x += offset;
+    return copy.data();
+  }
+  Norm norm(Role role) {
+    return {.weight = vector(role, spec_.layout.norm_offset), .epsilon = spec_.epsilon, .kind = spec_.norm};
+  }
+
+  // tie_word_embeddings beside a matrix of its own: the same numbers are harmless, others a contradiction.
+  void settle_tying() {
+    if (!spec_.tied_output || file_.kind() == Container::Gguf) return;
+    const Tensor* own = file_.find(tensor_row(Role::Output).hf);
+    const Tensor* embedding = file_.find(tensor_row(Role::Embedding).hf);
+    if (own == nullptr || embedding == nullptr) return;
+    if (own->type != embedding->type || own->bytes != embedding->bytes ||
+        std::memcmp(own->data, embedding->data, own->bytes) != 0) {
+      fail_data("{}: tie_word_embeddings is true, but lm_head.weight holds other numbers than the embedding; set it "
+                "to false or remove lm_head.weight",
+                path());
+    }
+    used_.insert(own->name);
+  }
+
+  void refuse_unused() const {
+    for (const Tensor& tensor : file_.tensors()) {
+      const std::string_view name = tensor.name;
+      if (used_.contains(tensor.name)) continue;
+      // Frequencies, which are part of the spec, or which old files hold a second time.
+      if (name == "rope_freqs.weight" || name.starts_with("rope_factors_") || name.ends_with("attn_rot_embd.weight") ||
+          name.ends_with("rotary_emb.inv_freq")) {
+        continue;
+      }
+      fail_data("{}: tensor {} is not part of a {} model as its hyperparameters describe it{}", path(), printable(tensor.name),
+                printable(spec_.architecture), name.ends_with(".bias") ? " (it is a bias)" : "");
+    }
+  }
+
+  const ModelFile& file_;
+  ModelSpec& spec_;
+  Weights& out_;
+  std::size_t layer_ = 0;
+  std::set<std::string> used_;
+};
+
+Weights::Weights(const ModelFile& file, ModelSpec& spec) { Binder(file, spec, *this).bind(); }
 
 void Weights::repack(std::size_t memory) {
   if (!cpu_multiplies_int8()) return;
@@ -62,7 +167,7 @@ void Weights::repack(std::size_t memory) {
     return packed_bytes(m.type, static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols));
   };
   std::size_t bytes = 0;
-  for_each_matrix([&](const MatrixView& m) { bytes += size(m); });
+  for_each_matrix([&](const MatrixView& m, double) { bytes += size(m); });
   if (memory > 0 && bytes > memory) {
     constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
     fail_data(
@@ -72,7 +177,7 @@ void Weights::repack(std::size_t memory) {
   }
   repacked_ = AlignedBuffer<std::byte>(bytes);
   std::byte* next = repacked_.data();
-  visit_matrices(*this, [&](MatrixView& matrix) {
+  visit(network_, [&](MatrixView& matrix, double) {
     if (!has_int8_product(matrix.type)) return;
     pack_matrix(matrix, next);
     matrix.packed = next;

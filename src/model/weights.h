@@ -1,61 +1,71 @@
-// The weights of a Llama-family decoder, bound to a mapped model file.
-//
-// In the shapes below: d width, H query heads, Hkv KV heads, D head dimension, F FFN width,
-// V vocabulary. Linear layers are [out, in].
+// A model file's tensors, bound to its spec: checked against tensor_table.h and brought into the form in
+// which a backend runs them (backend/network.h).
 #pragma once
 
+#include <deque>
+#include <string>
 #include <vector>
 
+#include "backend/network.h"
 #include "base/aligned_buffer.h"
 #include "formats/model_file.h"
-#include "ops/matrix_view.h"
+#include "model/spec.h"
 
 namespace thinkey {
 
-using Config = Hyperparameters;
-
-struct LayerWeights {
-  AlignedBuffer<float> attention_norm;  // [d]
-  MatrixView query;                     // [H*D, d]
-  MatrixView key;                       // [Hkv*D, d]
-  MatrixView value;                     // [Hkv*D, d]
-  MatrixView attention_output;          // [d, H*D]
-  AlignedBuffer<float> ffn_norm;        // [d]
-  MatrixView gate;                      // [F, d]
-  MatrixView up;                        // [F, d]
-  MatrixView down;                      // [d, F]
-};
-
-// Matrices stay where the file is mapped (the ModelFile must outlive them); norms are copied to f32.
-struct Weights {
-  MatrixView token_embedding;        // [V, d]
-  std::vector<LayerWeights> layers;  // [L]
-  AlignedBuffer<float> output_norm;  // [d]
-  MatrixView output;                 // [V, d]; the token embedding when tied
-
+// Matrices stay where the file is mapped (the ModelFile must outlive them); norms and biases are copied to f32.
+class Weights {
+ public:
   Weights() = default;
-  explicit Weights(const ModelFile& file);
+  // Sets the spec's sinks. Throws Error(Data) for a tensor that is missing, has another shape than the spec
+  // asks for, or is not part of the model: it would mean another model than the one we compute.
+  Weights(const ModelFile& file, ModelSpec& spec);
+  Weights(Weights&&) noexcept = default;
+  Weights& operator=(Weights&&) noexcept = default;
+
+  [[nodiscard]] const Network& network() const noexcept { return network_; }
 
   // Copies quantized matrices into the order of packed_matrix.h, where the CPU has 8-bit products.
   // Error(Data) when that takes more than `memory` bytes; 0: unknown.
   void repack(std::size_t memory);
   [[nodiscard]] std::size_t repacked_bytes() const noexcept { return repacked_.bytes(); }
 
-  // body(matrix) for each that every token is multiplied by.
+  // body(matrix, share) for each matrix that tokens are multiplied by; share: of the tokens (an expert's is
+  // used / count).
   template <typename Body>
   void for_each_matrix(const Body& body) const {
-    visit_matrices(*this, body);
+    visit(network_, body);
   }
 
  private:
+  friend class Binder;
+
   template <typename Self, typename Body>
-  static void visit_matrices(Self& self, const Body& body) {
-    for (auto& w : self.layers) {
-      for (auto* m : {&w.query, &w.key, &w.value, &w.attention_output, &w.gate, &w.up, &w.down}) body(*m);
+  static void visit(Self& network, const Body& body) {
+    for (auto& layer : network.layers) {
+      auto& a = layer.attention;
+      for (auto* m : {&a.query, &a.key, &a.value, &a.output}) body(m->weight, 1.0);
+      auto& f = layer.feed_forward;
+      const auto each = [&](auto& w, double share) {
+        for (auto* m : {&w.gate, &w.up, &w.down}) {
+          if (m->weight.rows > 0) body(m->weight, share);
+        }
+      };
+      if (f.spec.experts.count == 0) {
+        each(f.dense, 1.0);
+      } else {
+        body(f.router.weight, 1.0);
+        const double share =
+            static_cast<double>(f.spec.experts.used) / static_cast<double>(f.spec.experts.count);
+        for (auto& expert : f.experts) each(expert, share);
+      }
     }
-    body(self.output);
+    body(network.output.weight, 1.0);
   }
 
+  Network network_;
+  std::deque<AlignedBuffer<float>> vectors_;         // norms, biases, sinks
+  std::deque<AlignedBuffer<std::byte>> converted_;   // matrices that lie otherwise in the file
   AlignedBuffer<std::byte> repacked_;  // one for all, so that small matrices lie in huge pages too
 };
 

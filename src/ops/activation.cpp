@@ -15,6 +15,9 @@ namespace thinkey {
 namespace {
 
 HWY_EXPORT(swiglu_row);
+HWY_EXPORT(geglu_row);
+HWY_EXPORT(clamped_swiglu_row);
+HWY_EXPORT(relu_squared_row);
 HWY_EXPORT(add_row);
 
 // Elements per task: long enough to be worth handing out, short enough to share evenly.
@@ -30,8 +33,23 @@ void for_chunks(std::size_t n, const Body& body) {
 
 }  // namespace
 
-void swiglu(const float* gate, const float* up, std::size_t n, float* out) {
-  const auto kernel = HWY_DYNAMIC_DISPATCH(swiglu_row);
+void gated_activation(Activation activation, const float* gate, const float* up, std::size_t n, float* out) {
+  using Kernel = void (*)(const float*, const float*, std::size_t, float*);
+  Kernel kernel = nullptr;
+  switch (activation) {
+    case Activation::Silu:
+      kernel = HWY_DYNAMIC_DISPATCH(swiglu_row);
+      break;
+    case Activation::GeluTanh:
+      kernel = HWY_DYNAMIC_DISPATCH(geglu_row);
+      break;
+    case Activation::ClampedSwiglu:
+      kernel = HWY_DYNAMIC_DISPATCH(clamped_swiglu_row);
+      break;
+    case Activation::ReluSquared:
+      kernel = HWY_DYNAMIC_DISPATCH(relu_squared_row);
+      break;
+  }
   for_chunks(
       n, [&](std::size_t begin, std::size_t count) { kernel(gate + begin, up + begin, count, out + begin); });
 }
@@ -39,6 +57,12 @@ void swiglu(const float* gate, const float* up, std::size_t n, float* out) {
 void add(const float* x, std::size_t n, float* out) {
   const auto kernel = HWY_DYNAMIC_DISPATCH(add_row);
   for_chunks(n, [&](std::size_t begin, std::size_t count) { kernel(x + begin, count, out + begin); });
+}
+
+void scale(float factor, std::size_t n, float* x) {
+  for_chunks(n, [&](std::size_t begin, std::size_t count) {
+    for (std::size_t i = begin; i < begin + count; ++i) x[i] *= factor;
+  });
 }
 
 }  // namespace thinkey

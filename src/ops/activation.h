@@ -2,12 +2,18 @@
 
 #include <cstddef>
 
+#include "backend/stages.h"
+
 namespace thinkey {
 
-// SwiGLU: out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]; out may be gate. Parallel when n is large.
-void swiglu(const float* gate, const float* up, std::size_t n, float* out);
+// out[i] = activation(gate[i]) combined with up[i], as `Activation` says; without a gate, of up[i] alone. out may
+// be gate. Parallel when n is large.
+void gated_activation(Activation activation, const float* gate, const float* up, std::size_t n, float* out);
 
 // out[i] += x[i]
 void add(const float* x, std::size_t n, float* out);
+
+// x[i] *= factor
+void scale(float factor, std::size_t n, float* x);
 
 }  // namespace thinkey

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/half.h"
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 
 namespace thinkey {
 

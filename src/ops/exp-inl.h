@@ -1,5 +1,5 @@
-// Exponentials of f32 vectors. Coefficients: minimax for relative error, fitted by ourselves
-// (Lawson iteration). Included once per Highway target.
+// Exponentials and hyperbolic tangents of f32 vectors. Coefficients: minimax for relative error, fitted by
+// ourselves (Lawson iteration). Included once per Highway target.
 #if defined(THINKEY_OPS_EXP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_OPS_EXP_INL_H_
 #undef THINKEY_OPS_EXP_INL_H_
@@ -75,6 +75,24 @@ HWY_INLINE hn::Vec<D> exp2_coarse(D d, hn::Vec<D> x) {
   p = hn::MulAdd(p, r, hn::Set(d, 0.69326097F));
   p = hn::MulAdd(p, r, hn::Set(d, 0.99992806F));
   return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+}
+
+// tanh x, relative error below 3e-7; NaN stays.
+template <class D>
+HWY_INLINE hn::Vec<D> tanh_accurate(D d, hn::Vec<D> x) {
+  const auto one = hn::Set(d, 1.0F);
+  const auto magnitude = hn::Abs(x);
+  // Near 0 the difference below would lose digits.
+  const auto z = hn::Mul(x, x);
+  auto p = hn::Set(d, -5.7049338e-3F);
+  p = hn::MulAdd(p, z, hn::Set(d, 2.0639041e-2F));
+  p = hn::MulAdd(p, z, hn::Set(d, -5.3739700e-2F));
+  p = hn::MulAdd(p, z, hn::Set(d, 0.13331442F));
+  p = hn::MulAdd(p, z, hn::Set(d, -0.33333281F));
+  const auto small = hn::MulAdd(hn::Mul(p, z), x, x);
+  const auto e = exp_accurate(d, hn::Add(magnitude, magnitude));
+  const auto large = hn::Sub(one, hn::Div(hn::Set(d, 2.0F), hn::Add(e, one)));
+  return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0.625F)), small, hn::CopySign(large, x));
 }
 
 }  // namespace thinkey::HWY_NAMESPACE

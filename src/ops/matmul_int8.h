@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "base/half.h"
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 
 namespace thinkey {
 

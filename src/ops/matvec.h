@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 
 namespace thinkey {
 

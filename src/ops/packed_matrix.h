@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ops/matrix_view.h"
+#include "base/matrix_view.h"
 #include "ops/matvec_int8.h"
 
 namespace thinkey {

@@ -76,6 +76,7 @@ inline void online_softmax_f32(const ScoreTile& tile) {
     std::memset(scores, 0, begin * sizeof(float));
     std::memset(scores + end, 0, (tile.width - end) * sizeof(float));
     if (begin == end) continue;
+    if (tile.softcap > 0.0F) softcap_row(scores + begin, end - begin, tile.softcap);
     const float largest = row_max(scores + begin, end - begin);
     if (largest > tile.max[r]) raise_max(tile, r, largest, std::exp(tile.max[r] - largest));
     tile.sum[r] += exp_shifted_row(scores + begin, end - begin, tile.max[r]);
@@ -86,11 +87,12 @@ inline void online_softmax_f32(const ScoreTile& tile) {
 inline void online_softmax_bf16(const ScoreTile& tile) {
   for (std::size_t r = 0; r < tile.rows; ++r) {
     const auto [begin, end] = tile.visible[(tile.first_row + r) / tile.group];
-    const float* scores = tile.scores + r * tile.stride;
+    float* scores = tile.scores + r * tile.stride;
     bf16_bits* weights = tile.weights + r * tile.stride;
     std::memset(weights, 0, begin * sizeof(bf16_bits));
     std::memset(weights + end, 0, (tile.width - end) * sizeof(bf16_bits));
     if (begin == end) continue;
+    if (tile.softcap > 0.0F) softcap_row(scores + begin, end - begin, tile.softcap);
     const float largest = row_max(scores + begin, end - begin);
     if (largest > tile.max[r]) raise_max(tile, r, largest, std::exp2(tile.max[r] - largest));
     tile.sum[r] += exp2_to_bf16(scores + begin, end - begin, tile.max[r], weights + begin);

@@ -126,42 +126,42 @@ HeadTokens<T> padded_edge(const HeadTokens<T>& tokens, std::size_t begin, std::s
 template <typename T>
 class Chunk {
  public:
-  Chunk(const PrefillAttention& shape, const Arrays<T>& arrays) : shape_(shape), arrays_(arrays) {
-    if (shape.kv_heads == 0 || shape.query_heads % shape.kv_heads != 0 || shape.head_dim == 0) {
-      fail_usage("attention: {} query heads of size {} cannot share {} KV heads", shape.query_heads,
-                 shape.head_dim, shape.kv_heads);
+  Chunk(const PrefillAttention& chunk, const Arrays<T>& arrays)
+      : chunk_(chunk), shape_(chunk.shape), arrays_(arrays) {
+    shape_.check();
+    if (chunk.queries > chunk.keys || chunk.keys > chunk.key_capacity) {
+      fail_usage("attention: {} queries, {} keys and room for {} do not fit together", chunk.queries,
+                 chunk.keys, chunk.key_capacity);
     }
-    if (shape.queries > shape.keys || shape.keys > shape.key_capacity) {
-      fail_usage("attention: {} queries, {} keys and room for {} do not fit together", shape.queries,
-                 shape.keys, shape.key_capacity);
-    }
-    group_ = shape.query_heads / shape.kv_heads;
-    tile_queries_ = std::clamp<std::size_t>(kRows / std::max<std::size_t>(1, group_), 1, kMaxQueries);
-    tiles_ = (shape.queries + tile_queries_ - 1) / tile_queries_;
+    group_ = shape_.group();
+    tile_queries_ = std::clamp<std::size_t>(kRows / group_, 1, kMaxQueries);
+    tiles_ = (chunk.queries + tile_queries_ - 1) / tile_queries_;
   }
 
   void run() const {
-    const std::size_t head_stride = shape_.key_capacity * shape_.head_dim;
+    const std::size_t head_stride = chunk_.key_capacity * shape_.head_dim;
     // The last queries see the most keys and go first.
     parallel_for(shape_.kv_heads * tiles_, [&](std::size_t task) {
       const std::size_t head = task % shape_.kv_heads;
       attend(head, tiles_ - 1 - task / shape_.kv_heads,
-             {arrays_.k + head * head_stride, arrays_.v + head * head_stride, 0, shape_.keys});
+             {arrays_.k + head * head_stride, arrays_.v + head * head_stride, 0, chunk_.keys});
     });
   }
 
  private:
-  [[nodiscard]] std::size_t position(std::size_t query) const { return shape_.keys - shape_.queries + query; }
+  // Logits are in units of ln 2 where the softmax uses powers of 2.
+  static constexpr float kLogitUnit = std::is_same_v<T, float> ? 1.0F : std::numbers::log2e_v<float>;
+
+  [[nodiscard]] std::size_t position(std::size_t query) const { return chunk_.keys - chunk_.queries + query; }
   [[nodiscard]] std::size_t first_visible(std::size_t query) const {
-    const std::size_t end = position(query) + 1;
-    return shape_.sliding_window == 0 || shape_.sliding_window >= end ? 0 : end - shape_.sliding_window;
+    return shape_.first_seen(position(query));
   }
 
   void attend(std::size_t head, std::size_t tile, const HeadTokens<T>& tokens) const {
     thread_local Scratch<T> scratch;
     const std::size_t dim = shape_.head_dim;
     const std::size_t query0 = tile * tile_queries_;
-    const std::size_t queries = std::min(tile_queries_, shape_.queries - query0);
+    const std::size_t queries = std::min(tile_queries_, chunk_.queries - query0);
     const std::size_t rows = queries * group_;
     // Few different heights, so that a prompt's last tile seldom asks for new primitives.
     const std::size_t full_rows = tile_queries_ * group_;
@@ -179,6 +179,7 @@ class Chunk {
                      .head_dim = dim,
                      .stride = kStride,
                      .first_row = 0,
+                     .softcap = shape_.softcap * kLogitUnit,
                      .visible = scratch.visible,
                      .scores = scratch.scores.data(),
                      .weights = nullptr,
@@ -268,8 +269,7 @@ class Chunk {
   void load_queries(std::size_t head, std::size_t query0, std::size_t queries, std::size_t padded_rows,
                     Scratch<T>& scratch) const {
     const std::size_t row_size = group_ * shape_.head_dim;
-    float scale = 1.0F / std::sqrt(static_cast<float>(shape_.head_dim));
-    if constexpr (!std::is_same_v<T, float>) scale *= std::numbers::log2e_v<float>;  // its softmax uses 2^x
+    const float scale = shape_.logit_scale() * kLogitUnit;
     float* scaled;
     if constexpr (std::is_same_v<T, float>) {
       scaled = scratch.queries.data();
@@ -288,19 +288,18 @@ class Chunk {
   }
 
   void store_output(std::size_t head, std::size_t query0, std::size_t rows, const ScoreTile& scores) const {
-    constexpr bool log2_units = std::is_same_v<T, bf16_bits>;
     const std::size_t dim = shape_.head_dim;
     for (std::size_t r = 0; r < rows; ++r) {
       const std::size_t to = (query0 + r / group_) * shape_.query_heads + head * group_ + r % group_;
       const float inverse = 1.0F / scores.sum[r];
       for (std::size_t j = 0; j < dim; ++j) arrays_.out[to * dim + j] = scores.output[r * dim + j] * inverse;
       if (arrays_.lse == nullptr) continue;
-      const float max = log2_units ? scores.max[r] * std::numbers::ln2_v<float> : scores.max[r];
-      arrays_.lse[to] = max + std::log(scores.sum[r]);
+      arrays_.lse[to] = scores.max[r] / kLogitUnit + std::log(scores.sum[r]);
     }
   }
 
-  const PrefillAttention& shape_;
+  const PrefillAttention& chunk_;
+  const AttentionShape& shape_;
   const Arrays<T>& arrays_;
   bool few_ = by_rows<T>();
   std::size_t group_ = 0;
@@ -309,21 +308,21 @@ class Chunk {
 };
 
 template <typename T>
-void attend_chunk(const PrefillAttention& shape, const Arrays<T>& arrays) {
-  const Chunk<T> chunk(shape, arrays);
-  if (shape.queries > 0 && shape.query_heads > 0) chunk.run();
+void attend_chunk(const PrefillAttention& chunk, const Arrays<T>& arrays) {
+  const Chunk<T> work(chunk, arrays);
+  if (chunk.queries > 0) work.run();
 }
 
 }  // namespace
 
-void prefill_attention(const PrefillAttention& shape, const float* q, const float* k, const float* v,
+void prefill_attention(const PrefillAttention& chunk, const float* q, const float* k, const float* v,
                        float* out, float* lse) {
-  attend_chunk<float>(shape, {q, k, v, out, lse});
+  attend_chunk<float>(chunk, {q, k, v, out, lse});
 }
 
-void prefill_attention(const PrefillAttention& shape, const float* q, const bf16_bits* k, const bf16_bits* v,
+void prefill_attention(const PrefillAttention& chunk, const float* q, const bf16_bits* k, const bf16_bits* v,
                        float* out, float* lse) {
-  attend_chunk<bf16_bits>(shape, {q, k, v, out, lse});
+  attend_chunk<bf16_bits>(chunk, {q, k, v, out, lse});
 }
 
 }  // namespace thinkey

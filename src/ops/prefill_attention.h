@@ -5,29 +5,28 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/attention_shape.h"
 #include "base/half.h"
 
 namespace thinkey {
 
 struct PrefillAttention {
-  std::size_t query_heads = 0;     // H
-  std::size_t kv_heads = 0;        // Hkv
-  std::size_t head_dim = 0;        // D
-  std::size_t queries = 0;         // n, the chunk's tokens
-  std::size_t keys = 0;            // T so far, the chunk included: query i sees keys 0 .. T - n + i
-  std::size_t key_capacity = 0;    // tokens between two heads in k and v
-  std::size_t sliding_window = 0;  // a query sees this many latest keys, itself included; 0 = all
+  AttentionShape shape;
+  std::size_t queries = 0;       // n, the chunk's tokens
+  std::size_t keys = 0;          // T so far, the chunk included: query i sees keys 0 .. T - n + i
+  std::size_t key_capacity = 0;  // tokens between two heads in k and v
 };
 
-// q [n, H, D] and out [n, H, D] f32, k and v [Hkv, key_capacity, D] (first `keys` tokens read), scaled by
-// 1/sqrt(D) inside. The type of k and v is that of the products (accumulation is f32 in both). lse, if not
-// null, receives [n, H]: log of the sum of exp(scaled logits), for merging with attention over other keys
-// (flash-decoding's merge). Parallel over KV heads and query tiles; tiles entirely in the future or outside
-// the window are skipped. The result is the same from run to run at a given number of threads. Memory:
-// some 1.3 MiB per thread, kept (D = 128). Error(Usage) when the sizes do not fit together.
-void prefill_attention(const PrefillAttention& shape, const float* q, const float* k, const float* v,
+// q [n, H, D] and out [n, H, D] f32, k and v [Hkv, key_capacity, D] (first `keys` tokens read); logits are
+// scaled and capped inside, sinks are left to apply_sinks(). The type of k and v is that of the products
+// (accumulation is f32 in both). lse, if not null, receives [n, H]: log of the sum of exp(logits), for
+// merging with attention over other keys (flash-decoding's merge). Parallel over KV heads and query tiles;
+// tiles entirely in the future or outside the window are skipped. The result is the same from run to run at a
+// given number of threads. Memory: some 1.3 MiB per thread, kept (D = 128). Error(Usage) when the sizes do
+// not fit together.
+void prefill_attention(const PrefillAttention& chunk, const float* q, const float* k, const float* v,
                        float* out, float* lse = nullptr);
-void prefill_attention(const PrefillAttention& shape, const float* q, const bf16_bits* k, const bf16_bits* v,
+void prefill_attention(const PrefillAttention& chunk, const float* q, const bf16_bits* k, const bf16_bits* v,
                        float* out, float* lse = nullptr);
 
 }  // namespace thinkey

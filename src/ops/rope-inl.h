@@ -21,13 +21,14 @@ HWY_INLINE void rotate_pair(float cosine, float sine, float& a, float& b) {
   b = b * cosine + a0 * sine;
 }
 
-// x [heads, 2 * pairs], pairs (i, i + pairs)
+// x [heads, head_dim], pairs (i, i + pairs)
 inline void rope_half_split(const float* HWY_RESTRICT cosines, const float* HWY_RESTRICT sines,
-                            std::size_t pairs, std::size_t heads, float* HWY_RESTRICT x) {
+                            std::size_t pairs, std::size_t heads, std::size_t head_dim,
+                            float* HWY_RESTRICT x) {
   const hn::ScalableTag<float> d;
   const std::size_t lanes = hn::Lanes(d);
   for (std::size_t h = 0; h < heads; ++h) {
-    float* HWY_RESTRICT first = x + h * 2 * pairs;
+    float* HWY_RESTRICT first = x + h * head_dim;
     float* HWY_RESTRICT second = first + pairs;
     std::size_t i = 0;
     for (; i + lanes <= pairs; i += lanes) {
@@ -42,13 +43,14 @@ inline void rope_half_split(const float* HWY_RESTRICT cosines, const float* HWY_
   }
 }
 
-// x [heads, 2 * pairs], pairs (2i, 2i + 1)
+// x [heads, head_dim], pairs (2i, 2i + 1)
 inline void rope_interleaved(const float* HWY_RESTRICT cosines, const float* HWY_RESTRICT sines,
-                             std::size_t pairs, std::size_t heads, float* HWY_RESTRICT x) {
+                             std::size_t pairs, std::size_t heads, std::size_t head_dim,
+                            float* HWY_RESTRICT x) {
   const hn::ScalableTag<float> d;
   const std::size_t lanes = hn::Lanes(d);
   for (std::size_t h = 0; h < heads; ++h) {
-    float* HWY_RESTRICT head = x + h * 2 * pairs;
+    float* HWY_RESTRICT head = x + h * head_dim;
     std::size_t i = 0;
     for (; i + lanes <= pairs; i += lanes) {
       const auto c = hn::LoadU(d, cosines + i);

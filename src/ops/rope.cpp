@@ -30,31 +30,28 @@ void for_tokens(std::size_t tokens, std::size_t elements_per_token, const Body& 
 
 }  // namespace
 
-RopeAngles::RopeAngles(std::span<const float> inverse_frequencies, std::int64_t first, std::size_t count)
-    : pairs_(inverse_frequencies.size()) {
-  move_to(inverse_frequencies, first, count);
-}
-
-void RopeAngles::move_to(std::span<const float> inverse_frequencies, std::int64_t first, std::size_t count) {
-  cos_.resize(std::max(cos_.size(), count * pairs_));
+void RopeAngles::resize(std::size_t rows, std::size_t pairs) {
+  pairs_ = pairs;
+  cos_.resize(std::max(cos_.size(), rows * pairs));
   sin_.resize(cos_.size());
-  // A sine costs some 16 of a rotation's steps.
-  for_tokens(count, 16 * pairs_, [&](std::size_t t) {
-    const auto position = static_cast<float>(first + static_cast<std::int64_t>(t));
-    for (std::size_t i = 0; i < pairs_; ++i) {
-      const float angle = position * inverse_frequencies[i];
-      cos_[t * pairs_ + i] = std::cos(angle);
-      sin_[t * pairs_ + i] = std::sin(angle);
-    }
-  });
 }
 
-void rope(RopePairs pairs, const RopeAngles& angles, std::size_t tokens, std::size_t heads,
-          std::size_t stride, float* x) {
+void RopeAngles::set(std::size_t t, std::span<const float> inverse_frequencies, float magnitude,
+                     std::int64_t position) {
+  const auto p = static_cast<float>(position);
+  for (std::size_t i = 0; i < pairs_; ++i) {
+    const float angle = p * inverse_frequencies[i];
+    cos_[t * pairs_ + i] = std::cos(angle) * magnitude;
+    sin_[t * pairs_ + i] = std::sin(angle) * magnitude;
+  }
+}
+
+void rope(RopePairs pairs, const RopeAngles& angles, std::size_t first, std::size_t tokens, std::size_t heads,
+          std::size_t head_dim, std::size_t stride, float* x) {
   const auto kernel = pairs == RopePairs::HalfSplit ? HWY_DYNAMIC_DISPATCH(rope_half_split)
                                                     : HWY_DYNAMIC_DISPATCH(rope_interleaved);
   for_tokens(tokens, heads * 2 * angles.pairs(), [&](std::size_t t) {
-    kernel(angles.cosines(t), angles.sines(t), angles.pairs(), heads, x + t * stride);
+    kernel(angles.cosines(first + t), angles.sines(first + t), angles.pairs(), heads, head_dim, x + t * stride);
   });
 }
 

@@ -18,6 +18,7 @@ struct ScoreTile {
   std::size_t rows, width, group, head_dim;
   std::size_t stride;          // elements between rows of scores and of weights
   std::size_t first_row;       // of the rows that `visible` counts
+  float softcap;               // in the unit of the scores; 0: none
   const VisibleKeys* visible;  // by query
   float* scores;               // [rows, stride]; the f32 kernel leaves the weights here
   bf16_bits* weights;          // [rows, stride]; written by the bf16 kernel

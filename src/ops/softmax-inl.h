@@ -8,6 +8,7 @@
 
 #include <hwy/highway.h>
 
+#include <cmath>
 #include <cstddef>
 #include <limits>
 
@@ -79,13 +80,29 @@ inline void scale_row(float* HWY_RESTRICT x, std::size_t n, float factor) {
   for (; i < n; ++i) x[i] *= factor;
 }
 
-inline void softmax_row(float* HWY_RESTRICT x, std::size_t n) {
-  const float largest = row_max(x, n);
+// x[i] = cap * tanh(x[i] / cap)
+inline void softcap_row(float* HWY_RESTRICT x, std::size_t n, float cap) {
+  const hn::ScalableTag<float> d;
+  const std::size_t lanes = hn::Lanes(d);
+  const auto vcap = hn::Set(d, cap);
+  const auto inverse = hn::Set(d, 1.0F / cap);
+  const auto capped = [&](auto y) HWY_ATTR { return hn::Mul(tanh_accurate(d, hn::Mul(y, inverse)), vcap); };
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(capped(hn::LoadU(d, x + i)), d, x + i);
+  if (i < n) store_tail(d, capped(load_tail(d, x + i, n - i, 0.0F)), x + i, n - i);
+}
+
+inline void softmax_row(float* HWY_RESTRICT x, std::size_t n, float sink) {
+  const float highest = row_max(x, n);
+  const float largest = sink > highest ? sink : highest;
   if (largest == -std::numeric_limits<float>::infinity()) {  // nothing is visible: weigh nothing
     for (std::size_t i = 0; i < n; ++i) x[i] = 0.0F;
     return;
   }
-  scale_row(x, n, 1.0F / exp_shifted_row(x, n, largest));
+  const float total = exp_shifted_row(x, n, largest);
+  // A row without a sink must not gain by it, be it NaN (a broken model).
+  const float joined = sink == -std::numeric_limits<float>::infinity() ? 0.0F : std::exp(sink - largest);
+  scale_row(x, n, 1.0F / (total + joined));
 }
 
 }  // namespace thinkey::HWY_NAMESPACE

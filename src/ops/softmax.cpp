@@ -11,12 +11,17 @@
 namespace thinkey {
 namespace {
 
+HWY_EXPORT(softcap_row);
 HWY_EXPORT(softmax_row);
 HWY_EXPORT(exp_shifted_row);
 
 }  // namespace
 
-void softmax(float* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(softmax_row)(x, n); }
+void softmax(float* x, std::size_t n, float sink) { HWY_DYNAMIC_DISPATCH(softmax_row)(x, n, sink); }
+
+void softcap(float* x, std::size_t n, float cap) {
+  if (cap > 0.0F) HWY_DYNAMIC_DISPATCH(softcap_row)(x, n, cap);
+}
 
 float exp_shifted(float* x, std::size_t n, float shift) {
   return HWY_DYNAMIC_DISPATCH(exp_shifted_row)(x, n, shift);

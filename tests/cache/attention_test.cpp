@@ -12,6 +12,7 @@
 #include "cache/block_quads_vnni.h"
 #include "cache/layer_cache.h"
 #include "cache/random_prompt.h"
+#include "thinkey/error.h"
 
 namespace thinkey {
 namespace {
@@ -30,14 +31,25 @@ struct Case {
   std::size_t appended = 0;
   std::size_t queries = 1;
   std::size_t window = 0;  // sliding
+  float scale = 0.0F, softcap = 0.0F;
+  bool sinks = false;
 };
 
 void check(const Case& c, std::uint64_t seed) {
   SCOPED_TRACE(::testing::Message() << "G " << c.group << " Hkv " << c.kv_heads << " D " << c.dim << " T "
                                     << c.tokens << " " << c.spec << " + " << c.appended << ", " << c.queries
-                                    << " queries, window " << c.window << ", seed " << seed);
-  const CacheShape shape{1, c.group * c.kv_heads, c.kv_heads, c.dim, c.window};
-  RandomPrompt prompt(shape, c.tokens, seed);
+                                    << " queries, window " << c.window << ", scale " << c.scale << ", cap "
+                                    << c.softcap << (c.sinks ? ", sinks" : "") << ", seed " << seed);
+  std::vector<float> sinks;
+  for (std::size_t h = 0; h < c.group * c.kv_heads; ++h) sinks.push_back(static_cast<float>(h % 7) - 1.0F);
+  const CacheShape shape = CacheShape::uniform(1, {.query_heads = c.group * c.kv_heads,
+                                                   .kv_heads = c.kv_heads,
+                                                   .head_dim = c.dim,
+                                                   .sliding_window = c.window,
+                                                   .scale = c.scale,
+                                                   .softcap = c.softcap,
+                                                   .sinks = c.sinks ? sinks.data() : nullptr});
+  RandomPrompt prompt(shape.layers[0], c.tokens, seed);
   const CacheSpec spec = CacheSpec::parse(c.spec);
   AllocationCounter counter;
   SequenceCache cache(shape, spec, &counter);
@@ -76,20 +88,21 @@ void check(const Case& c, std::uint64_t seed) {
     }
   }
 
-  const std::size_t q_heads = shape.query_heads;
+  const std::size_t q_heads = shape.query_heads();
   const std::vector<float> q = prompt.normal(c.queries * q_heads * c.dim);
   const auto first = static_cast<std::int64_t>(c.tokens + c.appended);
   const auto verify = [&](double tolerance) {
     std::vector<float> out(q.size());
     std::vector<float> lse(c.queries * q_heads);
     cache.attend(0, c.queries, first, q.data(), out.data(), lse.data());
+    apply_sinks(shape.layers[0], c.queries, out.data(), lse.data());
     std::vector<double> expected(c.dim);
     double worst = 0.0;
     for (std::size_t i = 0; i < c.queries; ++i) {
       for (std::size_t h = 0; h < q_heads; ++h) {
         const std::size_t at = i * q_heads + h;
         const double expected_lse = heads[h / c.group].attend(
-            q.data() + at * c.dim, first + static_cast<std::int64_t>(i), c.window, expected);
+            shape.layers[0], q.data() + at * c.dim, first + static_cast<std::int64_t>(i), h, expected);
         if (std::isinf(expected_lse)) {
           EXPECT_EQ(lse[at], -std::numeric_limits<float>::infinity());
         } else {
@@ -156,9 +169,36 @@ TEST(CacheAttention, EveryCompositionOfStages) {
                compose(eviction, pruning, quantization)};
         c.appended = random() % 100;
         check(c, random());
+        // What families add to it: each alone, and all together.
+        const std::uint64_t form = random() % 5;
+        if (form == 0 || form == 4) c.scale = 1.7F / std::sqrt(static_cast<float>(c.dim));
+        if (form == 1 || form == 4) c.softcap = 2.0F;
+        if (form == 2 || form == 4) c.sinks = true;
+        if (form == 3 || form == 4) c.window = 60;
+        check(c, random());
       }
     }
   }
+}
+
+TEST(CacheAttention, EveryHeadDimension) {
+  for (const std::size_t dim : {8U, 80U, 96U, 128U, 256U, 512U}) {
+    for (const std::string spec : {"full", "snapkv:64+think:0.4", "think:0.6,values=0.3+kivi:8,residual=0",
+                                   "kivi:4,residual=32", "think:0.5,mixed+kivi:2,residual=0"}) {
+      check({.group = 2, .kv_heads = 2, .dim = dim, .tokens = 150, .spec = spec, .appended = 40}, dim);
+    }
+  }
+}
+
+TEST(CacheAttention, RefusesHeadsThatHaveNoKernel) {
+  const auto make = [](const AttentionShape& shape) {
+    SequenceCache cache(CacheShape::uniform(2, shape), CacheSpec{});
+  };
+  make({.query_heads = 4, .kv_heads = 2, .head_dim = 512});
+  EXPECT_THROW(make({.query_heads = 4, .kv_heads = 2, .head_dim = 520}), Error);
+  EXPECT_THROW(make({.query_heads = 4, .kv_heads = 2, .head_dim = 20}), Error);
+  EXPECT_THROW(make({.query_heads = 4, .kv_heads = 3, .head_dim = 64}), Error);
+  EXPECT_THROW(make({.query_heads = 4, .kv_heads = 0, .head_dim = 64}), Error);
 }
 
 TEST(CacheAttention, EdgesOfLength) {
@@ -199,6 +239,7 @@ TEST(CacheAttention, EveryInstructionSet) {
     check({4, 2, 64, 200, "snapkv:100+think:0.4", 40}, 3);
     check({3, 1, 24, 77, "full", 3}, 4);
     check({1, 2, 128, 90, "think:0.6", 70, 5, 50}, 5);
+    check({4, 2, 64, 200, "think:0.4,bias", 40, 3, 0, 0.2F, 1.5F, true}, 5);
     check({3, 2, 128, 290, "think:0.7,mixed", 70}, 5);
     check({2, 1, 72, 150, "think:0.2,mixed,bias+kivi:4,residual=0", 70}, 5);
     for (const char* bits : {"kivi:8", "kivi:4", "kivi:2"}) {
@@ -213,8 +254,8 @@ struct Unrounded {
   static constexpr std::size_t kDim = 64;
   static constexpr std::size_t kTokens = 1024;
   static constexpr std::size_t kHeads = 8;
-  const CacheShape shape{1, kHeads, 1, kDim, 0};
-  RandomPrompt prompt{shape, kTokens, 17};
+  const CacheShape shape = CacheShape::uniform(1, {kHeads, 1, kDim});
+  RandomPrompt prompt{shape.layers[0], kTokens, 17};
   std::vector<float> q = prompt.normal(kHeads * kDim);
 
   Unrounded() {
@@ -313,8 +354,8 @@ TEST(CacheAttention, CodesAreWhatKiviCosts) {
 }
 
 TEST(CacheAttention, SameAnswerForAThreadCountAlways) {
-  const CacheShape shape{1, 8, 2, 64, 0};
-  RandomPrompt prompt(shape, 2500, 11);
+  const CacheShape shape = CacheShape::uniform(1, {8, 2, 64});
+  RandomPrompt prompt(shape.layers[0], 2500, 11);
   SequenceCache cache(shape, CacheSpec::parse("think:0.4"));
   cache.compress_prompt(0, prompt.view());
   const std::vector<float> q = prompt.normal(8 * 64);
@@ -328,8 +369,8 @@ TEST(CacheAttention, SameAnswerForAThreadCountAlways) {
 }
 
 TEST(CacheAttention, WithoutPromptTokensAreAppended) {
-  const CacheShape shape{1, 4, 2, 32, 0};
-  RandomPrompt random(shape, 1, 5);
+  const CacheShape shape = CacheShape::uniform(1, {4, 2, 32});
+  RandomPrompt random(shape.layers[0], 1, 5);
   const CacheSpec spec = CacheSpec::parse("think:0.5");
   SequenceCache cache(shape, spec);
   std::vector<std::vector<float>> keys;
@@ -346,16 +387,16 @@ TEST(CacheAttention, WithoutPromptTokensAreAppended) {
   for (std::size_t h = 0; h < 4; ++h) {
     ReferenceHead head(cache.layer(0).heads()[h / 2], spec, 32);
     for (int i = 0; i < 70; ++i) head.append(i, keys[i].data() + h / 2 * 32, values[i].data() + h / 2 * 32);
-    head.attend(q.data() + h * 32, 69, 0, expected);
+    head.attend(shape.layers[0], q.data() + h * 32, 69, h, expected);
     for (std::size_t j = 0; j < 32; ++j) EXPECT_NEAR(out[h * 32 + j], expected[j], kFixedTolerance);
   }
 }
 
 TEST(CacheAttention, MergeJoinsDisjointKeys) {
-  const CacheShape shape{1, 4, 2, 32, 0};
-  RandomPrompt whole(shape, 200, 9);
+  const CacheShape shape = CacheShape::uniform(1, {4, 2, 32});
+  RandomPrompt whole(shape.layers[0], 200, 9);
   const auto part = [&](std::size_t begin, std::size_t end) {
-    RandomPrompt p(shape, end - begin, 1);
+    RandomPrompt p(shape.layers[0], end - begin, 1);
     for (std::size_t h = 0; h < 2; ++h) {
       std::copy_n(whole.k.data() + (h * 200 + begin) * 32, (end - begin) * 32,
                   p.k.data() + h * (end - begin) * 32);

@@ -100,8 +100,8 @@ TEST(BitAllocation, BrokenScoresKeepAChannel) {
 
 // Keys whose channels differ in size, as real ones do, and queries that look alike.
 TEST(BitAllocation, HalvesTheLossOfThinkAtItsBytes) {
-  const CacheShape shape{1, 4, 2, 64, 0};
-  RandomPrompt prompt(shape, 1000, 5);
+  const CacheShape shape = CacheShape::uniform(1, {4, 2, 64});
+  RandomPrompt prompt(shape.layers[0], 1000, 5);
   for (std::size_t i = 0; i < prompt.k.size(); ++i) {
     prompt.k[i] *= 2.0F / static_cast<float>(1 + i % 64 / 8);
   }

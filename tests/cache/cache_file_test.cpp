@@ -51,20 +51,20 @@ class CacheFile : public ::testing::Test {
 };
 
 SequenceCache small_cache(const CacheShape& shape, const char* spec, std::size_t tokens = 150) {
-  RandomPrompt prompt(shape, tokens, 5);
+  RandomPrompt prompt(shape.layers[0], tokens, 5);
   SequenceCache cache(shape, CacheSpec::parse(spec));
-  for (std::size_t l = 0; l < shape.layers; ++l) cache.compress_prompt(l, prompt.view());
-  const std::vector<float> row = prompt.normal(20 * shape.kv_heads * shape.head_dim);
-  const std::vector<float> q = prompt.normal(20 * shape.query_heads * shape.head_dim);
-  for (std::size_t l = 0; l < shape.layers; ++l) {
-    cache.append(l, 20, row.data(), row.data(), shape.kv_heads * shape.head_dim);
+  for (std::size_t l = 0; l < shape.layers.size(); ++l) cache.compress_prompt(l, prompt.view());
+  const std::vector<float> row = prompt.normal(20 * shape.kv_heads() * shape.head_dim());
+  const std::vector<float> q = prompt.normal(20 * shape.query_heads() * shape.head_dim());
+  for (std::size_t l = 0; l < shape.layers.size(); ++l) {
+    cache.append(l, 20, row.data(), row.data(), shape.kv_heads() * shape.head_dim());
     cache.renew(l, 20, static_cast<std::int64_t>(tokens), q.data(), false);
   }
   return cache;
 }
 
 TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
-  const CacheShape shape{2, 4, 2, 48, 0};
+  const CacheShape shape = CacheShape::uniform(2, {4, 2, 48});
   for (const char* spec :
        {"full", "snapkv:64+think:0.4", "think:0.6,mixed,bias+kivi:4,residual=32", "think:0.7,bias",
         "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive+kivi:4,residual=0"}) {
@@ -78,13 +78,13 @@ TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
     EXPECT_EQ(loaded.cache.spec(), cache.spec());
     EXPECT_EQ(loaded.cache.report().bytes, counter.live());
 
-    RandomPrompt random(shape, 1, 8);
+    RandomPrompt random(shape.layers[0], 1, 8);
     std::vector<float> out(4 * 48);
     std::vector<float> again(4 * 48);
     for (int i = 0; i < 80; ++i) {
       const auto row = random.normal(96);
       const auto q = random.normal(192);
-      for (std::size_t l = 0; l < shape.layers; ++l) {
+      for (std::size_t l = 0; l < shape.layers.size(); ++l) {
         const std::int64_t position = cache.next_position(l);
         ASSERT_EQ(loaded.cache.next_position(l), position);
         for (SequenceCache* c : {&cache, &loaded.cache}) {
@@ -99,13 +99,13 @@ TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
 }
 
 TEST_F(CacheFile, EmptyCachesToo) {
-  const CacheShape shape{1, 2, 1, 16, 0};
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
   save_cache(path_, SequenceCache(shape, CacheSpec::parse("think:0.4")), 1, {});
   EXPECT_EQ(load_cache(path_, shape, 1, nullptr).cache.next_position(0), 0);
 }
 
 TEST_F(CacheFile, DamageIsRefused) {
-  const CacheShape shape{1, 2, 1, 16, 0};
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
   save_cache(path_, small_cache(shape, "snapkv:40+think:0.5+kivi:4,residual=0", 60), 7, {});
   const std::string good = content();
   for (std::size_t n = 0; n < good.size(); n += n < 200 ? 1 : 13) {
@@ -126,7 +126,7 @@ TEST_F(CacheFile, DamageIsRefused) {
 
 // A file whose checksum is right but whose content is not: what a stranger could send.
 TEST_F(CacheFile, ForgedContentIsRefusedOrHarmless) {
-  const CacheShape shape{1, 2, 1, 16, 0};
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
   save_cache(path_, small_cache(shape, "snapkv:40,every=30+think:0.5", 60), 7, {});
   const std::string good = content();
   std::mt19937_64 random(1);
@@ -153,16 +153,16 @@ TEST_F(CacheFile, ForgedContentIsRefusedOrHarmless) {
 }
 
 TEST_F(CacheFile, OfAnotherModelIsRefused) {
-  const CacheShape shape{1, 2, 1, 16, 0};
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
   save_cache(path_, small_cache(shape, "full"), 7, {});
   EXPECT_THAT(error_of(shape, 8), HasSubstr("another model"));
-  EXPECT_THAT(error_of({1, 2, 1, 24, 0}, 7), HasSubstr("another shape"));
+  EXPECT_THAT(error_of(CacheShape::uniform(1, {2, 1, 24}), 7), HasSubstr("another shape"));
   replace("GGUF, surely not a cache file at all");
   EXPECT_THAT(error_of(shape, 7), HasSubstr("not a thinkey cache file"));
 }
 
 TEST_F(CacheFile, AFailedSaveLeavesTheOldFile) {
-  const CacheShape shape{1, 2, 1, 16, 0};
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
   const SequenceCache cache = small_cache(shape, "full");
   EXPECT_THROW(save_cache(directory_ / "missing" / "x", cache, 7, {}), Error);
   save_cache(path_, cache, 7, {});

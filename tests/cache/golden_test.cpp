@@ -55,7 +55,7 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
   spec.channels.keys = std::stod(meta.at("ratio"));
   spec.channels.recent = std::stoll(meta.at("recent"));
 
-  SequenceCache cache({1, heads, kv_heads, dim, 0}, spec);
+  SequenceCache cache(CacheShape::uniform(1, {heads, kv_heads, dim}), spec);
   PromptView prompt;
   prompt.tokens = prompt.queries = prompt.capacity = tokens;
   prompt.q = q.data();

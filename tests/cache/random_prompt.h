@@ -16,12 +16,12 @@
 namespace thinkey::test {
 
 struct RandomPrompt {
-  CacheShape shape;
+  AttentionShape shape;
   std::size_t tokens;
   std::vector<float> q, k, v;  // [T, H, D], [Hkv, T, D]
   std::mt19937_64 random;
 
-  RandomPrompt(const CacheShape& shape_, std::size_t tokens_, std::uint64_t seed)
+  RandomPrompt(const AttentionShape& shape_, std::size_t tokens_, std::uint64_t seed)
       : shape(shape_), tokens(tokens_), random(seed) {
     q = normal(tokens * shape.query_heads * shape.head_dim);
     k = normal(shape.kv_heads * tokens * shape.head_dim);
@@ -72,27 +72,33 @@ class ReferenceHead {
     }
   }
 
-  // Attention of one query row at `position`; returns the log-sum-exp.
-  double attend(const float* q, std::int64_t position, std::size_t window, std::vector<double>& out) const {
+  // Attention of one row of query head `query_head` at `position`; returns the log-sum-exp. Sinks included.
+  double attend(const AttentionShape& shape, const float* q, std::int64_t position, std::size_t query_head,
+                std::vector<double>& out) const {
+    const double scale = shape.scale != 0.0F ? shape.scale : 1.0 / std::sqrt(static_cast<double>(dim_));
     std::vector<float> reduced(head_.basis().size());
     head_.basis().reduce_query(q, reduced.data());
     const double bias = head_.basis().bias(q);
     std::vector<double> logits;
     std::vector<const Token*> seen;
     const auto visit = [&](const Token& token, const auto& query, double constant) {
-      if (window > 0 && token.position <= position - static_cast<std::int64_t>(window)) return;
+      const auto window = static_cast<std::int64_t>(shape.sliding_window);
+      if (window > 0 && token.position <= position - window) return;
       double dot = constant;
       for (std::size_t i = 0; i < token.key.size(); ++i) dot += static_cast<double>(query[i]) * token.key[i];
-      logits.push_back(dot / std::sqrt(static_cast<double>(dim_)));
+      dot *= scale;
+      logits.push_back(shape.softcap > 0.0F ? shape.softcap * std::tanh(dot / shape.softcap) : dot);
       seen.push_back(&token);
     };
     for (const Token& token : thin_) visit(token, reduced, bias);
     for (const Token& token : recent_) visit(token, std::span(q, dim_), 0.0);
 
     std::fill(out.begin(), out.end(), 0.0);
-    if (seen.empty()) return -std::numeric_limits<double>::infinity();
+    const bool sinks = shape.sinks != nullptr;
+    if (seen.empty() && !sinks) return -std::numeric_limits<double>::infinity();
+    if (sinks) logits.push_back(shape.sinks[query_head]);
     const double peak = *std::max_element(logits.begin(), logits.end());
-    double sum = 0.0;
+    double sum = sinks ? std::exp(logits.back() - peak) : 0.0;
     for (std::size_t t = 0; t < seen.size(); ++t) {
       const double weight = std::exp(logits[t] - peak);
       sum += weight;

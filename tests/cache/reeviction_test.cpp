@@ -29,7 +29,7 @@ std::set<std::int32_t> positions(const Segment& segment) {
 }
 
 TEST(Reeviction, TwentyThousandTokensStayBounded) {
-  const CacheShape shape{1, 2, 1, 32, 0};
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 32});
   for (const char* text :
        {"snapkv:128,window=16,every=64+think:0.5", "h2o:128,every=100", "snapkv:128,every=64+think:0.7,mixed",
         "streaming:128,every=32", "pyramidkv:128,every=64+think:keys=0.4,values=0.3+kivi:4,residual=32"}) {
@@ -37,7 +37,7 @@ TEST(Reeviction, TwentyThousandTokensStayBounded) {
     const CacheSpec spec = CacheSpec::parse(text);
     AllocationCounter counter;
     SequenceCache cache(shape, spec, &counter);
-    RandomPrompt prompt(shape, 300, 1);
+    RandomPrompt prompt(shape.layers[0], 300, 1);
     if (cache.observes_all_queries()) {
       cache.observe(0, {prompt.q.data(), 64, 32, 0, 300, nullptr, prompt.k.data(), 300});
     }
@@ -62,8 +62,8 @@ TEST(Reeviction, TwentyThousandTokensStayBounded) {
 }
 
 TEST(Reeviction, KeepsWhatTheLatestQueriesAttendTo) {
-  const CacheShape shape{1, 1, 1, 16, 0};
-  RandomPrompt prompt(shape, 200, 2);
+  const CacheShape shape = CacheShape::uniform(1, {1, 1, 16});
+  RandomPrompt prompt(shape.layers[0], 200, 2);
   // Token 77 alone points where the later queries will; the prompt's own queries point elsewhere.
   for (float& x : prompt.k) x *= 0.1F;
   for (std::size_t c = 0; c < 16; ++c) prompt.k[77 * 16 + c] = c == 3 ? 8.0F : 0.0F;
@@ -89,8 +89,8 @@ TEST(Reeviction, KeepsWhatTheLatestQueriesAttendTo) {
 }
 
 TEST(Reeviction, StreamingKeepsSinksAndTheLatest) {
-  const CacheShape shape{1, 1, 1, 16, 0};
-  RandomPrompt prompt(shape, 100, 3);
+  const CacheShape shape = CacheShape::uniform(1, {1, 1, 16});
+  RandomPrompt prompt(shape.layers[0], 100, 3);
   SequenceCache cache(shape, CacheSpec::parse("streaming:50,sinks=4,every=10"));
   cache.compress_prompt(0, prompt.view());
   std::vector<float> out(16);
@@ -104,8 +104,8 @@ TEST(Reeviction, StreamingKeepsSinksAndTheLatest) {
 }
 
 TEST(Reeviction, TurnsEndWithinBudget) {
-  const CacheShape shape{1, 2, 1, 16, 0};
-  RandomPrompt prompt(shape, 100, 4);
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
+  RandomPrompt prompt(shape.layers[0], 100, 4);
   SequenceCache cache(shape, CacheSpec::parse("snapkv:64,window=16,every=1000"));
   cache.compress_prompt(0, prompt.view());
   cache.append(0, 100, prompt.k.data(), prompt.v.data(), 16);
@@ -117,8 +117,8 @@ TEST(Reeviction, TurnsEndWithinBudget) {
 }
 
 TEST(Reeviction, WithoutEveryNothingIsEvicted) {
-  const CacheShape shape{1, 2, 1, 16, 0};
-  RandomPrompt prompt(shape, 100, 4);
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
+  RandomPrompt prompt(shape.layers[0], 100, 4);
   SequenceCache cache(shape, CacheSpec::parse("snapkv:64"));
   cache.compress_prompt(0, prompt.view());
   cache.append(0, 100, prompt.k.data(), prompt.v.data(), 16);

@@ -13,18 +13,18 @@ namespace {
 using test::RandomPrompt;
 
 TEST(CacheStorage, ReportEqualsAllocatorAndEstimate) {
-  const CacheShape shape{3, 6, 2, 64, 0};
+  const CacheShape shape = CacheShape::uniform(3, {6, 2, 64});
   for (const char* text :
        {"full", "snapkv:128", "snapkv:10%", "think:0.4", "snapkv:128+think:0.5", "think:0.5,recent=0",
         "pyramidkv:128", "think:keys=0.4,values=0.3+kivi:4", "kivi:2,residual=32"}) {
     for (const std::size_t tokens : {1U, 20U, 32U, 33U, 500U, 1024U}) {
       const CacheSpec spec = CacheSpec::parse(text);
-      RandomPrompt prompt(shape, tokens, tokens);
+      RandomPrompt prompt(shape.layers[0], tokens, tokens);
       AllocationCounter counter;
       {
         SequenceCache cache(shape, spec, &counter);
         EXPECT_EQ(counter.live(), 0U);
-        for (std::size_t l = 0; l < shape.layers; ++l) cache.compress_prompt(l, prompt.view());
+        for (std::size_t l = 0; l < shape.layers.size(); ++l) cache.compress_prompt(l, prompt.view());
         const CacheReport report = cache.report();
         EXPECT_EQ(report.bytes, counter.live());
         EXPECT_EQ(report.bytes, estimate_cache(shape, spec, static_cast<std::int64_t>(tokens)).bytes)
@@ -34,7 +34,7 @@ TEST(CacheStorage, ReportEqualsAllocatorAndEstimate) {
 
         const std::vector<float> row(2 * 64, 0.5F);
         for (int i = 0; i < 100; ++i) {
-          for (std::size_t l = 0; l < shape.layers; ++l) {
+          for (std::size_t l = 0; l < shape.layers.size(); ++l) {
             cache.append(l, 1, row.data(), row.data(), row.size());
           }
           ASSERT_EQ(cache.report().bytes, counter.live());
@@ -46,8 +46,8 @@ TEST(CacheStorage, ReportEqualsAllocatorAndEstimate) {
 }
 
 TEST(CacheStorage, PrunedChannelsAreNotThere) {
-  const CacheShape shape{1, 2, 1, 64, 0};
-  RandomPrompt prompt(shape, 2048, 1);
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 64});
+  RandomPrompt prompt(shape.layers[0], 2048, 1);
   const auto bytes = [&](const char* spec) {
     SequenceCache cache(shape, CacheSpec::parse(spec));
     cache.compress_prompt(0, prompt.view());
@@ -62,8 +62,8 @@ TEST(CacheStorage, PrunedChannelsAreNotThere) {
 }
 
 TEST(CacheStorage, TwoBitsAreTwoBits) {
-  const CacheShape shape{1, 2, 1, 128, 0};
-  RandomPrompt prompt(shape, 4096 + 128, 1);
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 128});
+  RandomPrompt prompt(shape.layers[0], 4096 + 128, 1);
   const auto share = [&](const char* spec) {
     SequenceCache cache(shape, CacheSpec::parse(spec));
     cache.compress_prompt(0, prompt.view());
@@ -76,14 +76,14 @@ TEST(CacheStorage, TwoBitsAreTwoBits) {
 }
 
 TEST(CacheStorage, PyramidKeepsTheTotal) {
-  const CacheShape shape{6, 2, 1, 16, 0};
-  RandomPrompt prompt(shape, 1000, 1);
+  const CacheShape shape = CacheShape::uniform(6, {2, 1, 16});
+  RandomPrompt prompt(shape.layers[0], 1000, 1);
   for (const char* spec : {"pyramidkv:128", "pyramidkv:600", "pyramidkv:50%,beta=5"}) {
     SequenceCache cache(shape, CacheSpec::parse(spec));
-    for (std::size_t l = 0; l < shape.layers; ++l) cache.compress_prompt(l, prompt.view());
+    for (std::size_t l = 0; l < shape.layers.size(); ++l) cache.compress_prompt(l, prompt.view());
     const CacheReport report = cache.report();
     double total = 0.0;
-    for (std::size_t l = 0; l < shape.layers; ++l) {
+    for (std::size_t l = 0; l < shape.layers.size(); ++l) {
       total += report.layers[l].tokens_kept;
       if (l > 0) {
         EXPECT_LE(report.layers[l].tokens_kept, report.layers[l - 1].tokens_kept);
@@ -94,14 +94,14 @@ TEST(CacheStorage, PyramidKeepsTheTotal) {
 }
 
 TEST(CacheStorage, AdaptiveSpendsTheSameChannels) {
-  const CacheShape shape{5, 6, 3, 64, 0};
+  const CacheShape shape = CacheShape::uniform(5, {6, 3, 64});
   SequenceCache even(shape, CacheSpec::parse("think:0.6"));
   SequenceCache adaptive(shape, CacheSpec::parse("think:0.6,adaptive"));
   double even_total = 0.0;
   double adaptive_total = 0.0;
   bool differs = false;
-  for (std::size_t l = 0; l < shape.layers; ++l) {
-    RandomPrompt prompt(shape, 200, l);
+  for (std::size_t l = 0; l < shape.layers.size(); ++l) {
+    RandomPrompt prompt(shape.layers[0], 200, l);
     for (std::size_t i = 0; i < prompt.k.size(); ++i) {
       prompt.k[i] *= static_cast<float>(1 + (i / 64 / 200 + l) % 3);
     }
@@ -119,8 +119,8 @@ TEST(CacheStorage, AdaptiveSpendsTheSameChannels) {
 }
 
 TEST(CacheStorage, LongGenerationStaysThin) {
-  const CacheShape shape{1, 2, 1, 64, 0};
-  RandomPrompt prompt(shape, 64, 1);
+  const CacheShape shape = CacheShape::uniform(1, {2, 1, 64});
+  RandomPrompt prompt(shape.layers[0], 64, 1);
   SequenceCache cache(shape, CacheSpec::parse("think:0.5"));
   cache.compress_prompt(0, prompt.view());
   for (int i = 0; i < 4000; ++i) {
@@ -134,24 +134,24 @@ TEST(CacheStorage, LongGenerationStaysThin) {
 }
 
 TEST(CacheStorage, NotANumberDoesNoHarm) {
-  const CacheShape shape{2, 4, 2, 32, 0};
-  RandomPrompt prompt(shape, 400, 1);
+  const CacheShape shape = CacheShape::uniform(2, {4, 2, 32});
+  RandomPrompt prompt(shape.layers[0], 400, 1);
   for (std::size_t i = 0; i < prompt.k.size(); i += 3) prompt.k[i] = std::numeric_limits<float>::quiet_NaN();
   for (std::size_t i = 0; i < prompt.q.size(); i += 5) prompt.q[i] = std::numeric_limits<float>::infinity();
   for (const char* spec :
        {"snapkv:100+think:0.4", "snapkv:100,pool=max+think:0.6,adaptive+kivi:4", "think:0.5,mixed,bias"}) {
     SequenceCache cache(shape, CacheSpec::parse(spec));
-    for (std::size_t l = 0; l < shape.layers; ++l) cache.compress_prompt(l, prompt.view());
+    for (std::size_t l = 0; l < shape.layers.size(); ++l) cache.compress_prompt(l, prompt.view());
     std::vector<float> out(4 * 32);
     cache.attend(0, 1, 400, prompt.v.data(), out.data());
   }
 }
 
 TEST(Think, ScoresFollowTheFormula) {
-  const CacheShape shape{1, 4, 2, 16, 0};
-  RandomPrompt prompt(shape, 50, 3);
+  const CacheShape shape = CacheShape::uniform(1, {4, 2, 16});
+  RandomPrompt prompt(shape.layers[0], 50, 3);
   const std::vector<std::int32_t> kept{1, 5, 20, 48, 49};
-  const std::vector<float> scores = think_key_scores(shape, prompt.view(), 8, 1, kept);
+  const std::vector<float> scores = think_key_scores(shape.layers[0], prompt.view(), 8, 1, kept);
   for (std::size_t j = 0; j < 16; ++j) {
     double q2 = 0.0;
     for (std::size_t t = 42; t < 50; ++t) {

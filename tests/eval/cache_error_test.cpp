@@ -19,10 +19,9 @@ constexpr std::size_t kTokens = 150;
 
 struct Compressed {
   explicit Compressed(const std::string& spec, std::size_t sliding_window = 0)
-      : prompt(
-            {.layers = 1, .query_heads = 4, .kv_heads = 2, .head_dim = 16, .sliding_window = sliding_window},
-            kTokens, 7),
-        cache(prompt.shape, CacheSpec::parse(spec)) {
+      : prompt({.query_heads = 4, .kv_heads = 2, .head_dim = 16, .sliding_window = sliding_window}, kTokens,
+               7),
+        cache(CacheShape::uniform(1, prompt.shape), CacheSpec::parse(spec)) {
     cache.compress_prompt(0, prompt.view(), &trace);
   }
   [[nodiscard]] LayerError error(std::size_t window) const {
@@ -36,7 +35,7 @@ struct Compressed {
 
 // The last `queries` queries; keys lose the channels the cache does not keep, values are whole.
 AttentionError reference(const Compressed& c, std::size_t first, std::size_t end, std::size_t recent) {
-  const CacheShape& shape = c.prompt.shape;
+  const AttentionShape& shape = c.prompt.shape;
   const std::size_t dim = shape.head_dim;
   double wrong = 0, all = 0, mass = 0, output_wrong = 0, output_all = 0, rows = 0;
   for (std::size_t h = 0; h < shape.query_heads; ++h) {

@@ -16,7 +16,7 @@ namespace {
 
 using Matrix = Eigen::MatrixXd;
 
-constexpr CacheShape kShape{.layers = 1, .query_heads = 4, .kv_heads = 2, .head_dim = 8, .sliding_window = 0};
+constexpr AttentionShape kShape{.query_heads = 4, .kv_heads = 2, .head_dim = 8};
 constexpr std::size_t kTokens = 70;
 
 // Rows [T, heads, D] with channels of different size.

@@ -11,6 +11,7 @@
 #include "base/parallel.h"
 #include "ops/each_highway_target.h"
 #include "ops/matmul.h"
+#include "ops/merge_attention.h"
 #include "ops/random_rows.h"
 #include "thinkey/error.h"
 
@@ -22,27 +23,28 @@ struct Result {
 };
 
 struct Case {
-  PrefillAttention shape;
+  PrefillAttention chunk;
   std::vector<float> q, k, v;
   Precision precision = Precision::F32;
 
   // Slots past the last key hold NaNs: whoever multiplies them shows it.
-  explicit Case(const PrefillAttention& s, unsigned seed = 1)
-      : shape(s),
-        q(normal_numbers(s.queries * s.query_heads * s.head_dim, seed)),
-        k(normal_numbers(s.kv_heads * s.key_capacity * s.head_dim, seed + 1)),
-        v(normal_numbers(s.kv_heads * s.key_capacity * s.head_dim, seed + 2)) {
-    for (std::size_t head = 0; head < s.kv_heads; ++head) {
-      const std::size_t begin = (head * s.key_capacity + s.keys) * s.head_dim;
-      const std::size_t end = (head + 1) * s.key_capacity * s.head_dim;
+  explicit Case(const PrefillAttention& c, unsigned seed = 1)
+      : chunk(c),
+        q(normal_numbers(c.queries * c.shape.query_heads * c.shape.head_dim, seed)),
+        k(normal_numbers(c.shape.kv_heads * c.key_capacity * c.shape.head_dim, seed + 1)),
+        v(normal_numbers(c.shape.kv_heads * c.key_capacity * c.shape.head_dim, seed + 2)) {
+    for (std::size_t head = 0; head < c.shape.kv_heads; ++head) {
+      const std::size_t begin = (head * c.key_capacity + c.keys) * c.shape.head_dim;
+      const std::size_t end = (head + 1) * c.key_capacity * c.shape.head_dim;
       std::fill(k.begin() + begin, k.begin() + end, NAN);
       std::fill(v.begin() + begin, v.begin() + end, NAN);
     }
   }
 
   [[nodiscard]] Result run() const {
-    Result r{std::vector<float>(q.size(), NAN), std::vector<float>(shape.queries * shape.query_heads, NAN)};
-    run(shape, q.data(), r.out.data(), r.lse.data());
+    Result r{std::vector<float>(q.size(), NAN),
+             std::vector<float>(chunk.queries * chunk.shape.query_heads, NAN)};
+    run(chunk, q.data(), r.out.data(), r.lse.data());
     return r;
   }
   void run(const PrefillAttention& part, const float* queries, float* out, float* lse) const {
@@ -61,25 +63,27 @@ struct Case {
 
 // By definition, in double precision; keys before `first_key` are left out.
 Result reference(const Case& c, std::size_t first_key = 0) {
-  const PrefillAttention& s = c.shape;
+  const AttentionShape& s = c.chunk.shape;
   const std::size_t dim = s.head_dim;
-  Result r{std::vector<float>(c.q.size()), std::vector<float>(s.queries * s.query_heads)};
-  std::vector<double> weights(s.keys);
-  for (std::size_t i = 0; i < s.queries; ++i) {
-    const std::size_t end = s.keys - s.queries + i + 1;
+  const double scale = s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<double>(dim));
+  Result r{std::vector<float>(c.q.size()), std::vector<float>(c.chunk.queries * s.query_heads)};
+  std::vector<double> weights(c.chunk.keys);
+  for (std::size_t i = 0; i < c.chunk.queries; ++i) {
+    const std::size_t end = c.chunk.keys - c.chunk.queries + i + 1;
     std::size_t begin = first_key;
     if (s.sliding_window > 0 && end > s.sliding_window) begin = std::max(begin, end - s.sliding_window);
     for (std::size_t h = 0; h < s.query_heads; ++h) {
       const std::size_t row = i * s.query_heads + h;
-      const std::size_t head = h / (s.query_heads / s.kv_heads) * s.key_capacity;
-      double max = -HUGE_VAL;
+      const std::size_t head = h / (s.query_heads / s.kv_heads) * c.chunk.key_capacity;
+      double max = s.sinks != nullptr ? s.sinks[h] : -HUGE_VAL;
       for (std::size_t t = begin; t < end; ++t) {
         double dot = 0;
         for (std::size_t j = 0; j < dim; ++j) dot += double{c.q[row * dim + j]} * c.k[(head + t) * dim + j];
-        weights[t] = dot / std::sqrt(static_cast<double>(dim));
+        weights[t] = dot * scale;
+        if (s.softcap > 0) weights[t] = s.softcap * std::tanh(weights[t] / s.softcap);
         max = std::max(max, weights[t]);
       }
-      double sum = 0;
+      double sum = s.sinks != nullptr ? std::exp(s.sinks[h] - max) : 0;
       for (std::size_t t = begin; t < end; ++t) sum += weights[t] = std::exp(weights[t] - max);
       for (std::size_t j = 0; j < dim; ++j) {
         double value = 0;
@@ -102,10 +106,11 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   return worst;
 }
 
-std::string name_of(const PrefillAttention& s) {
+std::string name_of(const PrefillAttention& c) {
+  const AttentionShape& s = c.shape;
   return "H " + std::to_string(s.query_heads) + "/" + std::to_string(s.kv_heads) + " D " +
-         std::to_string(s.head_dim) + " n " + std::to_string(s.queries) + " T " + std::to_string(s.keys) +
-         " capacity " + std::to_string(s.key_capacity) + " window " + std::to_string(s.sliding_window);
+         std::to_string(s.head_dim) + " n " + std::to_string(c.queries) + " T " + std::to_string(c.keys) +
+         " capacity " + std::to_string(c.key_capacity) + " window " + std::to_string(s.sliding_window);
 }
 
 double tolerance(Precision precision) { return precision == Precision::F32 ? 2e-5 : 2e-2; }
@@ -115,21 +120,22 @@ void check(PrefillAttention shape, unsigned seed = 1) {
   const Result want = reference(c);
   for (const Precision precision : {Precision::F32, Precision::BF16}) {
     c.precision = precision;
-    const Result got = c.run();
-    EXPECT_LT(largest_difference(got.out, want.out), tolerance(precision)) << name_of(c.shape);
-    EXPECT_LT(largest_difference(got.lse, want.lse), tolerance(precision)) << name_of(c.shape);
+    Result got = c.run();
+    apply_sinks(c.chunk.shape, c.chunk.queries, got.out.data(), got.lse.data());
+    EXPECT_LT(largest_difference(got.out, want.out), tolerance(precision)) << name_of(c.chunk);
+    EXPECT_LT(largest_difference(got.lse, want.lse), tolerance(precision)) << name_of(c.chunk);
   }
 }
 
 PrefillAttention shape_of(std::size_t kv_heads, std::size_t group, std::size_t dim, std::size_t queries,
                           std::size_t keys, std::size_t spare = 0, std::size_t window = 0) {
-  return {.query_heads = kv_heads * group,
-          .kv_heads = kv_heads,
-          .head_dim = dim,
+  return {.shape = {.query_heads = kv_heads * group,
+                    .kv_heads = kv_heads,
+                    .head_dim = dim,
+                    .sliding_window = window},
           .queries = queries,
           .keys = keys,
-          .key_capacity = keys + spare,
-          .sliding_window = window};
+          .key_capacity = keys + spare};
 }
 
 // One thread, so that the many small calls need not wait for each other on a busy machine.
@@ -143,7 +149,7 @@ class PrefillAttentionTest : public ::testing::Test {
 };
 
 TEST_F(PrefillAttentionTest, EveryHeadSizeAndGroup) {
-  for (const std::size_t dim : {8, 16, 48, 64, 80, 128}) {
+  for (const std::size_t dim : {8, 16, 48, 64, 80, 96, 128, 256, 512}) {
     for (const std::size_t group : {1, 2, 3, 4, 5, 8}) check(shape_of(2, group, dim, 40, 70, 3));
   }
 }
@@ -166,6 +172,23 @@ TEST_F(PrefillAttentionTest, SlidingWindows) {
   }
 }
 
+TEST_F(PrefillAttentionTest, ScaleSoftCapAndSinks) {
+  const std::vector<float> sinks = {-1.0F, 0.5F, 3.0F, 9.0F};
+  for (const float scale : {0.0F, 0.3F}) {
+    for (const float softcap : {0.0F, 0.7F, 50.0F}) {
+      for (const bool with_sinks : {false, true}) {
+        for (const std::size_t window : {0, 90}) {
+          PrefillAttention chunk = shape_of(2, 2, 48, 70, 333, 5, window);
+          chunk.shape.scale = scale;
+          chunk.shape.softcap = softcap;
+          if (with_sinks) chunk.shape.sinks = sinks.data();
+          check(chunk, 3);
+        }
+      }
+    }
+  }
+}
+
 TEST_F(PrefillAttentionTest, RandomShapes) {
   std::mt19937 generator(42);
   const auto below = [&](std::size_t n) { return generator() % n; };
@@ -183,6 +206,9 @@ TEST_F(PrefillAttentionTest, EveryInstructionSet) {
   for_each_highway_target([] {
     check(shape_of(2, 3, 48, 70, 600, 1));
     check(shape_of(1, 4, 64, 33, 90, 0, 37));
+    PrefillAttention capped = shape_of(1, 4, 64, 33, 90);
+    capped.shape.softcap = 1.5F;
+    check(capped);
   });
 }
 
@@ -228,16 +254,16 @@ TEST_F(PrefillAttentionTest, HalvesMergeByLse) {
     Case whole(shape_of(1, 2, kDim, kQueries, 300));
     whole.precision = precision;
     Case late = whole;  // sees the keys from kSplit on
-    late.shape.keys -= kSplit;
+    late.chunk.keys -= kSplit;
     late.k.erase(late.k.begin(), late.k.begin() + kSplit * kDim);
     late.v.erase(late.v.begin(), late.v.begin() + kSplit * kDim);
-    late.shape.key_capacity = late.shape.keys;
+    late.chunk.key_capacity = late.chunk.keys;
     const Result b = late.run();
     const Result want = reference(whole);
     for (std::size_t i = 0; i < kQueries; ++i) {
       Case early = whole;  // query i alone, before the last of the early keys
-      early.shape.queries = 1;
-      early.shape.keys = kSplit;
+      early.chunk.queries = 1;
+      early.chunk.keys = kSplit;
       early.q.assign(whole.q.begin() + i * 2 * kDim, whole.q.begin() + (i + 1) * 2 * kDim);
       const Result a = early.run();
       for (std::size_t h = 0; h < 2; ++h) {
@@ -256,13 +282,13 @@ TEST_F(PrefillAttentionTest, LseIsOptionalAndNoQueriesAreNoWork) {
   Case c(shape_of(1, 2, 16, 9, 20));
   const Result want = c.run();
   std::vector<float> out(want.out.size(), NAN);
-  prefill_attention(c.shape, c.q.data(), c.k.data(), c.v.data(), out.data());
+  prefill_attention(c.chunk, c.q.data(), c.k.data(), c.v.data(), out.data());
   EXPECT_EQ(out, want.out);
-  c.shape.queries = 0;
-  prefill_attention(c.shape, nullptr, c.k.data(), c.v.data(), nullptr);
-  c.shape.keys = 0;
+  c.chunk.queries = 0;
+  prefill_attention(c.chunk, nullptr, c.k.data(), c.v.data(), nullptr);
+  c.chunk.keys = 0;
   const float* none = nullptr;
-  prefill_attention(c.shape, none, none, none, nullptr);
+  prefill_attention(c.chunk, none, none, none, nullptr);
 }
 
 TEST_F(PrefillAttentionTest, ThreadsDoNotChangeTheResult) {
@@ -285,21 +311,11 @@ TEST_F(PrefillAttentionTest, RefusesShapesThatDoNotFit) {
   const float x = 0;
   float out = 0;
   const auto attend = [&](const PrefillAttention& s) { prefill_attention(s, &x, &x, &x, &out); };
-  EXPECT_THROW(
-      attend({.query_heads = 3, .kv_heads = 2, .head_dim = 1, .queries = 1, .keys = 1, .key_capacity = 1}),
-      Error);
-  EXPECT_THROW(
-      attend({.query_heads = 1, .kv_heads = 0, .head_dim = 1, .queries = 1, .keys = 1, .key_capacity = 1}),
-      Error);
-  EXPECT_THROW(
-      attend({.query_heads = 1, .kv_heads = 1, .head_dim = 0, .queries = 1, .keys = 1, .key_capacity = 1}),
-      Error);
-  EXPECT_THROW(
-      attend({.query_heads = 1, .kv_heads = 1, .head_dim = 1, .queries = 2, .keys = 1, .key_capacity = 1}),
-      Error);
-  EXPECT_THROW(
-      attend({.query_heads = 1, .kv_heads = 1, .head_dim = 1, .queries = 1, .keys = 2, .key_capacity = 1}),
-      Error);
+  EXPECT_THROW(attend({.shape = {3, 2, 8}, .queries = 1, .keys = 1, .key_capacity = 1}), Error);
+  EXPECT_THROW(attend({.shape = {1, 0, 8}, .queries = 1, .keys = 1, .key_capacity = 1}), Error);
+  EXPECT_THROW(attend({.shape = {1, 1, 0}, .queries = 1, .keys = 1, .key_capacity = 1}), Error);
+  EXPECT_THROW(attend({.shape = {1, 1, 8}, .queries = 2, .keys = 1, .key_capacity = 1}), Error);
+  EXPECT_THROW(attend({.shape = {1, 1, 8}, .queries = 1, .keys = 2, .key_capacity = 1}), Error);
 }
 
 }  // namespace

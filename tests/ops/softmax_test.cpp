@@ -107,5 +107,55 @@ TEST(Softmax, NothingVisibleIsNothingWeighed) {
   softmax(nullptr, 0);
 }
 
+TEST(Softmax, ASinkTakesItsShare) {
+  for_each_highway_target([] {
+    for (const float sink : {-kInfinity, -3.0F, 0.5F, 40.0F}) {
+      auto x = normal_numbers(37, 3, 2.0F);
+      double total = std::exp(double{sink});
+      for (const float y : x) total += std::exp(double{y});
+      auto y = x;
+      softmax(y.data(), y.size(), sink);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double want = std::exp(double{x[i]}) / total;
+        EXPECT_NEAR(y[i], want, 5e-6 * want);  // x[i] - sink is rounded
+      }
+      std::vector<float> nothing(5, -kInfinity);
+      softmax(nothing.data(), nothing.size(), sink);
+      for (const float weight : nothing) EXPECT_EQ(weight, 0.0F);
+    }
+  });
+}
+
+TEST(Softcap, RelativeErrorBelow5e7) {
+  for_each_highway_target([] {
+    for (const float cap : {1.0F, 30.0F, 50.0F}) {
+      std::vector<float> x;
+      for (int i = 0; i < 400; ++i) {
+        x.push_back(1e-10F * std::pow(1.08F, static_cast<float>(i)));
+        x.push_back(-x.back());
+      }
+      for (int i = -2000; i <= 2000; ++i) x.push_back(static_cast<float>(i) / 1000 * cap);
+      auto y = x;
+      softcap(y.data(), y.size(), cap);
+      double worst = 0;
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double want = cap * std::tanh(double{x[i]} / cap);
+        worst = std::max(worst, want == 0 ? std::abs(y[i]) : std::abs(y[i] - want) / std::abs(want));
+      }
+      EXPECT_LT(worst, 5e-7) << cap;
+    }
+    std::vector<float> limits = {1e4F, -1e30F, kInfinity, -kInfinity, NAN, 3.0F};
+    softcap(limits.data(), limits.size(), 2.0F);
+    EXPECT_EQ(limits[0], 2.0F);
+    EXPECT_EQ(limits[1], -2.0F);
+    EXPECT_EQ(limits[2], 2.0F);
+    EXPECT_EQ(limits[3], -2.0F);
+    EXPECT_TRUE(std::isnan(limits[4]));
+    std::vector<float> untouched = {7.0F};
+    softcap(untouched.data(), 1, 0.0F);
+    EXPECT_EQ(untouched[0], 7.0F);
+  });
+}
+
 }  // namespace
 }  // namespace thinkey

@@ -1,0 +1,158 @@
+#include "model/expert_tensors.h"
+
+#include <cstring>
+#include <string_view>
+
+#include "base/fail.h"
+#include "model/tensor_table.h"
+#include "ops/dequantize.h"
+
+namespace thinkey {
+
+const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std::int64_t planes, std::int64_t rows,
+                             std::int64_t cols) {
+  const std::string path = file.path().string();
+  const Tensor* tensor = file.find(name);
+  if (tensor == nullptr) fail_data("{}: tensor {} is missing", path, name);
+  // A bias per expert is written [E, n] as two dimensions.
+  const bool flat = planes > 1 && rows == 1 && tensor->planes == 1 && tensor->rows == planes;
+  if ((tensor->planes != planes || tensor->rows != rows) && !flat) {
+    fail_data("{}: tensor {} has {} x {} rows where the hyperparameters ask for {} x {}", path, name, tensor->planes,
+              tensor->rows, planes, rows);
+  }
+  if (tensor->cols != cols) {
+    fail_data("{}: tensor {} has {} rows of {} columns where the hyperparameters ask for {} of {}", path, name,
+              tensor->rows, tensor->cols, rows, cols);
+  }
+  const TensorTypeTraits& type = traits(tensor->type);
+  if (static_cast<std::size_t>(cols) % type.block_elements != 0) {
+    fail_data("{}: tensor {}: {} columns do not make whole {} blocks of {}", path, name, cols, type.name,
+              type.block_elements);
+  }
+  const std::size_t bytes =
+      static_cast<std::size_t>(planes * rows) * row_bytes(tensor->type, static_cast<std::size_t>(cols));
+  if (tensor->data == nullptr || tensor->bytes != bytes) {
+    fail_data("{}: tensor {} has the wrong number of bytes", path, name);
+  }
+  return *tensor;
+}
+
+namespace {
+
+class Experts {
+ public:
+  explicit Experts(const ExpertSource& source)
+      : s_(source),
+        ffn_(source.spec.layers[source.layer].feed_forward),
+        count_(static_cast<std::int64_t>(ffn_.experts.count)),
+        inner_(static_cast<std::int64_t>(ffn_.width)),
+        width_(source.spec.width) {}
+
+  // GGUF: one tensor [E, rows, cols] for all.
+  std::vector<FeedForwardWeights> stacked() {
+    std::vector<FeedForwardWeights> out(ffn_.experts.count);
+    const auto take = [&](std::string_view name, Linear FeedForwardWeights::*which, std::int64_t rows,
+                          std::int64_t cols) {
+      const Tensor& t = tensor(std::string(name) + ".weight", count_, rows, cols);
+      const float* bias = s_.spec.layout.feed_forward_bias ? vector(std::string(name) + ".bias", rows) : nullptr;
+      const std::size_t plane = static_cast<std::size_t>(rows) * row_bytes(t.type, static_cast<std::size_t>(cols));
+      for (std::size_t e = 0; e < out.size(); ++e) {
+        out[e].*which = {{.type = t.type, .rows = rows, .cols = cols, .data = t.data + e * plane},
+                         bias == nullptr ? nullptr : bias + e * static_cast<std::size_t>(rows)};
+      }
+    };
+    take("ffn_gate_exps", &FeedForwardWeights::gate, inner_, width_);
+    take("ffn_up_exps", &FeedForwardWeights::up, inner_, width_);
+    take("ffn_down_exps", &FeedForwardWeights::down, width_, inner_);
+    return out;
+  }
+
+  // Hugging Face: three matrices per expert.
+  std::vector<FeedForwardWeights> separate() {
+    std::vector<FeedForwardWeights> out(ffn_.experts.count);
+    for (std::size_t e = 0; e < out.size(); ++e) {
+      const auto one = [&](std::string_view name, std::int64_t rows, std::int64_t cols) {
+        const Tensor& t = tensor(fmt::format("mlp.experts.{}.{}.weight", e, name), 1, rows, cols);
+        return Linear{{.type = t.type, .rows = rows, .cols = cols, .data = t.data}};
+      };
+      out[e].gate = one("gate_proj", inner_, width_);
+      out[e].up = one("up_proj", inner_, width_);
+      out[e].down = one("down_proj", width_, inner_);
+    }
+    return out;
+  }
+
+  // gpt-oss in 16 or 32 bits: [E, in, out], gate and up in turns.
+  std::vector<FeedForwardWeights> transposed() {
+    std::vector<FeedForwardWeights> out(ffn_.experts.count);
+    const Tensor& gate_up = tensor("mlp.experts.gate_up_proj", count_, width_, 2 * inner_);
+    const Tensor& down = tensor("mlp.experts.down_proj", count_, inner_, width_);
+    const float* gate_up_bias = vector("mlp.experts.gate_up_proj_bias", 2 * inner_);
+    const float* down_bias = vector("mlp.experts.down_proj_bias", width_);
+    const auto inner = static_cast<std::size_t>(inner_);
+    for (std::size_t e = 0; e < out.size(); ++e) {
+      out[e].gate.weight = transpose(gate_up, e, 0, 2);
+      out[e].up.weight = transpose(gate_up, e, 1, 2);
+      out[e].down.weight = transpose(down, e, 0, 1);
+      AlignedBuffer<float>& biases = s_.vectors.emplace_back(2 * inner);
+      for (std::size_t i = 0; i < inner; ++i) {
+        biases.data()[i] = gate_up_bias[e * 2 * inner + 2 * i];
+        biases.data()[inner + i] = gate_up_bias[e * 2 * inner + 2 * i + 1];
+      }
+      out[e].gate.bias = biases.data();
+      out[e].up.bias = biases.data() + inner;
+      out[e].down.bias = down_bias + e * static_cast<std::size_t>(width_);
+    }
+    return out;
+  }
+
+ private:
+  const Tensor& tensor(std::string_view name, std::int64_t planes, std::int64_t rows, std::int64_t cols) {
+    const std::string full = layer_tensor(s_.file.kind(), s_.spec, s_.layer, name);
+    const Tensor& found = checked_tensor(s_.file, full, planes, rows, cols);
+    s_.used.insert(full);
+    return found;
+  }
+
+  // [E, n] in f32.
+  const float* vector(std::string_view name, std::int64_t n) {
+    const Tensor& t = tensor(name, count_, 1, n);
+    AlignedBuffer<float>& copy = s_.vectors.emplace_back(static_cast<std::size_t>(count_ * n));
+    widen_row(t.type, t.data, copy.size(), copy.data());
+    return copy.data();
+  }
+
+  // Every `step`th column of plane e, from `first` on, as rows; in the file's type.
+  MatrixView transpose(const Tensor& t, std::size_t e, std::size_t first, std::size_t step) {
+    const TensorTypeTraits& type = traits(t.type);
+    if (type.block_elements != 1) fail_data("{}: tensor {} is quantized, which is not supported", s_.file.path().string(), t.name);
+    const auto in = static_cast<std::size_t>(t.rows);
+    const auto columns = static_cast<std::size_t>(t.cols);
+    const std::size_t out = columns / step;
+    const std::size_t bytes = type.block_bytes;
+    AlignedBuffer<std::byte>& copy = s_.converted.emplace_back(in * out * bytes);
+    const std::byte* from = t.data + e * in * columns * bytes;
+    for (std::size_t o = 0; o < out; ++o) {
+      for (std::size_t i = 0; i < in; ++i) {
+        std::memcpy(copy.data() + (o * in + i) * bytes, from + (i * columns + first + o * step) * bytes, bytes);
+      }
+    }
+    return {.type = t.type, .rows = static_cast<std::int64_t>(out), .cols = t.rows, .data = copy.data()};
+  }
+
+  const ExpertSource& s_;
+  const FeedForwardSpec& ffn_;
+  std::int64_t count_, inner_, width_;
+};
+
+}  // namespace
+
+std::vector<FeedForwardWeights> bind_experts(const ExpertSource& source) {
+  Experts experts(source);
+  if (source.file.kind() == Container::Gguf) return experts.stacked();
+  const bool transposed =
+      source.file.find(layer_tensor(source.file.kind(), source.spec, source.layer, "mlp.experts.gate_up_proj")) != nullptr;
+  return transposed ? experts.transposed() : experts.separate();
+}
+
+}  // namespace thinkey

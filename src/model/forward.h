@@ -1,0 +1,142 @@
+// The recipe of a decoder, once: norm, attention, norm, feed-forward, for every layer; over the rows of a
+// prompt, layer by layer, or over one row of each of several sequences. What a stage does is the backend's
+// (backend/backend.h); what differs between layers is their spec (model/spec.h).
+//
+// Errors are not checked here: ids must be inside the vocabulary, and the caller has made sure that
+// the context and the memory suffice (src/engine/session.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/aligned_buffer.h"
+#include "cache/sequence_cache.h"
+
+namespace thinkey {
+
+// A model as the forward pass sees it; refers to what its owner keeps alive.
+struct Decoder {
+  const Network& network;
+  const Backend& backend;
+  std::size_t chunk = 512;  // prompt tokens per product, and per step of a prefill
+  // NonFiniteError as soon as a layer's queries, keys or values are not finite, in prefill, too; decode
+  // always looks, since a cache would make numbers of them.
+  bool check_finite = false;
+};
+
+// A chunk of what one layer's attention works on, either queries or keys and values (the others are null);
+// valid during the call.
+struct AttentionInputs {
+  std::size_t layer = 0;
+  std::size_t first = 0, tokens = 0;  // the chunk's first token in the prompt, and n
+  bool rotated = false;               // after RoPE
+  const float* q = nullptr;           // [n, H, D]
+  const float* k = nullptr;           // [n, Hkv, D]
+  const float* v = nullptr;           // [n, Hkv, D]
+};
+
+// Watches a prefill into empty caches, for analyses. All queries of all layers are then computed.
+class PrefillObserver {
+ public:
+  virtual ~PrefillObserver() = default;
+  // Every chunk of a layer: keys and values before RoPE, then after, then queries likewise; in order.
+  virtual void attention_inputs(const AttentionInputs& inputs) = 0;
+  // Every cache has compressed the layer; the view holds at least the last `last_queries()` queries.
+  virtual void compressed(std::size_t layer, const PromptView& prompt) = 0;
+  [[nodiscard]] virtual std::size_t last_queries() const = 0;
+};
+
+struct PrefillOutputs {
+  std::span<float> last_logits = {};                             // [V], of the last token
+  std::function<void(double done, double total)> progress = {};  // may be empty; unit: multiply-adds
+  std::function<void(std::int64_t, std::span<const float>)>
+      logits;                            // may be empty; [V] for every token in order
+  AllocationCounter* counter = nullptr;  // counts the pass
+  PrefillObserver* observer = nullptr;   // empty caches only
+};
+
+// Of a pass that runs `tokens` of a prompt after what the caches hold.
+[[nodiscard]] PassRequest prefill_request(const Decoder& decoder, std::size_t tokens,
+                                          std::span<const SequenceCache* const> caches,
+                                          const PrefillOutputs& outputs);
+// Of a pass for a token of each of `sequences`.
+[[nodiscard]] PassRequest decode_request(const Decoder& decoder, std::size_t sequences);
+
+// Runs a prompt through the model at the positions that follow those in the cache, layer by layer, a step at
+// a time: what calls it may do other work between two steps. A step is one chunk of tokens through one half
+// of a layer, or (feed-forward) through a block of its inner channels.
+//
+// Empty cache: every layer's keys and values are computed whole, attended to, and compressed by
+// cache.compress_prompt() before the next layer starts, so one layer's are whole at a time.
+// Otherwise (a later chat turn): queries attend to the cached past and to the turn's own keys, the
+// two merged by their log-sum-exp, and the turn is appended to the cache layer by layer.
+//
+// The last layer computes queries and the FFN only for tokens whose results are asked for.
+// Left before its end, or by an exception (from a callback, or of memory), it leaves the caches with layers
+// of unequal length. Several caches, all empty: the prompt runs once and each cache compresses it in its own
+// way.
+class Prefill {
+ public:
+  Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+          std::span<SequenceCache* const> caches, PrefillOutputs outputs);
+  ~Prefill();
+  Prefill(const Prefill&) = delete;
+  Prefill& operator=(const Prefill&) = delete;
+
+  // Does a step; false when the prompt is through and the outputs have been delivered.
+  bool advance();
+
+ private:
+  enum class Stage : std::uint8_t { Embed, Attention, Store, FeedForward, Logits, Done };
+
+  void begin_layer();
+  void attention_chunk();
+  void attend(Rows rows);
+  void observe(Rows rows);
+  void store();
+  void logits_chunk();
+  [[nodiscard]] Rows chunk() const noexcept;
+  [[nodiscard]] bool next_chunk() noexcept;  // false after the last
+  void report(double work);
+
+  const Network& network_;
+  std::vector<std::int32_t> tokens_;
+  std::vector<SequenceCache*> caches_;  // one, or several that are empty
+  PrefillOutputs outputs_;
+  bool check_finite_;
+  std::size_t past_;  // positions before this call's first token
+  PassRequest request_;
+  std::unique_ptr<Pass> pass_;
+
+  Stage stage_ = Stage::Embed;
+  std::size_t layer_ = 0, at_ = 0;  // at_: the chunk's first token
+  LayerExtent extent_;
+  std::vector<RowPosition> positions_;  // of the chunk
+  double done_ = 0, total_ = 0;
+};
+
+// All steps at once.
+void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+             std::span<SequenceCache* const> caches, const PrefillOutputs& outputs);
+inline void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
+                    const PrefillOutputs& outputs) {
+  SequenceCache* const one[] = {&cache};
+  prefill(decoder, tokens, one, outputs);
+}
+
+// The next token of one sequence.
+struct DecodeInput {
+  std::int32_t token = 0;
+  SequenceCache* cache = nullptr;
+};
+
+// Appends one token to each of B sequences, reading every weight once for all of them. `pass`: made by
+// decode_request() for exactly B sequences. logits [B, V] is the result.
+void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pass, float* logits);
+
+}  // namespace thinkey
