@@ -21,19 +21,19 @@ using namespace thinkey::testing;  // NOLINT(google-build-using-namespace)
 TEST(Gguf, SentencePieceModel) {
   const auto model = open_model_file(fixture("spm.gguf"));
   const auto& wanted = expected()["spm"];
-  const Hyperparameters& h = model->hyperparameters();
+  const ModelSpec h = read_spec(*model);
   expect_dimensions(h, wanted["dims"]);
   EXPECT_EQ(h.architecture, "llama");
   EXPECT_EQ(h.name, "tiny SentencePiece");
   EXPECT_EQ(h.context_length, 128);
-  EXPECT_EQ(h.sliding_window, 64);
-  EXPECT_FLOAT_EQ(h.rms_epsilon, 1e-6F);
-  EXPECT_FLOAT_EQ(h.rope_theta, 5000.0F);
-  EXPECT_EQ(h.rope_layout, RopeLayout::Interleaved);
-  EXPECT_EQ(h.rope_scaling, "linear");
-  ASSERT_THAT(h.rope_inverse_frequencies, SizeIs(4));
+  EXPECT_EQ(h.heads().sliding_window, 64U);
+  EXPECT_FLOAT_EQ(h.epsilon, 1e-6F);
+  EXPECT_DOUBLE_EQ(h.ropes[0].theta, 5000.0);
+  EXPECT_EQ(h.ropes[0].pairs, RopePairs::Interleaved);
+  EXPECT_EQ(h.ropes[0].scaling, "linear");
+  ASSERT_THAT(h.ropes[0].inverse_frequencies, SizeIs(4));
   for (std::size_t i = 0; i < 4; ++i) {
-    EXPECT_FLOAT_EQ(h.rope_inverse_frequencies[i],
+    EXPECT_FLOAT_EQ(h.ropes[0].inverse_frequencies[i],
                     static_cast<float>(std::pow(5000.0, -static_cast<double>(i) / 4) / 2));
   }
   EXPECT_FALSE(h.tied_output);
@@ -65,15 +65,15 @@ TEST(Gguf, SentencePieceTokenizer) {
 TEST(Gguf, BytePairModelWithTiedOutputAndFrequencyFactors) {
   const auto model = open_model_file(fixture("bpe.gguf"));
   const auto& wanted = expected()["bpe"];
-  const Hyperparameters& h = model->hyperparameters();
+  const ModelSpec h = read_spec(*model);
   expect_dimensions(h, wanted["dims"]);
   EXPECT_TRUE(h.tied_output);
-  EXPECT_EQ(h.sliding_window, 0);
-  EXPECT_EQ(h.rope_scaling, "llama3");
+  EXPECT_EQ(h.heads().sliding_window, 0U);
+  EXPECT_EQ(h.ropes[0].scaling, "llama3");
   const auto factors = wanted["factors"].get<std::vector<double>>();
-  ASSERT_EQ(h.rope_inverse_frequencies.size(), factors.size());
+  ASSERT_EQ(h.ropes[0].inverse_frequencies.size(), factors.size());
   for (std::size_t i = 0; i < factors.size(); ++i) {
-    EXPECT_FLOAT_EQ(h.rope_inverse_frequencies[i],
+    EXPECT_FLOAT_EQ(h.ropes[0].inverse_frequencies[i],
                     static_cast<float>(std::pow(500000.0, -static_cast<double>(i) / 8) / factors[i]));
   }
   expect_tensors(*model, wanted["tensors"]);
@@ -95,7 +95,7 @@ TEST(Gguf, BytePairModelWithTiedOutputAndFrequencyFactors) {
 
 TEST(Gguf, EveryTensorType) {
   const auto model = open_model_file(fixture("types.gguf"));
-  expect_dimensions(model->hyperparameters(), expected()["types"]["dims"]);
+  expect_dimensions(read_spec(*model), expected()["types"]["dims"]);
   expect_tensors(*model, expected()["types"]["tensors"]);
   std::vector<TensorType> seen;
   for (const Tensor& tensor : model->tensors()) seen.push_back(tensor.type);
@@ -105,7 +105,7 @@ TEST(Gguf, EveryTensorType) {
     EXPECT_NE(std::find(seen.begin(), seen.end(), type), seen.end()) << traits(type).name;
   }
   EXPECT_THAT(model->tokenizer().tokens, IsEmpty());
-  EXPECT_EQ(model->hyperparameters().rope_scaling, "none");
+  EXPECT_EQ(read_spec(*model).ropes[0].scaling, "none");
 }
 
 TEST(Gguf, Version2) {
@@ -171,19 +171,19 @@ TEST(Gguf, DefaultsAndOldKeys) {
   const TemporaryDirectory directory;
   write_file(directory / "old.gguf", file.build());
   const auto model = open_model_file(directory / "old.gguf");
-  const Hyperparameters& h = model->hyperparameters();
-  EXPECT_EQ(h.kv_heads, 2);
-  EXPECT_EQ(h.ffn_width, 24);
-  EXPECT_FLOAT_EQ(h.rope_theta, 10000.0F);
-  EXPECT_FLOAT_EQ(h.rope_inverse_frequencies[0], 0.25F);
-  EXPECT_EQ(h.rope_scaling, "linear");
+  const ModelSpec h = read_spec(*model);
+  EXPECT_EQ(h.heads().kv_heads, 2U);
+  EXPECT_EQ(h.layers[0].feed_forward.width, 24U);
+  EXPECT_DOUBLE_EQ(h.ropes[0].theta, 10000.0);
+  EXPECT_FLOAT_EQ(h.ropes[0].inverse_frequencies[0], 0.25F);
+  EXPECT_EQ(h.ropes[0].scaling, "linear");
 }
 
 TEST(Gguf, MistralArchitecture) {
   GgufBuilder file = tiny_gguf("mistral");
   const TemporaryDirectory directory;
   write_file(directory / "mistral.gguf", file.build());
-  EXPECT_EQ(open_model_file(directory / "mistral.gguf")->hyperparameters().architecture, "mistral");
+  EXPECT_EQ(open_as_model(directory / "mistral.gguf").spec.architecture, "mistral");
 }
 
 TEST(GgufVocabulary, DefaultsOfTheTwoFamilies) {

@@ -25,6 +25,11 @@ void multipliers(SpecReader& r) {
 
 void granite(SpecReader& r) {
   r.common({.context_length = 2048});
+  if (r.integer({"expert_count", ""}).value_or(0) != 0) {
+    r.fail({"expert_count", ""}, "is not 0: Granite's mixture of experts is not supported");
+  }
+  (void)r.integer({"expert_used_count", ""});
+  (void)r.integer({"expert_shared_feed_forward_length", ""});
   r.biases(false, true);
   multipliers(r);
   r.rope(r.gguf() ? RopePairs::Interleaved : RopePairs::HalfSplit);
@@ -32,7 +37,7 @@ void granite(SpecReader& r) {
 
 // GraniteMoeHybrid without state-space layers and without routed experts: its "shared" feed-forward is all.
 void granite_hybrid(SpecReader& r) {
-  r.common({.context_length = 2048});
+  r.common({.context_length = 2048, .feed_forward = false});
   r.biases(false, true);
   multipliers(r);
   const Key experts{"expert_count", "num_local_experts"};
