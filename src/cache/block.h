@@ -35,30 +35,13 @@
 #include <type_traits>
 
 #include "backend/attention_shape.h"
+#include "backend/key_plan.h"
 #include "base/half.h"
 
 namespace thinkey {
 
-inline constexpr std::size_t kBlockTokens = 32;
 inline constexpr std::size_t kUnit = 32;  // elements whose codes are packed together
 inline constexpr std::size_t kMaxChannels = kMaxHeadDim;
-
-enum class ElementFormat : std::uint8_t { I16, Q8, Q4, Q2 };
-inline constexpr std::size_t kElementFormats = 4;
-
-[[nodiscard]] constexpr std::size_t element_bits(ElementFormat format) noexcept {
-  constexpr std::size_t bits[] = {16, 8, 4, 2};
-  return bits[static_cast<std::size_t>(format)];
-}
-
-// Key channels per format, in the order they are stored.
-using KeyCounts = std::array<std::size_t, kElementFormats>;
-
-[[nodiscard]] constexpr KeyCounts uniform_keys(std::size_t channels, ElementFormat format) noexcept {
-  KeyCounts counts{};
-  counts[static_cast<std::size_t>(format)] = channels;
-  return counts;
-}
 
 // How many channels (of keys) or tokens (of values) lie side by side.
 [[nodiscard]] constexpr std::size_t elements_together(ElementFormat format) noexcept {
@@ -67,13 +50,6 @@ using KeyCounts = std::array<std::size_t, kElementFormats>;
 // Quads of codes in a plane of a whole unit.
 [[nodiscard]] constexpr std::size_t plane_quads(ElementFormat format) noexcept {
   return kUnit * element_bits(format) / 8;
-}
-
-// Bytes of 32 tokens of so many key channels of one format, with their scales and minima or exponents.
-[[nodiscard]] constexpr std::size_t key_run_bytes(ElementFormat format, std::size_t channels) noexcept {
-  if (channels == 0) return 0;
-  const std::size_t rows = channels * kBlockTokens * element_bits(format) / 8;
-  return rows + (format == ElementFormat::I16 ? kBlockTokens : 2 * channels * sizeof(f16_bits));
 }
 
 // Key channels of one format.

@@ -7,9 +7,9 @@
 #include <limits>
 #include <vector>
 
+#include "backend/cpu/store/cpu_layer_store.h"
 #include "base/parallel.h"
 #include "cache/block_attention.h"
-#include "cache/layer_cache.h"
 
 namespace thinkey {
 namespace {

@@ -5,51 +5,42 @@
 
 namespace thinkey {
 
-ElementFormat HeadCache::thin_format(const CacheSpec& spec) noexcept {
-  switch (spec.quantization.bits) {
-    case 8:
-      return ElementFormat::Q8;
-    case 4:
-      return ElementFormat::Q4;
-    case 2:
-      return ElementFormat::Q2;
-    default:
-      return ElementFormat::I16;
-  }
+namespace {
+
+HeadPlan every_channel(std::size_t head_dim, ElementFormat format) {
+  std::vector<std::int32_t> all(head_dim);
+  std::iota(all.begin(), all.end(), 0);
+  return {.keys = {all, uniform_keys(head_dim, format)}, .key_mean = {}, .value_channels = all};
 }
 
-KeyPlan HeadCache::all_channels(std::size_t head_dim, const CacheSpec& spec) {
-  KeyPlan plan{std::vector<std::int32_t>(head_dim), uniform_keys(head_dim, thin_format(spec))};
-  std::iota(plan.channels.begin(), plan.channels.end(), 0);
-  return plan;
-}
+}  // namespace
 
-HeadCache::HeadCache(std::size_t head_dim, const CacheSpec& spec, AllocationCounter* counter)
-    : head_dim_(head_dim), spec_(spec), counter_(counter) {}
+HeadCache::HeadCache(std::size_t head_dim, const StoreFormat& format, AllocationCounter* counter)
+    : head_dim_(head_dim), format_(format), counter_(counter) {}
 
-void HeadCache::adopt(HeadPlan plan) {
-  basis_ = std::move(plan.basis);
+void HeadCache::adopt(const HeadPlan& plan) {
+  basis_ = KeyBasis(plan.keys, head_dim_, counter_);
+  if (!plan.key_mean.empty()) basis_.set_mean(plan.key_mean, counter_);
   value_channels_ = AlignedBuffer<std::uint16_t>(plan.value_channels.size(), counter_);
   std::transform(plan.value_channels.begin(), plan.value_channels.end(), value_channels_.data(),
                  [](std::int32_t c) { return static_cast<std::uint16_t>(c); });
-  thin_ = Segment(thin_layout(basis_.formats(), value_channels_.size(), spec_), counter_);
+  thin_ = Segment(thin_layout(basis_.formats(), value_channels_.size(), format_), counter_);
   recent_ = Segment(BlockLayout(head_dim_, head_dim_), counter_);
 }
 
-std::size_t HeadCache::recent_share(std::size_t kept, const CacheSpec& spec) noexcept {
-  if (!spec.compresses()) return 0;
-  const std::size_t recent = std::min(kept, static_cast<std::size_t>(spec.recent_tokens()));
-  // Quantized groups are whole: what does not fill one waits in 16 bits, as in KIVI.
-  return spec.quantization.active() ? recent + (kept - recent) % kBlockTokens : recent;
+HeadPlan HeadCache::plan() const {
+  return {.keys = {{basis_.channels().begin(), basis_.channels().end()}, basis_.formats()},
+          .key_mean = basis_.whole_mean(),
+          .value_channels = {value_channels().begin(), value_channels().end()}};
 }
 
 BlockLayout HeadCache::thin_layout(const KeyCounts& keys, std::size_t value_channels,
-                                   const CacheSpec& spec) noexcept {
-  return {keys, value_channels, thin_format(spec), static_cast<std::size_t>(spec.quantization.group)};
+                                   const StoreFormat& format) noexcept {
+  return {keys, value_channels, format.thin, format.value_group};
 }
 
 void HeadCache::fill(std::span<const std::int32_t> kept, TokenRows keys, TokenRows values) {
-  const std::size_t recent = recent_share(kept.size(), spec_);
+  const std::size_t recent = format_.recent_share(kept.size());
   const std::size_t thin = kept.size() - recent;
   thin_.reserve(Segment::blocks_for(thin));
   std::vector<float> scratch(2 * head_dim_);
@@ -90,20 +81,28 @@ void HeadCache::push_thin(const StagedBlock& whole) {
 }
 
 void HeadCache::append(std::int32_t position, const float* key, const float* value) {
-  if (basis_.size() == 0) {  // no prompt was compressed: every channel is kept
-    const KeyPlan all = all_channels(head_dim_, spec_);
-    adopt({KeyBasis(all, head_dim_, counter_), all.channels});
-  }
-  if (!spec_.compresses()) {
+  if (basis_.size() == 0) adopt(every_channel(head_dim_, format_.thin));  // no prompt was compressed
+  if (!format_.reduces) {
     thin_.push_token(position, key, value);
     return;
   }
   recent_.push_token(position, key, value);
-  if (recent_.tokens() < static_cast<std::size_t>(spec_.recent_tokens()) + kBlockTokens) return;
+  if (recent_.tokens() < format_.recent + kBlockTokens) return;
   thread_local StagedBlock oldest;
   decode_block(recent_.layout(), recent_.block(0), oldest);
   push_thin(oldest);
   recent_.pop_front();
+}
+
+void HeadCache::forget_before(std::int64_t position) {
+  for (Segment* segment : {&thin_, &recent_}) {
+    while (segment->blocks() > 0) {
+      const std::byte* block = segment->block(0);
+      const std::size_t tokens = segment->layout().count(block);
+      if (tokens > 0 && segment->layout().positions(block)[tokens - 1] >= position) return;
+      segment->pop_front();
+    }
+  }
 }
 
 void HeadCache::keep_thin(std::span<const std::int32_t> indices) {
@@ -198,7 +197,7 @@ void HeadCache::save(ByteWriter& out) const {
   if (basis_.size() == 0) return;
   out.array(basis_.channels());
   for (const std::size_t n : basis_.formats()) out.value(static_cast<std::uint16_t>(n));
-  out.array(basis_.mean());
+  out.array(std::span<const float>(basis_.whole_mean()));
   out.array(value_channels());
   save_segment(thin_, out);
   save_segment(recent_, out);
@@ -206,19 +205,18 @@ void HeadCache::save(ByteWriter& out) const {
 
 void HeadCache::restore(ByteReader& in, std::int64_t next_position) {
   if (in.value<std::uint8_t>() == 0) return;
-  KeyPlan keys;
-  keys.channels = read_channels(in, head_dim_);
-  for (std::size_t& n : keys.formats) n = in.value<std::uint16_t>();
-  check_channels(in, keys.channels, keys.formats, head_dim_);
-  const auto mean = in.array<f16_bits>(head_dim_);
-  if (keys.channels.empty() || (!mean.empty() && mean.size() != head_dim_ - keys.channels.size())) {
+  HeadPlan plan;
+  plan.keys.channels = read_channels(in, head_dim_);
+  for (std::size_t& n : plan.keys.formats) n = in.value<std::uint16_t>();
+  check_channels(in, plan.keys.channels, plan.keys.formats, head_dim_);
+  const auto mean = in.array<float>(head_dim_);
+  if (plan.keys.channels.empty() || (!mean.empty() && mean.size() != head_dim_)) {
     in.damaged("a head's tables do not fit together");
   }
-  HeadPlan plan;
-  plan.basis = KeyBasis::restored(keys, mean, head_dim_, counter_);
+  plan.key_mean = mean;
   plan.value_channels = read_channels(in, head_dim_);
   check_channels(in, plan.value_channels, std::vector{plan.value_channels.size()}, head_dim_);
-  adopt(std::move(plan));
+  adopt(plan);
   std::int64_t last = -1;
   restore_segment(thin_, in, last, next_position);
   restore_segment(recent_, in, last, next_position);

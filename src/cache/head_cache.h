@@ -6,31 +6,25 @@
 #include <span>
 #include <vector>
 
+#include "backend/layer_store.h"
 #include "base/aligned_buffer.h"
+#include "base/byte_stream.h"
 #include "cache/block_codec.h"
-#include "cache/byte_stream.h"
 #include "cache/key_basis.h"
 #include "cache/segment.h"
-#include "cache/token_rows.h"
-#include "thinkey/cache_spec.h"
 
 namespace thinkey {
-
-// What pruning decided for a head.
-struct HeadPlan {
-  KeyBasis basis;
-  std::vector<std::int32_t> value_channels;  // kept, ascending
-};
 
 // Tokens enter `recent` whole and move to `thin` in blocks, reduced and quantized. When neither is
 // asked for there is no difference between the two and everything lives in `thin`.
 class HeadCache {
  public:
   // A head that has seen nothing and keeps every channel.
-  HeadCache(std::size_t head_dim, const CacheSpec& spec, AllocationCounter* counter);
+  HeadCache(std::size_t head_dim, const StoreFormat& format, AllocationCounter* counter);
 
   // Replaces the (empty) head's plan.
-  void adopt(HeadPlan plan);
+  void adopt(const HeadPlan& plan);
+  [[nodiscard]] HeadPlan plan() const;
 
   // Stores the prompt tokens at positions `kept` (ascending); keys and values are [T, D].
   void fill(std::span<const std::int32_t> kept, TokenRows keys, TokenRows values);
@@ -49,6 +43,9 @@ class HeadCache {
     return basis_.bytes() + value_channels_.bytes() + thin_.bytes() + recent_.bytes();
   }
 
+  // Gives up blocks at the front whose tokens all stand before `position`.
+  void forget_before(std::int64_t position);
+
   // Keeps only the thin tokens with these indices (ascending), in their order; re-encodes them.
   void keep_thin(std::span<const std::int32_t> indices);
 
@@ -56,20 +53,15 @@ class HeadCache {
   // Into a head that has seen nothing; every token must stand before `next_position`.
   void restore(ByteReader& in, std::int64_t next_position);
 
-  // Of `kept` prompt tokens, how many stay in the recent segment.
-  [[nodiscard]] static std::size_t recent_share(std::size_t kept, const CacheSpec& spec) noexcept;
   [[nodiscard]] static BlockLayout thin_layout(const KeyCounts& keys, std::size_t value_channels,
-                                               const CacheSpec& spec) noexcept;
-  // Of quantized elements; I16 where nothing is quantized.
-  [[nodiscard]] static ElementFormat thin_format(const CacheSpec& spec) noexcept;
-  [[nodiscard]] static KeyPlan all_channels(std::size_t head_dim, const CacheSpec& spec);
+                                               const StoreFormat& format) noexcept;
 
  private:
   // Writes staged whole tokens to the thin segment.
   void push_thin(const StagedBlock& whole);
 
   std::size_t head_dim_;
-  CacheSpec spec_;
+  StoreFormat format_;
   AllocationCounter* counter_;
   KeyBasis basis_;
   AlignedBuffer<std::uint16_t> value_channels_;

@@ -1,6 +1,7 @@
 #include "cache/key_basis.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace thinkey {
 namespace {
@@ -25,17 +26,17 @@ KeyBasis::KeyBasis(const KeyPlan& plan, std::size_t head_dim, AllocationCounter*
                  [](std::int32_t c) { return static_cast<std::uint16_t>(c); });
 }
 
-KeyBasis KeyBasis::restored(const KeyPlan& plan, std::span<const f16_bits> mean, std::size_t head_dim,
-                            AllocationCounter* counter) {
-  KeyBasis basis(plan, head_dim, counter);
-  basis.mean_ = AlignedBuffer<f16_bits>(mean.size(), counter);
-  std::copy(mean.begin(), mean.end(), basis.mean_.data());
-  return basis;
-}
-
 void KeyBasis::set_mean(std::span<const float> mean, AllocationCounter* counter) {
   mean_ = AlignedBuffer<f16_bits>(head_dim_ - size(), counter);
   for_dropped(channels(), head_dim_, [&](std::size_t i, std::size_t c) { mean_[i] = f16_from_f32(mean[c]); });
+}
+
+std::vector<float> KeyBasis::whole_mean() const {
+  if (!has_mean()) return {};
+  std::vector<float> whole(head_dim_, 0.0F);
+  for_dropped(channels(), head_dim_,
+              [&](std::size_t i, std::size_t c) { whole[c] = f32_from_f16(mean_[i]); });
+  return whole;
 }
 
 void KeyBasis::reduce_keys(const float* keys, float* out) const {

@@ -12,12 +12,6 @@
 
 namespace thinkey {
 
-// Which key channels a head keeps and in which format each is stored.
-struct KeyPlan {
-  std::vector<std::int32_t> channels;  // as stored: format by format, ascending within each
-  KeyCounts formats{};                 // how many of them each format has
-};
-
 // The kept channels (ThinK), and optionally the mean m of the dropped ones: q . m is then added to every
 // thin logit.
 class KeyBasis {
@@ -25,9 +19,6 @@ class KeyBasis {
   KeyBasis() = default;
   KeyBasis(const KeyPlan& plan, std::size_t head_dim, AllocationCounter* counter);
 
-  // From the tables that the accessors below gave; sizes must fit together.
-  static KeyBasis restored(const KeyPlan& plan, std::span<const f16_bits> mean, std::size_t head_dim,
-                           AllocationCounter* counter);
   // mean: [D]; what it says of kept channels does not matter.
   void set_mean(std::span<const float> mean, AllocationCounter* counter);
 
@@ -44,7 +35,8 @@ class KeyBasis {
   [[nodiscard]] float bias(const float* query) const;
   [[nodiscard]] bool has_mean() const noexcept { return mean_.size() > 0; }
 
-  [[nodiscard]] std::span<const f16_bits> mean() const noexcept { return mean_.span(); }  // to be saved
+  // [D], 0 where kept; empty without a mean.
+  [[nodiscard]] std::vector<float> whole_mean() const;
 
  private:
   std::size_t head_dim_ = 0;

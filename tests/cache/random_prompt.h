@@ -10,10 +10,16 @@
 #include <span>
 #include <vector>
 
+#include "backend/cpu/store/cpu_layer_store.h"
 #include "base/half.h"
-#include "cache/layer_cache.h"
+#include "cache/sequence_cache.h"
 
 namespace thinkey::test {
+
+// What the CPU's store holds of a layer.
+inline const std::vector<HeadCache>& cpu_heads(const SequenceCache& cache, std::size_t layer) {
+  return dynamic_cast<const CpuLayerStore&>(cache.layer(layer).store()).heads();
+}
 
 struct RandomPrompt {
   AttentionShape shape;
@@ -63,6 +69,14 @@ class ReferenceHead {
     }
     while (recent_.size() > whole) retire(std::min<std::size_t>(32, recent_.size() - whole));
     for (Token& token : recent_) round(token);
+  }
+  // As the cache does before it appends: blocks that no query sees any more go.
+  void forget_before(std::int64_t position) {
+    while (!recent_.empty()) {
+      const auto block = static_cast<std::ptrdiff_t>(std::min<std::size_t>(32, recent_.size()));
+      if (recent_[static_cast<std::size_t>(block) - 1].position >= position) return;
+      recent_.erase(recent_.begin(), recent_.begin() + block);
+    }
   }
   void append(std::int64_t position, const float* key, const float* value) {
     recent_.push_back({position, {key, key + dim_}, {value, value + dim_}});

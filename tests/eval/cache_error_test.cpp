@@ -40,7 +40,7 @@ AttentionError reference(const Compressed& c, std::size_t first, std::size_t end
   double wrong = 0, all = 0, mass = 0, output_wrong = 0, output_all = 0, rows = 0;
   for (std::size_t h = 0; h < shape.query_heads; ++h) {
     const std::size_t kv = h / 2;
-    const HeadCache& head = c.cache.layer(0).heads()[kv];
+    const HeadCache& head = test::cpu_heads(c.cache, 0)[kv];
     std::vector<bool> kept_channel(dim, false);
     for (const std::uint16_t channel : head.basis().channels()) kept_channel[channel] = true;
     const std::vector<std::int32_t>& kept = c.trace.kept_tokens[kv];

@@ -1,11 +1,12 @@
-#include "cache/attention_sums.h"
-
+// What prompt queries look at: the statistic behind SnapKV, PyramidKV and H2O.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
 
+#include "backend/cpu/store/cpu_layer_store.h"
+#include "base/parallel.h"
 #include "ops/matmul.h"
 #include "ops/softmax.h"
 
@@ -67,10 +68,9 @@ class Tile {
   std::vector<float> q_, logits_, widened_;
 };
 
-}  // namespace
-
-void add_attention_sums(const AttentionShape& shape, const QueryRange& queries, std::size_t kv_head,
-                        std::size_t pitch, float* sums) {
+// Of one KV head; sums [G, pitch].
+void add_head_sums(const AttentionShape& shape, const QueryRange& queries, std::size_t kv_head,
+                   std::size_t pitch, float* sums) {
   const std::size_t group = shape.group();
   for (std::size_t begin = 0; begin < queries.n; begin += kQueryTile) {
     const std::size_t n = std::min(kQueryTile, queries.n - begin);
@@ -112,16 +112,13 @@ void add_attention_sums(const AttentionShape& shape, const QueryRange& queries, 
   }
 }
 
-QueryRange last_queries(const PromptView& prompt, std::size_t window) {
-  QueryRange range;
-  range.q = prompt.q + (prompt.queries - window) * prompt.q_token_stride;
-  range.token_stride = prompt.q_token_stride;
-  range.head_stride = prompt.q_head_stride;
-  range.first = prompt.tokens - window;
-  range.n = window;
-  range.k = prompt.k;
-  range.capacity = prompt.capacity;
-  return range;
+}  // namespace
+
+void CpuLayerStore::add_attention_sums(const QueryRange& queries, std::size_t pitch,
+                                       std::span<float> sums) const {
+  parallel_for(shape_.kv_heads, [&](std::size_t h) {
+    add_head_sums(shape_, queries, h, pitch, sums.data() + h * shape_.group() * pitch);
+  });
 }
 
 }  // namespace thinkey

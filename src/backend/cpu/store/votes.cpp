@@ -1,0 +1,102 @@
+// What the latest queries look at among the tokens a layer holds: the statistic behind evicting again.
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "backend/cpu/store/cpu_layer_store.h"
+#include "base/parallel.h"
+#include "ops/matmul.h"
+#include "ops/softmax.h"
+
+namespace thinkey {
+
+void CpuLayerStore::remember(std::size_t n, std::int64_t first, const float* q) {
+  const std::size_t most = format_.remembered;
+  const auto ring = static_cast<std::int64_t>(most);
+  if (ring == 0) return;
+  const std::size_t row = shape_.query_heads * shape_.head_dim;
+  if (queries_.size() == 0) {
+    queries_ = AlignedBuffer<float>(most * row, counter_);
+    queries_.fill(0.0F);
+  }
+  for (std::size_t i = n > most ? n - most : 0; i < n; ++i) {
+    const auto slot = static_cast<std::size_t>((first + static_cast<std::int64_t>(i)) % ring);
+    std::copy_n(q + i * row, row, queries_.data() + slot * row);
+  }
+  queries_end_ = first + static_cast<std::int64_t>(n);
+  queries_count_ = std::min(ring, queries_count_ + static_cast<std::int64_t>(n));
+}
+
+std::vector<std::vector<float>> CpuLayerStore::votes() const {
+  std::vector<std::vector<float>> all(heads_.size());
+  parallel_for(heads_.size(), [&](std::size_t h) { all[h] = votes(h); });
+  return all;
+}
+
+// Attention that the head's tokens, thin then recent, receive from the remembered queries: [G, tokens].
+std::vector<float> CpuLayerStore::votes(std::size_t kv_head) const {
+  const HeadCache& head = heads_[kv_head];
+  const std::size_t dim = shape_.head_dim;
+  const std::size_t group = shape_.group();
+  const auto queries = static_cast<std::size_t>(queries_count_);
+  const std::size_t rows = group * queries;  // row g * queries + i
+  const std::size_t tokens = head.tokens();
+  const float scale = shape_.logit_scale();
+
+  std::vector<float> whole(rows * dim);
+  std::vector<float> reduced(rows * head.basis().size());
+  std::vector<float> bias(rows);
+  const auto position = [&](std::size_t i) {
+    return queries_end_ - queries_count_ + static_cast<std::int64_t>(i);
+  };
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto slot =
+        static_cast<std::size_t>(position(r % queries) % static_cast<std::int64_t>(format_.remembered));
+    const float* from = queries_.data() + (slot * shape_.query_heads + kv_head * group + r / queries) * dim;
+    for (std::size_t c = 0; c < dim; ++c) whole[r * dim + c] = from[c] * scale;
+    head.basis().reduce_query(whole.data() + r * dim, reduced.data() + r * head.basis().size());
+    bias[r] = head.basis().bias(whole.data() + r * dim);
+  }
+
+  constexpr float kHidden = -std::numeric_limits<float>::infinity();
+  std::vector<float> logits(rows * tokens);
+  std::size_t at = 0;
+  const auto score = [&](const Segment& segment, const std::vector<float>& q, const float* constant) {
+    StagedBlock block;
+    for (std::size_t b = 0; b < segment.blocks(); ++b) {
+      decode_block(segment.layout(), segment.block(b), block);
+      MatmulShape product;
+      product.m = static_cast<std::int64_t>(rows);
+      product.n = static_cast<std::int64_t>(block.tokens);
+      product.k = product.lda = static_cast<std::int64_t>(segment.layout().key_channels);
+      product.ldb = kBlockTokens;
+      product.ldc = static_cast<std::int64_t>(tokens);
+      product.b_transposed = false;
+      matmul(product, q.data(), block.keys.data(), logits.data() + at);
+      for (std::size_t r = 0; r < rows; ++r) {
+        float* row = logits.data() + r * tokens + at;
+        if (constant != nullptr) {
+          for (std::size_t t = 0; t < block.tokens; ++t) row[t] += constant[r];
+        }
+        softcap(row, block.tokens, shape_.softcap);
+        const auto now = static_cast<std::size_t>(position(r % queries));
+        for (std::size_t t = 0; t < block.tokens; ++t) {
+          if (!shape_.sees(now, static_cast<std::size_t>(block.positions[t]))) row[t] = kHidden;
+        }
+      }
+      at += block.tokens;
+    }
+  };
+  score(head.thin(), reduced, head.basis().has_mean() ? bias.data() : nullptr);
+  score(head.recent(), whole, nullptr);
+
+  std::vector<float> votes(group * tokens, 0.0F);
+  for (std::size_t r = 0; r < rows; ++r) {
+    float* row = logits.data() + r * tokens;
+    softmax(row, tokens, shape_.sink(kv_head * group + r / queries));
+    for (std::size_t t = 0; t < tokens; ++t) votes[r / queries * tokens + t] += row[t];
+  }
+  return votes;
+}
+
+}  // namespace thinkey
