@@ -76,7 +76,8 @@ std::vector<Entry> standard_entries(std::int64_t budget) {
 void run_sample(const std::shared_ptr<const Model>& model, const eval::NeedleSample& sample,
                 std::vector<Entry>& entries) {
   const std::vector<ChatMessage> messages = {{"user", sample.message()}};
-  const std::vector<std::int32_t> prompt = model->tokenize(model->render_chat(messages), true, true);
+  const std::vector<std::int32_t> prompt =
+      model->tokenize(model->render_chat(messages), {.parse_special = true});
   std::vector<Session> sessions;
   std::vector<Session*> together;
   sessions.emplace_back(model, SessionOptions{});  // the reference
@@ -84,8 +85,8 @@ void run_sample(const std::shared_ptr<const Model>& model, const eval::NeedleSam
   for (Session& session : sessions) together.push_back(&session);
   Session::prefill_together(together, prompt);
   // With or without the space before it, whichever the model would rather begin with.
-  const std::vector<std::int32_t> spaced = model->tokenize(" " + sample.answer, false);
-  const std::vector<std::int32_t> bare = model->tokenize(sample.answer, false);
+  const std::vector<std::int32_t> spaced = model->tokenize(" " + sample.answer, {.add_special = false});
+  const std::vector<std::int32_t> bare = model->tokenize(sample.answer, {.add_special = false});
   const auto first = sessions[0].logits();
   const std::vector<std::int32_t>& answer = first[spaced[0]] > first[bare[0]] ? spaced : bare;
   for (std::size_t e = 0; e < entries.size(); ++e) {

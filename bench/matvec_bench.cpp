@@ -99,7 +99,7 @@ void add_all() {
   for (const Way& way :
        {Way{"packed", ActivationPrecision::Int8, true}, Way{"int8", ActivationPrecision::Int8, false},
         Way{"f32", ActivationPrecision::F32, false}}) {
-    for (int t = 0; t <= static_cast<int>(TensorType::Q6_K); ++t) {
+    for (int t = 0; t < static_cast<int>(kTensorTypeCount); ++t) {
       const auto type = static_cast<TensorType>(t);
       if (way.precision == ActivationPrecision::Int8 && traits(type).block_elements == 1) continue;
       if (way.packed && !cpu_multiplies_int8()) continue;

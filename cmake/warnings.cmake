@@ -10,6 +10,16 @@ function(thinkey_warnings target)
   if(THINKEY_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
+  if(THINKEY_FUZZ)  # Clang's, with the coverage that libFuzzer goes by
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+      -fno-omit-frame-pointer)
+    target_compile_definitions(${target} PRIVATE THINKEY_FEW_TARGETS)
+  endif()
+  if(THINKEY_TSAN)
+    target_compile_options(${target} PRIVATE -fsanitize=thread)
+    target_compile_definitions(${target} PRIVATE THINKEY_FEW_TARGETS)
+    target_link_options(${target} PUBLIC -fsanitize=thread)
+  endif()
   if(THINKEY_SANITIZE)
     # GCC documents false positives of this warning under sanitizers; the optimised build still has it.
     target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)

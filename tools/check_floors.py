@@ -10,7 +10,7 @@ from pathlib import Path
 # What each floor may include besides itself and the public headers.
 FLOORS = {
     "base": set(),
-    "backend": {"base"},
+    "backend": {"base", "ops", "cache"},
     "ops": {"base", "backend"},
     "formats": {"base"},
     "tokenizer": {"base", "formats"},

@@ -29,6 +29,18 @@ HALF_FIELDS = {
     Type.Q4_K: [0, 2],
     Type.Q5_K: [0, 2],
     Type.Q6_K: [208],
+    Type.Q2_K: [80, 82],
+    Type.Q3_K: [108],
+    Type.IQ4_NL: [0],
+    Type.IQ4_XS: [0],
+    Type.MXFP4: [],  # its scale is an exponent
+    Type.IQ2_XXS: [0],
+    Type.IQ2_XS: [0],
+    Type.IQ2_S: [0],
+    Type.IQ3_XXS: [0],
+    Type.IQ3_S: [0],
+    Type.IQ1_S: [0],
+    Type.IQ1_M: [],  # its f16 lies in pieces
 }
 
 # Zero of both signs, smallest and largest subnormal, smallest normal, and large values of both signs.
@@ -45,8 +57,19 @@ def packed_rows(rng: np.random.Generator, kind: Type) -> np.ndarray:
         extreme = rng.permutation(EXTREMES)[: min(len(EXTREMES), COLS // elements)]
         halves[-len(extreme) :] = extreme
         packed[:, field : field + 2] = halves.view(np.uint8).reshape(blocks, 2)
-    packed[0, [i for i in range(size) if all(i not in (f, f + 1) for f in HALF_FIELDS[kind])]] = 0
-    packed[1, [i for i in range(size) if all(i not in (f, f + 1) for f in HALF_FIELDS[kind])]] = 255
+    if kind == Type.MXFP4:
+        packed[:, 0] = rng.integers(110, 140, blocks)
+        packed[-5:, 0] = [0, 1, 2, 127, 128]
+    if kind == Type.IQ1_M:
+        halves = rng.normal(0.0, 0.02, blocks).astype(np.float16)
+        halves[-2:] = EXTREMES[2:4]
+        for j in range(4):  # a quarter of it on top of every other byte, from byte 49 on
+            quarter = (halves.view(np.uint16) >> (4 * j)) & 0xF
+            packed[:, 49 + 2 * j] = (packed[:, 49 + 2 * j] & 0x0F) | (quarter << 4).astype(np.uint8)
+        return packed.reshape(ROWS, -1)
+    fixed = {f + i for f in HALF_FIELDS[kind] for i in (0, 1)} | ({0} if kind == Type.MXFP4 else set())
+    packed[0, [i for i in range(size) if i not in fixed]] = 0
+    packed[1, [i for i in range(size) if i not in fixed]] = 255
     return packed.reshape(ROWS, -1)
 
 

@@ -75,7 +75,11 @@ struct CacheSpec {
   // Throws Error(Usage) naming the offending word and the choices.
   [[nodiscard]] static CacheSpec parse(std::string_view text);
 
-  // Canonical form; parse(to_string()) is the same spec.
+  // What it means, without what its stages do not look at: stages that do nothing and options of other
+  // policies have their defaults. parse() gives such specs.
+  [[nodiscard]] CacheSpec normalized() const;
+
+  // Canonical form: parse(to_string()) == normalized(), for every valid spec.
   [[nodiscard]] std::string to_string() const;
 
   // Throws Error(Usage) when a value is out of range; parse() has already checked.

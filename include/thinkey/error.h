@@ -22,4 +22,11 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
+// The model computed NaN or infinity: which token, and in which layer if ModelOptions::check_finite asks for
+// it.
+class NonFiniteError : public Error {
+ public:
+  explicit NonFiniteError(const std::string& message) : Error(ErrorKind::Data, message) {}
+};
+
 }  // namespace thinkey

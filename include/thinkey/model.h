@@ -15,6 +15,7 @@
 #include "thinkey/cache_report.h"
 #include "thinkey/cache_spec.h"
 #include "thinkey/chat.h"
+#include "thinkey/encode_options.h"
 
 namespace thinkey {
 
@@ -41,13 +42,17 @@ struct ModelOptions {
   // decode_precision is Auto and the CPU has 8-bit products. Takes their bytes once more, in memory;
   // Error(Data) when there are not as many.
   bool repack = true;
+  // Looks for NaN and infinity after every layer, not only in the logits: the NonFiniteError then names it.
+  bool check_finite = false;
 };
 
 struct ModelInfo {
   std::string architecture, name, container;
   std::int64_t vocabulary = 0, layers = 0, width = 0, query_heads = 0, kv_heads = 0, head_dim = 0,
                ffn_width = 0;
-  std::int64_t context_length = 0, sliding_window = 0;
+  std::int64_t context_length = 0;
+  std::int64_t sliding_window = 0, sliding_layers = 0;  // the widest window, and how many layers have one
+  std::int64_t experts = 0, experts_used = 0;           // of a layer, and per token; 0: none
   float rope_theta = 0.0F;
   std::string rope_scaling;
   bool tied_output = false;
@@ -60,7 +65,8 @@ struct ModelInfo {
   bool has_tokenizer = false;
   std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display
   std::vector<std::pair<std::string, std::size_t>> bytes_by_tensor_type;  // "Q4_K" -> bytes
-  bool quantized = false;  // some matrix that every token is multiplied by has less than 16 bits
+  std::string prefill_arithmetic, decode_arithmetic;  // "f32", "bf16", "bf16+int8"; "f32", "int8"
+  bool quantized = false;                             // some matrix that every token is multiplied by has less than 16 bits
 };
 
 // Bytes needed beside the weights, by purpose, for a prompt of `prompt` tokens and `generate` more.
@@ -83,10 +89,9 @@ class Model {
 
   [[nodiscard]] const ModelInfo& info() const noexcept;
 
-  // Token ids of UTF-8 text; `special`: BOS/EOS as the file says; `parse_special`: control tokens in
-  // the text are recognised. Error(Data) for invalid UTF-8 or a model without tokenizer.
-  [[nodiscard]] std::vector<std::int32_t> tokenize(std::string_view text, bool special = true,
-                                                   bool parse_special = false) const;
+  // Token ids of UTF-8 text. Error(Data) for invalid UTF-8 or a model without tokenizer.
+  [[nodiscard]] std::vector<std::int32_t> tokenize(std::string_view text,
+                                                   const EncodeOptions& options = {}) const;
   [[nodiscard]] std::string detokenize(std::span<const std::int32_t> ids, bool special = false) const;
   [[nodiscard]] bool ends_generation(std::int32_t id) const noexcept;
   [[nodiscard]] std::int32_t bos() const noexcept;  // -1: none
@@ -101,10 +106,9 @@ class Model {
   // What a session's cache costs after `tokens` prompt tokens, without running anything.
   [[nodiscard]] CacheReport estimate_cache(const CacheSpec& spec, std::int64_t tokens) const;
 
-  struct Impl;
-  [[nodiscard]] const Impl& impl() const noexcept { return *impl_; }
-
  private:
+  struct Impl;
+  friend struct ModelAccess;  // the library's own floors
   explicit Model(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

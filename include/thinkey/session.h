@@ -38,10 +38,10 @@ class Session {
   // Runs tokens through the model layer by layer. The first prefill compresses each layer's keys and
   // values right after that layer; later ones (further chat turns) attend to the compressed cache and
   // are appended to it. Afterwards logits() are those of the last token; with a sink, every position's
-  // logits are delivered. Throws Error(Data) when the context or the memory does not suffice, before
-  // any work is done, and Error(Usage) for an empty span or an id outside the vocabulary. An exception
-  // from a callback passes through: after it a first prefill has left the session empty, a later one
-  // has left it unusable (Error(Usage) from then on).
+  // logits are delivered. Throws NonFiniteError (error.h) when logits are NaN or infinite, Error(Data) when
+  // the context or the memory does not suffice, before any work is done, and Error(Usage) for an empty span
+  // or an id outside the vocabulary. An exception from a callback passes through: after it a first prefill
+  // has left the session empty, a later one has left it unusable (Error(Usage) from then on).
   void prefill(std::span<const std::int32_t> tokens, const Progress& progress = {},
                const LogitsSink& sink = {});
 

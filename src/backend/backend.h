@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "backend/network.h"
 #include "backend/token_rows.h"
@@ -87,6 +88,10 @@ class Pass {
   // Room for attention over a past; with request.has_past.
   [[nodiscard]] virtual float* past_attended() = 0;
   [[nodiscard]] virtual float* past_log_sums() = 0;
+  // Joins attention over the past, of `rows` rows, to attended() and log_sums().
+  virtual void join_past(std::size_t rows) = 0;
+  // The layer's sinks join the softmax of `rows` rows; nothing where it has none.
+  virtual void join_sinks(std::size_t rows) = 0;
   // hidden += scale * post_norm(output(attended))
   virtual void finish_attention(Rows rows) = 0;
   // The layer's keys and values, and its last min(T, observation) queries [n, H, D].
@@ -117,6 +122,9 @@ class Backend {
   // All buffers are counted in `counter`, if there is one.
   [[nodiscard]] virtual std::unique_ptr<Pass> pass(const Network& network, const PassRequest& request,
                                                    AllocationCounter* counter) const = 0;
+  // What products are computed in, for reports: "f32", "bf16", "bf16+int8"; of decode "f32" or "int8".
+  [[nodiscard]] virtual std::string prefill_arithmetic() const = 0;
+  [[nodiscard]] virtual std::string decode_arithmetic() const = 0;
   // What such a pass allocates, by arithmetic alone.
   [[nodiscard]] virtual PassBytes pass_bytes(const Network& network, const PassRequest& request) const = 0;
 };

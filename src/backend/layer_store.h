@@ -32,6 +32,11 @@ struct StoreFormat {
   std::size_t recent = 0;                   // latest tokens that stay whole, where it reduces
   std::size_t remembered = 0;               // latest queries that votes() counts
 
+  // Rows of memory for the latest queries after so many came, at most: they grow with what comes.
+  [[nodiscard]] std::size_t query_rows(std::size_t queries) const noexcept {
+    const std::size_t wanted = queries < 16 ? 32 : 2 * queries;
+    return wanted < remembered ? wanted : remembered;
+  }
   // Of `kept` prompt tokens, how many stay in the recent segment.
   [[nodiscard]] std::size_t recent_share(std::size_t kept) const noexcept {
     if (!reduces) return 0;

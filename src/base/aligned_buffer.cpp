@@ -15,7 +15,12 @@ std::align_val_t alignment(std::size_t bytes) noexcept {
 
 }  // namespace
 
+std::atomic<bool (*)(std::size_t)> allocation_hook{nullptr};
+
 void* allocate_aligned(std::size_t bytes) {
+  if (const auto hook = allocation_hook.load(std::memory_order_relaxed); hook != nullptr && !hook(bytes)) {
+    throw std::bad_alloc();
+  }
   void* data = ::operator new(bytes, alignment(bytes));
 #ifdef __linux__
   // Whole pages only, so that no more memory is taken than was asked for. Advice: it may go unheard.

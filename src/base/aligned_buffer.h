@@ -34,6 +34,9 @@ class AllocationCounter {
 inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 
 namespace detail {
+// For tests of what happens without memory: asked before every allocation, which fails when it says no.
+extern std::atomic<bool (*)(std::size_t bytes)> allocation_hook;
+
 // Aligned to kAlignment; from 2 MiB on to huge pages, which the system is asked for: without them reading
 // weights or a cache from memory waits for address translation. std::bad_alloc when there is no memory.
 [[nodiscard]] void* allocate_aligned(std::size_t bytes);

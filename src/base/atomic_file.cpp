@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/emergency.h"
 #include "base/fail.h"
 
 namespace thinkey {
@@ -19,6 +20,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   temporary_ += fmt::format(".{}.{}.tmp", ::getpid(), counter.fetch_add(1));
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd_ < 0) refuse("cannot create", errno);
+  entry_ = std::make_unique<EmergencyEntry>(EmergencyEntry::Kind::TemporaryFile, temporary_.string());
 }
 
 AtomicFile::~AtomicFile() {
@@ -40,6 +42,7 @@ void AtomicFile::commit() {
   if (::close(std::exchange(fd_, kClosed)) != 0) refuse("cannot write", errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) refuse("cannot rename the finished file", errno);
   committed_ = true;
+  entry_.reset();
   // The new name itself survives a power cut only once the directory is synced; best effort.
   const std::filesystem::path parent = path_.parent_path();
   const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

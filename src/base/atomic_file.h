@@ -3,10 +3,13 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string_view>
 
 namespace thinkey {
+
+class EmergencyEntry;
 
 // Written to a temporary name in the same directory; commit() syncs and renames. Without commit() the
 // temporary is removed and what stood under the name stays. Throws Error(Data) with the path and the
@@ -31,6 +34,7 @@ class AtomicFile {
   std::filesystem::path temporary_;
   int fd_ = kNeverOpened;
   bool committed_ = false;
+  std::unique_ptr<EmergencyEntry> entry_;  // so that a signal's death leaves no temporary
 };
 
 }  // namespace thinkey

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/emergency.h"
 #include "base/fail.h"
 
 namespace thinkey {
@@ -35,6 +36,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
       fail_data("{}: cannot map {} bytes: {}", path.string(), size_, std::strerror(reason));
     }
     data_ = static_cast<const std::byte*>(mapped);
+    entry_ = std::make_unique<EmergencyEntry>(EmergencyEntry::Kind::MappedFile, path.string(), mapped, size_);
   }
   ::close(fd);
 }
@@ -46,12 +48,14 @@ MappedFile::~MappedFile() {
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      entry_(std::move(other.entry_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(entry_, other.entry_);
   return *this;
 }
 

@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <span>
 
 namespace thinkey {
+
+class EmergencyEntry;
 
 class MappedFile {
  public:
@@ -24,6 +27,7 @@ class MappedFile {
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  std::unique_ptr<EmergencyEntry> entry_;  // for the line that names it when it is cut short
 };
 
 }  // namespace thinkey

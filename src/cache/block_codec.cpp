@@ -39,8 +39,7 @@ float get(const std::byte* block, const Place& at, ElementFormat format) noexcep
   return static_cast<float>((*BlockLayout::at<std::uint8_t>(block, at.byte) >> at.shift) & mask);
 }
 
-// Scales and minima are kept in f16; keys beyond its range are clamped rather than made infinite.
-f16_bits to_f16(float x) { return f16_from_f32(std::clamp(x, -65504.0F, 65504.0F)); }
+constexpr float kMostF16 = 65504.0F;
 
 // Where 16-bit numbers lie, in steps of one number.
 struct FixedPlace {
@@ -122,8 +121,8 @@ void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block)
   for (std::size_t c = 0; c < run.channels; ++c) {
     const QuantizedGroup group =
         quantize_group({from + c * kBlockTokens, staged.tokens}, element_bits(run.format), codes);
-    scales[c] = to_f16(group.scale);
-    scales[run.channels + c] = to_f16(group.minimum);
+    scales[c] = f16_from_f32(group.scale);
+    scales[run.channels + c] = f16_from_f32(group.minimum);
     for (std::size_t t = 0; t < staged.tokens; ++t) put(block, key_place(run, c, t), codes[t]);
   }
 }
@@ -144,8 +143,8 @@ void encode_values(const BlockLayout& layout, const StagedBlock& staged, std::by
       const std::size_t first = g * layout.value_group;
       const std::size_t n = std::min(layout.value_group, layout.value_channels - first);
       const QuantizedGroup group = quantize_group({row + first, n}, bits, codes.data());
-      scales[2 * g * kBlockTokens + t] = to_f16(group.scale);
-      scales[(2 * g + 1) * kBlockTokens + t] = to_f16(group.minimum);
+      scales[2 * g * kBlockTokens + t] = f16_from_f32(group.scale);
+      scales[(2 * g + 1) * kBlockTokens + t] = f16_from_f32(group.minimum);
       for (std::size_t i = 0; i < n; ++i) put(block, value_place(layout, t, first + i), codes[i]);
     }
   }
@@ -183,7 +182,29 @@ void decode_values(const BlockLayout& layout, const std::byte* block, StagedBloc
   }
 }
 
+bool all_finite(const f16_bits* x, std::size_t n) noexcept {
+  return std::all_of(x, x + n, [](f16_bits bits) { return (bits & 0x7C00U) != 0x7C00U; });
+}
+
+bool all_exponents(const std::int8_t* x) noexcept {
+  return std::all_of(x, x + kBlockTokens,
+                     [](std::int8_t e) { return e >= kLeastExponent && e <= kMostExponent; });
+}
+
 }  // namespace
+
+bool has_finite_scales(const BlockLayout& layout, const std::byte* block) noexcept {
+  for (const KeyRun& run : layout.key_runs) {
+    if (run.channels == 0) continue;
+    const bool good = run.format == ElementFormat::I16
+                          ? all_exponents(BlockLayout::at<std::int8_t>(block, run.scales))
+                          : all_finite(BlockLayout::at<f16_bits>(block, run.scales), 2 * run.channels);
+    if (!good) return false;
+  }
+  return layout.values_quantized() ? all_finite(BlockLayout::at<f16_bits>(block, layout.value_scales),
+                                                2 * layout.value_groups() * kBlockTokens)
+                                   : all_exponents(BlockLayout::at<std::int8_t>(block, layout.value_scales));
+}
 
 void StagedBlock::reset(const BlockLayout& layout) {
   tokens = 0;
@@ -193,9 +214,22 @@ void StagedBlock::reset(const BlockLayout& layout) {
 
 QuantizedGroup quantize_group(std::span<const float> x, std::size_t bits, std::uint8_t* codes) {
   if (x.empty()) return {};
-  const auto [low, high] = std::minmax_element(x.begin(), x.end());
+  float low = x[0];
+  float high = x[0];
+  float zero = 0.0F;  // or NaN, if any number is none
+  for (const float number : x) {
+    low = number < low ? number : low;
+    high = number > high ? number : high;
+    zero += number * 0.0F;
+  }
+  if (zero != 0.0F) {  // NaN
+    std::fill_n(codes, x.size(), std::uint8_t{0});
+    return {zero, zero};
+  }
+  low = std::clamp(low, -kMostF16, kMostF16);
+  high = std::clamp(high, -kMostF16, kMostF16);
   const auto most = static_cast<float>((1U << bits) - 1U);
-  const QuantizedGroup group{(*high - *low) / most, *low};
+  const QuantizedGroup group{(high - low) / most, low};
   for (std::size_t i = 0; i < x.size(); ++i) {
     const float code = group.scale > 0.0F ? std::nearbyint((x[i] - group.minimum) / group.scale) : 0.0F;
     codes[i] = static_cast<std::uint8_t>(std::clamp(code, 0.0F, most));

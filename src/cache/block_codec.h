@@ -30,8 +30,14 @@ void put_token(const BlockLayout& layout, std::size_t slot, std::int32_t positio
 // What the block holds, as attention sees it.
 void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock& staged);
 
+// Whether all scales, minima and exponents of a block, of any origin, are such as encode_block() writes of
+// finite numbers.
+[[nodiscard]] bool has_finite_scales(const BlockLayout& layout, const std::byte* block) noexcept;
+
 // KIVI's asymmetric quantization of one group (2402.02750, section 3.1): minimum m, scale
-// s = (maximum - m) / (2^bits - 1), code = round((x - m) / s).
+// s = (maximum - m) / (2^bits - 1), code = round((x - m) / s). Numbers beyond f16's range, in which m and s
+// are kept, count as its ends; where one is NaN or infinite, so are m and s: what was no number does not
+// become one.
 struct QuantizedGroup {
   float scale = 0.0F;
   float minimum = 0.0F;

@@ -248,7 +248,32 @@ CacheSpec CacheSpec::parse(std::string_view text) {
     previous = &*stage;
   }
   spec.validate();
-  return spec;
+  return spec.normalized();
+}
+
+CacheSpec CacheSpec::normalized() const {
+  CacheSpec out;
+  if (channels.active()) out.channels = channels;
+  if (quantization.active()) out.quantization = quantization;
+  if (!eviction.active()) return out;
+  EvictionSpec& e = out.eviction;
+  e.policy = eviction.policy;
+  e.every = eviction.every;
+  e.percent = std::max(0.0, eviction.percent);
+  if (!(e.percent > 0.0)) e.budget = eviction.budget;
+  if (e.policy == Eviction::Streaming) {
+    e.sinks = eviction.sinks;
+    return out;
+  }
+  e.window = eviction.window;
+  if (e.policy == Eviction::H2O) {
+    e.observe_window = eviction.observe_window;
+    return out;
+  }
+  e.kernel = eviction.kernel;
+  e.pooling = eviction.pooling;
+  if (e.policy == Eviction::PyramidKV) e.beta = eviction.beta;
+  return out;
 }
 
 namespace {
@@ -337,9 +362,10 @@ void validate_eviction(const EvictionSpec& e) {
 std::string CacheSpec::to_string() const {
   std::string text;
   const auto add = [&](const std::string& stage) { text += (text.empty() ? "" : "+") + stage; };
-  if (eviction.active()) add(print(eviction));
-  if (channels.active()) add(print(channels));
-  if (quantization.active()) add(print(quantization));
+  const CacheSpec spec = normalized();
+  if (spec.eviction.active()) add(print(spec.eviction));
+  if (spec.channels.active()) add(print(spec.channels));
+  if (spec.quantization.active()) add(print(spec.quantization));
   return text.empty() ? "full" : text;
 }
 

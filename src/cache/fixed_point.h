@@ -11,6 +11,7 @@
 namespace thinkey {
 
 inline constexpr int kFixedBits = 15;
+inline constexpr int kLeastExponent = -126, kMostExponent = 127 - kFixedBits;
 
 // The larger of `largest` and |x|; what is not a number does not count.
 [[nodiscard]] inline float larger_magnitude(float largest, float x) noexcept {
@@ -22,7 +23,7 @@ inline constexpr int kFixedBits = 15;
 [[nodiscard]] inline std::int8_t fixed_exponent(float largest) noexcept {
   const int biased =
       static_cast<int>(std::bit_cast<std::uint32_t>(largest) >> 23U);  // largest < 2^(biased - 126)
-  return static_cast<std::int8_t>(std::clamp(biased - 126 - kFixedBits, -126, 127 - kFixedBits));
+  return static_cast<std::int8_t>(std::clamp(biased - 126 - kFixedBits, kLeastExponent, kMostExponent));
 }
 
 // 2^exponent.

@@ -1,6 +1,7 @@
 #include "cache/head_cache.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace thinkey {
@@ -144,16 +145,22 @@ void save_segment(const Segment& segment, ByteWriter& out) {
 }
 
 // Tokens must come in ascending position after `last`, and before `end`.
-void restore_segment(Segment& segment, ByteReader& in, std::int64_t& last, std::int64_t end) {
+void restore_segment(Segment& segment, bool whole, ByteReader& in, std::int64_t& last, std::int64_t end) {
   const auto blocks = in.value<std::uint64_t>();
   const BlockLayout& layout = segment.layout();
   if (blocks > in.left() / layout.bytes) in.damaged("it has fewer blocks than it says");
   segment.reserve(blocks);
   for (std::uint64_t b = 0; b < blocks; ++b) {
+    // Only thin blocks may have free places and others after them.
+    if (whole && b > 0 && layout.count(segment.block(b - 1)) < kBlockTokens) {
+      in.damaged("a block of recent tokens is not full");
+    }
     const std::span<const std::byte> stored = in.bytes(layout.bytes);
     std::byte* block = segment.push_block(0);
     std::copy(stored.begin(), stored.end(), block);
     const std::size_t tokens = layout.count(block);
+    if (tokens == 0) in.damaged("a block has no tokens");
+    if (!has_finite_scales(layout, block)) in.damaged("a block's scales are not finite");
     for (std::size_t t = 0; t < tokens; ++t) {
       const std::int64_t position = layout.positions(block)[t];
       if (position <= last || position >= end) in.damaged("its positions are out of order");
@@ -197,29 +204,34 @@ void HeadCache::save(ByteWriter& out) const {
   if (basis_.size() == 0) return;
   out.array(basis_.channels());
   for (const std::size_t n : basis_.formats()) out.value(static_cast<std::uint16_t>(n));
-  out.array(std::span<const float>(basis_.whole_mean()));
+  out.array(basis_.mean());
   out.array(value_channels());
   save_segment(thin_, out);
   save_segment(recent_, out);
 }
 
 void HeadCache::restore(ByteReader& in, std::int64_t next_position) {
-  if (in.value<std::uint8_t>() == 0) return;
+  const auto planned = in.value<std::uint8_t>();
+  if (planned > 1 || (planned == 1) != (next_position > 0)) in.damaged("a head's tables do not fit together");
+  if (planned == 0) return;
   HeadPlan plan;
   plan.keys.channels = read_channels(in, head_dim_);
   for (std::size_t& n : plan.keys.formats) n = in.value<std::uint16_t>();
   check_channels(in, plan.keys.channels, plan.keys.formats, head_dim_);
-  const auto mean = in.array<float>(head_dim_);
-  if (plan.keys.channels.empty() || (!mean.empty() && mean.size() != head_dim_)) {
+  const auto mean = in.array<f16_bits>(head_dim_);
+  for (const f16_bits m : mean) {
+    if (!std::isfinite(f32_from_f16(m))) in.damaged("a head's mean key is not finite");
+  }
+  if (plan.keys.channels.empty() || (!mean.empty() && mean.size() != head_dim_ - plan.keys.channels.size())) {
     in.damaged("a head's tables do not fit together");
   }
-  plan.key_mean = mean;
   plan.value_channels = read_channels(in, head_dim_);
   check_channels(in, plan.value_channels, std::vector{plan.value_channels.size()}, head_dim_);
   adopt(plan);
+  basis_.restore_mean(mean, counter_);
   std::int64_t last = -1;
-  restore_segment(thin_, in, last, next_position);
-  restore_segment(recent_, in, last, next_position);
+  restore_segment(thin_, false, in, last, next_position);
+  restore_segment(recent_, true, in, last, next_position);
 }
 
 }  // namespace thinkey

@@ -57,6 +57,10 @@ class HeadCache {
                                                const StoreFormat& format) noexcept;
 
  private:
+  // Whether the spec can have left a head with so many key channels, of these formats, means of dropped ones,
+  // and value channels: what the kernels assume of a file's lists.
+  [[nodiscard]] bool plans(std::size_t keys, const KeyCounts& formats, std::size_t means,
+                           std::size_t values) const noexcept;
   // Writes staged whole tokens to the thin segment.
   void push_thin(const StagedBlock& whole);
 

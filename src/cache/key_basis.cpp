@@ -31,6 +31,11 @@ void KeyBasis::set_mean(std::span<const float> mean, AllocationCounter* counter)
   for_dropped(channels(), head_dim_, [&](std::size_t i, std::size_t c) { mean_[i] = f16_from_f32(mean[c]); });
 }
 
+void KeyBasis::restore_mean(std::span<const f16_bits> mean, AllocationCounter* counter) {
+  mean_ = AlignedBuffer<f16_bits>(mean.size(), counter);
+  std::copy(mean.begin(), mean.end(), mean_.data());
+}
+
 std::vector<float> KeyBasis::whole_mean() const {
   if (!has_mean()) return {};
   std::vector<float> whole(head_dim_, 0.0F);

@@ -35,6 +35,8 @@ class KeyBasis {
   [[nodiscard]] float bias(const float* query) const;
   [[nodiscard]] bool has_mean() const noexcept { return mean_.size() > 0; }
 
+  [[nodiscard]] std::span<const f16_bits> mean() const noexcept { return mean_.span(); }  // to be saved
+  void restore_mean(std::span<const f16_bits> mean, AllocationCounter* counter);          // of that size
   // [D], 0 where kept; empty without a mean.
   [[nodiscard]] std::vector<float> whole_mean() const;
 

@@ -128,6 +128,24 @@ void LayerCache::save(ByteWriter& out) const {
   store_->save(out);
 }
 
+bool LayerCache::may_have_planned(const HeadSizes& sizes) const noexcept {
+  const ChannelSpec& spec = compression_.spec.channels;
+  const ElementFormat format = store_format(compression_.spec).thin;
+  const auto dim = static_cast<std::int64_t>(shape_.head_dim);
+  const std::size_t keys = key_channels(sizes);
+  // No prompt was compressed.
+  if (sizes.keys == uniform_keys(shape_.head_dim, format) && !sizes.key_mean &&
+      sizes.values == shape_.head_dim) {
+    return true;
+  }
+  if (sizes.values != static_cast<std::size_t>(spec.kept_values(dim))) return false;
+  if (!(spec.keys > 0.0)) return sizes.keys == uniform_keys(shape_.head_dim, format) && !sizes.key_mean;
+  if (sizes.key_mean != (spec.bias && keys < shape_.head_dim)) return false;
+  if (spec.mixed) return keys > 0;
+  if (sizes.keys != uniform_keys(keys, format)) return false;
+  return spec.adaptive ? keys > 0 : keys == static_cast<std::size_t>(spec.kept_keys(dim));
+}
+
 void LayerCache::restore(ByteReader& in) {
   next_position_ = in.value<std::int64_t>();
   evicted_at_ = in.value<std::int64_t>();
@@ -136,6 +154,9 @@ void LayerCache::restore(ByteReader& in) {
     in.damaged("a layer's counters do not fit together");
   }
   store_->restore(in, next_position_);
+  for (std::size_t h = 0; h < shape_.kv_heads && next_position_ > 0; ++h) {
+    if (!may_have_planned(store_->sizes(h))) in.damaged("a head's tables do not fit the spec");
+  }
 }
 
 LayerCacheReport LayerCache::report() const {

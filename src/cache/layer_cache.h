@@ -46,6 +46,8 @@ class LayerCache {
   [[nodiscard]] std::vector<HeadPlan> plan(const PromptView& prompt, const TokenLists& kept,
                                            ChannelBudget& budget, CompressionTrace* trace) const;
   void evict_again();  // reeviction.cpp
+  // Whether the spec can have left a head of such sizes: what kernels assume of a file's lists.
+  [[nodiscard]] bool may_have_planned(const HeadSizes& sizes) const noexcept;
 
   AttentionShape shape_;
   LayerCompression compression_;

@@ -61,6 +61,10 @@ void SequenceCache::restore(ByteReader& in) {
   }
 }
 
+std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept {
+  return store_format(spec).query_rows(queries);
+}
+
 std::int64_t SequenceCache::next_position(std::size_t layer) const noexcept {
   return layers_[layer].next_position();
 }

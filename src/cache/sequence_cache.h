@@ -72,6 +72,10 @@ class SequenceCache {
   ChannelBudget budget_;
 };
 
+// At most so many rows of one layer's latest queries are kept after `queries` of them came, for evicting
+// again.
+[[nodiscard]] std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept;
+
 // The report of a cache that has just compressed a prompt of `tokens` tokens, by arithmetic alone.
 [[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,
                                          const LayerStores& stores = default_stores());

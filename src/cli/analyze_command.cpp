@@ -32,8 +32,7 @@ std::string text_of(const Arguments& arguments) {
   if (arguments.file.empty() && arguments.prompt.empty()) {
     fail_usage("analyze: no prompt; give -f FILE or -p TEXT");
   }
-  std::string text = arguments.file.empty() ? "" : read_file(arguments.file);
-  if (!arguments.file.empty()) require_utf8(text, arguments.file);
+  std::string text = arguments.file.empty() ? "" : read_text(arguments.file);
   if (!text.empty() && !arguments.prompt.empty()) text += "\n\n";
   return text + arguments.prompt;
 }

@@ -16,7 +16,6 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
-#include "model/weight_form.h"
 
 namespace thinkey::cli {
 
@@ -171,10 +170,9 @@ int execute(const Arguments& arguments) {
   const Shares baseline = read_baseline(arguments.baseline);
   const auto model = arguments.model.load();
   catch_interrupts();
-  const Precision precision =
-      arguments.model.precision != "f32" && cpu_multiplies_bf16() ? Precision::BF16 : Precision::F32;
-  const bool int8 = arguments.model.precision == "auto" && model->info().quantized &&
-                    prefill_takes_int8(precision, ActivationPrecision::Int8);
+  const std::string& arithmetic = model->info().prefill_arithmetic;
+  const Precision precision = arithmetic.starts_with("bf16") ? Precision::BF16 : Precision::F32;
+  const bool int8 = model->info().quantized && arithmetic.ends_with("int8");
   const MachineLimits before = measure_limits(precision, int8);
   const bool visible = standard_error_is_terminal();
   const BenchFigures figures = run_bench(model, settings, [&](const std::string& what) {

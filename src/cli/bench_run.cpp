@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "engine/model_impl.h"
 #include "base/system_memory.h"
 #include "cli/interrupt.h"
 #include "cli/machine_limits.h"
@@ -117,7 +118,7 @@ class Bench {
             {.cache = specs[s].to_string(),
              .tokens = tokens,
              .seconds = median(seconds),
-             .operations = prefill_operations(model_->info(), tokens),
+             .operations = prefill_operations(ModelAccess::impl(*model_).weights.network(), static_cast<std::size_t>(tokens)),
              .memory = {.hidden_states = parts.hidden_states,
                         .layer_kv = parts.layer_kv,
                         .scratch = forward - std::min(forward, parts.hidden_states + parts.layer_kv),
@@ -213,19 +214,6 @@ class Bench {
 };
 
 }  // namespace
-
-PrefillOperations prefill_operations(const ModelInfo& m, std::int64_t tokens) {
-  const auto real = [](std::int64_t n) { return static_cast<double>(n); };
-  const double t = real(tokens);
-  const double keys_and_values = 2.0 * real(m.width) * real(m.kv_heads * m.head_dim);
-  const double rest =
-      2.0 * real(m.width) * real(m.query_heads * m.head_dim) + 3.0 * real(m.width) * real(m.ffn_width);
-  const double window = m.sliding_window > 0 ? std::min(t, real(m.sliding_window)) : t;
-  const double visible = window * (window + 1.0) / 2.0 + (t - window) * window;  // pairs of query and key
-  const double attention = 2.0 * real(m.query_heads * m.head_dim) * visible;
-  return {.weights = 2.0 * (real(m.layers) * keys_and_values * t + real(m.layers - 1) * rest * t),
-          .attention = 2.0 * real(m.layers - 1) * attention};
-}
 
 BenchFigures run_bench(const std::shared_ptr<const Model>& model, const BenchSettings& settings,
                        const std::function<void(const std::string&)>& tell) {

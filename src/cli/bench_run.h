@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "model/work.h"
 #include "thinkey/cache_spec.h"
 #include "thinkey/model.h"
 
@@ -28,14 +29,6 @@ struct BenchMemory {
   std::size_t hidden_states = 0, layer_kv = 0, scratch = 0;
   std::size_t cache = 0;     // after the prompt
   std::size_t resident = 0;  // most resident memory during the prefill that no file backs
-};
-
-// Multiply-adds count twice. The last layer's queries and FFN are needed for the last token only and not
-// counted.
-struct PrefillOperations {
-  double weights = 0.0;    // products with weights
-  double attention = 0.0;  // of every query with the keys and values it sees
-  [[nodiscard]] double total() const noexcept { return weights + attention; }
 };
 
 struct PrefillFigures {
@@ -61,8 +54,6 @@ struct BenchFigures {
   std::vector<PrefillFigures> prefill;
   std::vector<DecodeFigures> decode;
 };
-
-[[nodiscard]] PrefillOperations prefill_operations(const ModelInfo& model, std::int64_t tokens);
 
 // `tell` hears what is being measured next.
 [[nodiscard]] BenchFigures run_bench(const std::shared_ptr<const Model>& model, const BenchSettings& settings,

@@ -48,6 +48,7 @@ class Chat {
         session_(model_, session_options_) {
     options_.sampler = arguments.sampler.resolve();
     options_.max_tokens = arguments.generation.predict;
+    warn_of_context(*model_, session_options_.context);
     terminal_ = ::isatty(STDIN_FILENO) == 1;
     quiet_ = arguments.generation.quiet;
     forget();
@@ -67,6 +68,7 @@ class Chat {
       }
       const LineReader::Result got = input.read();
       if (got.status == LineReader::Status::Interrupted) {
+        if (asked_to_end()) return interrupted_exit();
         if (std::exchange(warned_, true)) return 0;
         clear_interrupt();
         write_output("\n");
@@ -118,8 +120,7 @@ class Chat {
       restart();
     } else if (name == "/file") {
       if (argument.empty()) fail_usage("/file: give a path");
-      std::string text = read_file(argument);
-      require_utf8(text, argument);
+      std::string text = read_text(argument, prompt_limit(*model_, session_options_.context));
       if (!text.ends_with('\n')) text += '\n';
       attachment_ += text;
       if (!quiet_) print_message("{} of {} go with the next message.\n", format_bytes(text.size()), argument);
@@ -132,7 +133,8 @@ class Chat {
   void answer(const std::string& message) {
     messages_.push_back({"user", message});
     const std::string text = model_->render_chat(messages_, cached_, answer_ended_, format_);
-    const std::vector<std::int32_t> ids = model_->tokenize(text, cached_ == 0, true);
+    const std::vector<std::int32_t> ids =
+        model_->tokenize(text, {.add_special = cached_ == 0, .parse_special = true});
     const std::int64_t before = session_.tokens_seen();
     clear_interrupt();
     bool touched = false;  // work on the session has begun

@@ -108,7 +108,8 @@ std::vector<Score> run_all(const std::shared_ptr<const Model>& model,
     together.reserve(specs.size());
     for (const CacheSpec& spec : specs) sessions.emplace_back(model, SessionOptions{.cache = spec});
     for (Session& session : sessions) together.push_back(&session);
-    Session::prefill_together(together, model->tokenize(model->render_chat(messages), true, true));
+    Session::prefill_together(together,
+                              model->tokenize(model->render_chat(messages), {.parse_special = true}));
     for (std::size_t s = 0; s < specs.size(); ++s) answer(sessions[s], samples[i], scores[s]);
   }
   if (visible) write_message("\r                          \r");
@@ -169,7 +170,7 @@ int execute(const Arguments& arguments) {
       read_samples(arguments.samples, std::max<std::size_t>(1, arguments.count));
   std::string text;
   for (const std::string& path : arguments.texts) {
-    if (std::filesystem::exists(path)) text += read_file(path) + "\n\n";
+    if (std::filesystem::exists(path)) text += read_text(path) + "\n\n";
   }
   std::vector<NeedleSample> real;
   if (arguments.text_count > 0) {
@@ -178,7 +179,7 @@ int execute(const Arguments& arguments) {
 
   catch_interrupts();
   const auto tokens = [&](const NeedleSample& sample) {
-    return static_cast<std::int64_t>(model->tokenize(sample.document, false).size());
+    return static_cast<std::int64_t>(model->tokenize(sample.document, {.add_special = false}).size());
   };
   if (!arguments.json) {
     print_output("{}: {} documents of synthetic prose, about {} tokens each, a question at the end\n",

@@ -64,7 +64,8 @@ eval::ChatUse EvalArguments::chat_use() const {
 void EvalArguments::check_outputs() const {
   static_cast<void>(parse_specs());
   for (const std::string* path : {&json, &markdown, &html}) {
-    if (!path->empty()) require_writable(*path);
+    if (path->empty()) continue;
+    require_writable(*path, path == &json ? "--json" : path == &html ? "--html" : "--markdown");
   }
 }
 
@@ -73,16 +74,22 @@ int EvalArguments::run(const eval::Task& task, const Model& loaded, const MakeRe
   const eval::RunIdentity identity = eval::identify(task, loaded);
   const std::string path =
       results.empty() ? eval::default_result_path("thinkey-results", identity).string() : results;
+  const std::vector<CacheSpec> caches = parse_specs();
   eval::RunOutcome outcome;
+  EvalProgress progress(task.name, standard_error_is_terminal());
+  const eval::Hooks hooks = progress.hooks();
+  eval::ResultFile file(path, identity, fresh, hooks);
   try {
-    EvalProgress progress(task.name, standard_error_is_terminal());
-    const eval::Hooks hooks = progress.hooks();
-    eval::ResultFile file(path, identity, fresh, hooks);
-    outcome = eval::run(task, parse_specs(), file, hooks);
+    outcome = eval::run(task, caches, file, hooks);
   } catch (const Interrupted&) {
+    progress.finish();
+    outcome = eval::complete_part(task, caches, file);
+    // To standard output only: report files that are asked for are of whole runs.
+    if (!outcome.records.empty()) publish(make_report(identity, outcome), {}, {});
     print_message("thinkey: what was measured is in {}; the same command goes on from there\n", path);
     throw;
   }
+  progress.finish();
   if (outcome.records.empty()) {
     fail_data("no sample could be measured; the first was left out: {}",
               outcome.skipped.empty() ? "" : outcome.skipped.front().second);

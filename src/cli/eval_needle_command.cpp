@@ -1,4 +1,5 @@
 // thinkey eval needle: does a fact survive, wherever it stands in a long document?
+#include <charconv>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/eval_arguments.h"
 #include "eval/needle.h"
+#include "formats/printable.h"
 
 namespace thinkey::cli {
 namespace {
@@ -15,12 +17,35 @@ struct Arguments {
   EvalArguments eval;
   eval::NeedleOptions options;
   std::vector<std::string> lengths;
+  std::vector<std::string> depths = {"0", "25", "50", "75", "100"};
   std::string score = "substring";
 };
+
+// "0,50,100", or with percent signs. One bare number could as well be meant as how many.
+std::vector<double> parse_depths(const std::vector<std::string>& words) {
+  std::vector<double> depths;
+  for (const std::string& word : words) {
+    double depth = 0.0;
+    const char* end = word.data() + word.size();
+    const auto [stop, error] = std::from_chars(word.data(), end, depth);
+    const std::string_view unit(stop, static_cast<std::size_t>(end - stop));
+    if (error != std::errc() || (!unit.empty() && unit != "%") || !(depth >= 0.0 && depth <= 100.0)) {
+      fail_usage("--depths: \"{}\" is not a percentage from 0 to 100", printable(word, 40));
+    }
+    if (words.size() == 1 && unit.empty()) {
+      fail_usage(
+          "--depths {}: write {}% for the one depth of {} percent, or several depths such as 0,25,50,75,100",
+          depth, depth, depth);
+    }
+    depths.push_back(depth);
+  }
+  return depths;
+}
 
 int execute(Arguments& arguments) {
   eval::NeedleOptions& options = arguments.options;
   options.lengths = parse_counts("--lengths", arguments.lengths);
+  options.depths = parse_depths(arguments.depths);
   options.rouge = arguments.score == "rouge1";
   arguments.eval.check_outputs();
   eval::Haystack haystack;
@@ -30,6 +55,7 @@ int execute(Arguments& arguments) {
     options.haystack += " " + eval::text_fingerprint(text);
   }
   const auto model = arguments.eval.model.load();
+  warn_of_context(*model, arguments.eval.context);
   options.context = arguments.eval.context;
   if (options.lengths.empty()) {
     options.lengths =
@@ -44,7 +70,6 @@ int execute(Arguments& arguments) {
 Command add_eval_needle_command(CLI::App& eval) {
   auto arguments = std::make_shared<Arguments>();
   eval::NeedleOptions& options = arguments->options;
-  options.depths = {0, 25, 50, 75, 100};
   CLI::App* app = eval.add_subcommand("needle", "A fact hidden in documents of many lengths, at many depths");
   arguments->eval.add(*app);
   arguments->eval.add_chat(*app);
@@ -53,7 +78,8 @@ Command add_eval_needle_command(CLI::App& eval) {
          "Tokens of prompt and answer: 1024,2048 or 1k,2k; default: 1k, 2k, 4k, ... up to the context")
       ->delimiter(',')
       ->type_name("N,...");
-  app->add_option("--depths", options.depths, "Percent of the document before the needle")
+  app->add_option("--depths", arguments->depths,
+                  "Percent of the document before the needle: 0,50,100; one depth alone with its sign: 5%")
       ->delimiter(',')
       ->type_name("P,...");
   app->add_option("--repeats", options.repeats, "Samples per length and depth")
@@ -71,7 +97,9 @@ Command add_eval_needle_command(CLI::App& eval) {
   app->add_option("-n,--n-predict", options.max_tokens, "Most tokens of an answer")
       ->check(within(std::int64_t{1}, std::int64_t{1} << 20U))
       ->type_name("N");
-  app->add_option("--seed", options.seed, "Of the documents and facts")->type_name("N");
+  app->add_option("--seed", options.seed, "Of the documents and facts")
+      ->check(whole_number())
+      ->type_name("N");
   add_examples(
       *app,
       {"thinkey eval needle -m models/thinkey-needle.gguf --lengths 1k,2k,4k --cache full --cache snapkv:10% "

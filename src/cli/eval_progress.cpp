@@ -34,15 +34,20 @@ std::string eval_progress_line(const std::string& task, std::size_t sample, std:
   return line;
 }
 
-EvalProgress::EvalProgress(std::string task, bool visible)
-    : task_(std::move(task)), visible_(visible), start_(Clock::now()), latest_(start_) {}
+EvalProgress::EvalProgress(std::string task, bool terminal, Clock::duration between)
+    : task_(std::move(task)),
+      terminal_(terminal),
+      between_(terminal ? Clock::duration(kBetweenDraws) : between),
+      start_(Clock::now()),
+      latest_(start_) {}
 
 EvalProgress::~EvalProgress() { erase(); }
 
 eval::Hooks EvalProgress::hooks() {
   eval::Hooks hooks;
-  hooks.checkpoint = [] {
+  hooks.checkpoint = [this] {
     if (interrupted()) throw Interrupted();
+    if (!terminal_) draw(false);  // samples that take long report no parts of themselves
   };
   hooks.sample_progress = [this](double part) {
     part_ = part;
@@ -63,17 +68,24 @@ eval::Hooks EvalProgress::hooks() {
 }
 
 void EvalProgress::draw(bool now) {
-  if (!visible_ || all_ == 0) return;
+  if (finished_ || all_ == 0) return;
   const auto time = Clock::now();
-  if (!now && time - latest_ < kBetweenDraws) return;
+  if ((!now || !terminal_) && time - latest_ < between_) return;
   latest_ = time;
-  drawn_ = true;
+  drawn_ = terminal_;
   const double done = static_cast<double>(done_) + part_;
   const auto all = static_cast<double>(all_);
   const auto resumed = static_cast<double>(resumed_);
   const double measured = all > resumed ? (done - resumed) / (all - resumed) : 0.0;
-  write_message(kEraseLine + eval_progress_line(task_, std::min(done_ + 1, all_), all_, done / all, measured,
-                                                std::chrono::duration<double>(time - start_).count()));
+  write_message((terminal_ ? kEraseLine : "") +
+                eval_progress_line(task_, std::min(done_ + 1, all_), all_, done / all, measured,
+                                   std::chrono::duration<double>(time - start_).count()) +
+                (terminal_ ? "" : "\n"));
+}
+
+void EvalProgress::finish() {
+  erase();
+  finished_ = true;
 }
 
 void EvalProgress::erase() {

@@ -11,21 +11,27 @@ namespace thinkey::cli {
 
 class EvalProgress {
  public:
-  explicit EvalProgress(std::string task, bool visible);
+  using Clock = std::chrono::steady_clock;
+
+  // `terminal`: a bar that is redrawn. Otherwise a line each time `between` has passed, for log files.
+  EvalProgress(std::string task, bool terminal, Clock::duration between = std::chrono::minutes(1));
   ~EvalProgress();
   EvalProgress(const EvalProgress&) = delete;
   EvalProgress& operator=(const EvalProgress&) = delete;
 
   // Ctrl-C ends the run at the next checkpoint with Interrupted. Must not outlive this object.
   [[nodiscard]] eval::Hooks hooks();
+  // Takes the bar away; nothing is drawn any more.
+  void finish();
 
  private:
   void draw(bool now);
   void erase();
 
-  using Clock = std::chrono::steady_clock;
   std::string task_;
-  bool visible_;
+  bool terminal_;
+  Clock::duration between_;
+  bool finished_ = false;
   bool drawn_ = false;
   std::size_t done_ = 0, all_ = 0, resumed_ = 0;
   double part_ = 0.0;  // of the current sample

@@ -41,6 +41,7 @@ int execute(Arguments& arguments) {
   sources.single_hop = passages(options.qa_1);
   sources.multi_hop = passages(options.qa_2);
   const auto model = arguments.eval.model.load();
+  warn_of_context(*model, arguments.eval.context);
   options.context = arguments.eval.context;
   if (options.lengths.empty()) {
     options.lengths =
@@ -82,7 +83,7 @@ Command add_eval_ruler_command(CLI::App& eval) {
       ->type_name("FILE");
   app->add_option("--qa2", options.qa_2, "The same for qa_2 (several passages together answer)")
       ->type_name("FILE");
-  app->add_option("--seed", options.seed, "Of the samples")->type_name("N");
+  app->add_option("--seed", options.seed, "Of the samples")->check(whole_number())->type_name("N");
   add_examples(*app,
                {"thinkey eval ruler -m model.gguf --lengths 4k,8k --cache full --cache snapkv:20%+think:0.4",
                 "thinkey eval ruler -m model.gguf --tasks qa_1 --qa1 squad.jsonl --html ruler.html"});

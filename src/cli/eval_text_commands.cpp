@@ -20,11 +20,7 @@ struct Arguments {
   eval::PerplexityOptions perplexity;
   eval::DivergenceOptions divergence;
 
-  [[nodiscard]] std::string text() const {
-    std::string bytes = read_file(file);
-    require_utf8(bytes, file);
-    return bytes;
-  }
+  [[nodiscard]] std::string text() const { return read_text(file); }
 };
 
 void add_file(CLI::App& app, std::string& file) {

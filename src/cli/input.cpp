@@ -14,6 +14,14 @@ bool is_space(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 }  // namespace
 
+std::string read_text(const std::filesystem::path& path, const TextLimit& limit) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  std::string text = read_file(path, limit);
+  require_utf8(text, path == "-" ? "standard input" : path.string());
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  return text;
+}
+
 std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::int64_t vocabulary) {
   const std::string text = read_file(path);
   std::vector<std::int32_t> ids;

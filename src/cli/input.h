@@ -14,6 +14,10 @@ namespace thinkey::cli {
 using thinkey::read_file;
 using thinkey::require_utf8;
 
+// The text of a file, or of standard input for "-": UTF-8, without the byte-order mark it may begin with.
+// Error(Data) names the path.
+[[nodiscard]] std::string read_text(const std::filesystem::path& path, const TextLimit& limit = {});
+
 // Token ids separated by white space, each in [0, vocabulary). Error(Data) names path, line and word.
 [[nodiscard]] std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::int64_t vocabulary);
 

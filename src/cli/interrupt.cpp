@@ -1,32 +1,21 @@
 #include "cli/interrupt.h"
 
-#include <unistd.h>
-
 #include <csignal>
+
+#include "base/stop_signal.h"
 
 namespace thinkey::cli {
 
-namespace {
+void catch_interrupts() { catch_stop_signals(); }
 
-volatile std::sig_atomic_t flag = 0;
+bool interrupted() noexcept { return stop_signal() != 0; }
 
-extern "C" void on_interrupt(int) {
-  if (flag != 0) ::_exit(kInterruptedExit);
-  flag = 1;
+bool asked_to_end() noexcept { return stop_signal() == SIGTERM; }
+
+void clear_interrupt() noexcept {
+  if (!asked_to_end()) clear_stop_signal();
 }
 
-}  // namespace
-
-void catch_interrupts() {
-  struct sigaction action = {};
-  action.sa_handler = on_interrupt;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = 0;  // no SA_RESTART: a read from the terminal returns at once
-  sigaction(SIGINT, &action, nullptr);
-}
-
-bool interrupted() noexcept { return flag != 0; }
-
-void clear_interrupt() noexcept { flag = 0; }
+int interrupted_exit() noexcept { return 128 + (stop_signal() != 0 ? stop_signal() : SIGINT); }
 
 }  // namespace thinkey::cli

@@ -1,5 +1,6 @@
 #include "cli/line_reader.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "base/stop_signal.h"
 #include "cli/interrupt.h"
 
 namespace thinkey::cli {
@@ -29,6 +31,17 @@ LineReader::Result LineReader::read() {
     }
     searched = buffer_.size();
     if (searched > kLongestLine) fail_data("standard input: a line of more than 64 MiB");
+    // Signals do not reach this thread: their descriptor is waited for beside the input.
+    std::array<pollfd, 2> sources = {{{.fd = stop_descriptor(), .events = POLLIN, .revents = 0},
+                                      {.fd = descriptor_, .events = POLLIN, .revents = 0}}};
+    if (::poll(sources.data(), sources.size(), -1) < 0 && errno != EINTR) {
+      fail_data("standard input: cannot wait for it: {}", std::generic_category().message(errno));
+    }
+    if (interrupted()) {
+      buffer_.clear();
+      return {Status::Interrupted, {}};
+    }
+    if (sources[1].revents == 0) continue;
     const ssize_t n = ::read(descriptor_, block.data(), block.size());
     if (n > 0) {
       buffer_.append(block.data(), static_cast<std::size_t>(n));
@@ -36,9 +49,6 @@ LineReader::Result LineReader::read() {
       return {Status::End, std::exchange(buffer_, {})};
     } else if (errno != EINTR) {
       fail_data("standard input: cannot read: {}", std::generic_category().message(errno));
-    } else if (interrupted()) {
-      buffer_.clear();
-      return {Status::Interrupted, {}};
     }
   }
 }

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/emergency.h"
 #include "base/fail.h"
+#include "base/stop_signal.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -92,7 +94,7 @@ int guarded(int argc, const char* const* argv) {
     return static_cast<int>(error.kind());
   } catch (const Interrupted&) {
     complain("interrupted");
-    return kInterruptedExit;
+    return interrupted_exit();
   } catch (const std::bad_alloc&) {
     complain("out of memory; a smaller --ctx-size or a tighter --cache needs less");
   } catch (const std::exception& error) {
@@ -106,6 +108,8 @@ int guarded(int argc, const char* const* argv) {
 }  // namespace thinkey::cli
 
 int main(int argc, char** argv) {
+  thinkey::start_stop_signals();
+  thinkey::report_lost_mappings();
   // A closed pipe and a file-size limit are write errors like any other, reported in one line.
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(cert-err33-c)
   std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(cert-err33-c)

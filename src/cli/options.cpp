@@ -1,10 +1,15 @@
 #include "cli/options.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <limits>
 #include <random>
 
 #include "base/fail.h"
+#include "cli/output.h"
+#include "engine/prompt_limit.h"
+#include "formats/printable.h"
 
 namespace thinkey::cli {
 
@@ -39,6 +44,8 @@ void ModelArguments::add_compute(CLI::App& app) {
   repack = true;
   app.add_flag("--repack,!--no-repack", repack,
                "Copy quantized weights into a faster order for new tokens (takes their memory twice)");
+  app.add_flag("--check-finite", check_finite,
+               "Look for NaN and infinity after every layer, not only in the logits, and name the layer");
 }
 
 std::shared_ptr<const Model> ModelArguments::load() const {
@@ -48,7 +55,8 @@ std::shared_ptr<const Model> ModelArguments::load() const {
                            : precision == "bf16" ? PrefillPrecision::BF16
                                                  : PrefillPrecision::Auto,
               .decode_precision = decode_precision == "f32" ? DecodePrecision::F32 : DecodePrecision::Auto,
-              .repack = repack});
+              .repack = repack,
+              .check_finite = check_finite});
 }
 
 void CacheArgument::add(CLI::App& app) {
@@ -77,16 +85,45 @@ void SamplerArguments::add(CLI::App& app) {
       ->type_name("N")
       ->group(kSamplingGroup);
   app.add_option("-s,--seed", seed, "Seed of the random numbers; -1: a new one each time")
-      ->check(within(std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()))
+      ->check([](const std::string& word) { return word == "-1" ? std::string() : whole_number()(word); })
       ->type_name("N")
       ->group(kSamplingGroup);
 }
 
 SamplerOptions SamplerArguments::resolve() const {
   SamplerOptions resolved = options;
-  resolved.seed = seed >= 0 ? static_cast<std::uint64_t>(seed) : std::random_device{}();
+  if (seed == "-1") {
+    resolved.seed = std::random_device{}();
+  } else if (const auto [end, error] = std::from_chars(seed.data(), seed.data() + seed.size(), resolved.seed);
+             error != std::errc() || end != seed.data() + seed.size()) {
+    fail_usage("--seed: \"{}\" is not -1 or a whole number below 2^64", seed);
+  }
   static_cast<void>(Sampler(resolved));  // its checks, before a model is loaded and a prompt computed
   return resolved;
+}
+
+CLI::Validator whole_number() {
+  return {[](std::string& word) {
+            std::uint64_t value = 0;
+            const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+            return error == std::errc() && end == word.data() + word.size()
+                       ? std::string()
+                       : "\"" + printable(word, 40) + "\" is not a whole number below 2^64";
+          },
+          ""};
+}
+
+void warn_of_context(const Model& model, std::int64_t asked) {
+  if (asked <= model.info().context_length) return;
+  print_message(
+      "thinkey: warning: a context of {} is more than the model's {}; answers beyond that may be poor\n",
+      asked, model.info().context_length);
+}
+
+TextLimit prompt_limit(const Model& model, std::int64_t context) {
+  const std::int64_t tokens = context > 0 ? context : model.info().context_length;
+  return {.bytes = std::min(TextLimit{}.bytes, most_prompt_bytes(model, tokens)),
+          .why = fmt::format(", which cannot fit the context of {} tokens; shorten it", tokens)};
 }
 
 void GenerationArguments::add(CLI::App& app) {

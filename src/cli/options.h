@@ -7,19 +7,21 @@
 #include <string>
 #include <vector>
 
+#include "formats/text_file.h"
 #include "thinkey/cache_spec.h"
 #include "thinkey/model.h"
 #include "thinkey/sampler.h"
 
 namespace thinkey::cli {
 
-// -m, -t, --prefill-precision, --decode-precision, --no-repack
+// -m, -t, --prefill-precision, --decode-precision, --no-repack, --check-finite
 struct ModelArguments {
   std::string model;
   int threads = 0;
   std::string precision = "auto";
   std::string decode_precision = "auto";
   bool repack = false;  // of commands that do not compute
+  bool check_finite = false;
 
   void add_model(CLI::App& app);
   void add_compute(CLI::App& app);  // threads and precision
@@ -37,7 +39,7 @@ struct CacheArgument {
 // --temp, --top-k, --top-p, --min-p, --repeat-penalty, --repeat-last-n, -s
 struct SamplerArguments {
   SamplerOptions options;
-  std::int64_t seed = -1;  // -1: a new one each time
+  std::string seed = "-1";  // -1: a new one each time
 
   void add(CLI::App& app);
   // With the seed resolved; throws Error(Usage) when an option is out of range.
@@ -66,6 +68,15 @@ template <typename Number>
 [[nodiscard]] CLI::Validator within(Number lowest, Number highest) {
   return CLI::Range(lowest, highest).description("");
 }
+
+// Of words that are whole numbers below 2^64: CLI11 by itself takes larger ones for the largest.
+[[nodiscard]] CLI::Validator whole_number();
+
+// One line on standard error where the context asked for is longer than the model was made for.
+void warn_of_context(const Model& model, std::int64_t asked);
+
+// Of the text of a prompt: what is larger cannot fit the context.
+[[nodiscard]] TextLimit prompt_limit(const Model& model, std::int64_t context);
 
 // Where examples of one command go: at the end of its help.
 void add_examples(CLI::App& app, const std::vector<std::string>& lines);

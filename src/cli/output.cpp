@@ -46,16 +46,18 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
-void require_writable(const std::filesystem::path& path) {
+void require_writable(const std::filesystem::path& path, std::string_view option) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    fail_data("{}: not a regular file; name the file to write with -o", path.string());
+    fail_data("{}: not a regular file; name the file to write with {}", path.string(), option);
   }
   std::filesystem::path directory = path.parent_path();
   if (directory.empty()) directory = ".";
   if (::access(directory.c_str(), W_OK | X_OK) != 0) {
-    fail_data("{}: cannot write there: {}", path.string(), std::generic_category().message(errno));
+    const int reason = errno;
+    fail_data("{}: cannot write there: {}; name another file with {}", path.string(),
+              std::generic_category().message(reason), option);
   }
 }
 

@@ -34,7 +34,7 @@ void print_message(fmt::format_string<Args...> format, Args&&... args) {
 
 // Checks, before hours of work, that a file can be written at `path`: Error(Data) when its directory
 // is missing or not writable, or `path` is something other than a regular file (which replacing it
-// by a finished file would destroy).
-void require_writable(const std::filesystem::path& path);
+// by a finished file would destroy). `option`: what names the file on the command line.
+void require_writable(const std::filesystem::path& path, std::string_view option = "-o");
 
 }  // namespace thinkey::cli

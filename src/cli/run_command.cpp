@@ -1,8 +1,10 @@
 // thinkey run: one prompt, one answer.
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/fail.h"
@@ -37,28 +39,24 @@ struct Arguments {
 };
 
 // Text that people keep in files ends with a newline they do not mean.
-std::string read_prompt(const std::string& path) {
-  std::string text = read_file(path);
-  require_utf8(text, path == "-" ? "standard input" : path);
+std::string read_prompt(const std::string& path, const TextLimit& limit) {
+  std::string text = read_text(path, limit);
   if (text.ends_with('\n')) text.pop_back();
   if (text.ends_with('\r')) text.pop_back();
   return text;
 }
 
 // The file, the text of -p, or both with a newline between; else what is piped in.
-std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_file) {
+std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_file,
+                          const TextLimit& limit) {
   std::string text;
   if (has_file) {
-    text = read_prompt(arguments.file);
+    text = read_prompt(arguments.file, limit);
   } else if (!has_prompt) {
     if (!arguments.load_cache.empty()) return {};
-    if (::isatty(STDIN_FILENO) == 1) {
-      fail_usage("run: give the prompt with -p TEXT, -f FILE or on standard input");
-    }
-    text = read_prompt("-");
+    text = read_prompt("-", limit);
   }
   if (has_prompt) {
-    require_utf8(arguments.prompt, "the prompt of -p");
     if (has_file) text += '\n';
     text += arguments.prompt;
   }
@@ -66,19 +64,41 @@ std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_
   return text;
 }
 
+// What is wrong with the command line, before the model is loaded.
+void check_early(const Arguments& arguments, bool has_prompt, bool has_file) {
+  if (!arguments.save_cache.empty()) require_writable(arguments.save_cache, "--save-cache");
+  if (has_file && arguments.file != "-") {
+    if (std::error_code error; !std::filesystem::exists(arguments.file, error)) {
+      fail_data("{}: cannot open: {}", arguments.file,
+                (error ? error : std::make_error_code(std::errc::no_such_file_or_directory)).message());
+    }
+  }
+  if (has_prompt) require_utf8(arguments.prompt, "the prompt of -p");
+  if (!has_file && !has_prompt && arguments.load_cache.empty() && ::isatty(STDIN_FILENO) == 1) {
+    fail_usage("run: give the prompt with -p TEXT, -f FILE or on standard input");
+  }
+  if (!has_file && has_prompt && arguments.prompt.empty() && arguments.load_cache.empty()) {
+    fail_usage("the prompt is empty");
+  }
+}
+
 std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model, const std::string& prompt) {
   // What follows a restored cache is no beginning: no BOS, and in a chat a further turn.
   const bool continues = !arguments.load_cache.empty();
   if (continues && prompt.empty()) return {};
-  if (!arguments.as_chat) return model.tokenize(prompt, !arguments.no_bos && !continues, arguments.special);
+  if (!arguments.as_chat)
+    return model.tokenize(
+        prompt, {.add_special = !arguments.no_bos && !continues, .parse_special = arguments.special});
   if (continues) {
     const std::vector<ChatMessage> turns = {{"user", ""}, {"assistant", ""}, {"user", prompt}};
-    return model.tokenize(model.render_chat(turns, 2, true, arguments.chat.format), false, true);
+    return model.tokenize(model.render_chat(turns, 2, true, arguments.chat.format),
+                          {.add_special = false, .parse_special = true});
   }
   std::vector<ChatMessage> messages;
   if (!arguments.chat.system.empty()) messages.push_back({"system", arguments.chat.system});
   messages.push_back({"user", prompt});
-  return model.tokenize(model.render_chat(messages, 0, true, arguments.chat.format), !arguments.no_bos, true);
+  return model.tokenize(model.render_chat(messages, 0, true, arguments.chat.format),
+                        {.add_special = !arguments.no_bos, .parse_special = true});
 }
 
 void report(const Generation& generation, const CacheReport& cache) {
@@ -106,13 +126,15 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
   GenerateOptions options;
   options.sampler = arguments.sampler.resolve();
   options.max_tokens = arguments.generation.predict;
-  const std::string prompt = gather_prompt(arguments, has_prompt, has_file);
+  check_early(arguments, has_prompt, has_file);
   const auto model = arguments.model.load();
+  warn_of_context(*model, arguments.generation.context);
+  const std::string prompt =
+      gather_prompt(arguments, has_prompt, has_file, prompt_limit(*model, arguments.generation.context));
   const std::vector<std::int32_t> ids = encode(arguments, *model, prompt);
   Session session = arguments.load_cache.empty()
                         ? Session(model, {.cache = spec, .context = arguments.generation.context})
                         : Session::load(model, arguments.load_cache, arguments.generation.context);
-  if (!arguments.save_cache.empty()) require_writable(arguments.save_cache);
 
   catch_interrupts();
   const bool quiet = arguments.generation.quiet || arguments.json;
@@ -135,7 +157,7 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
   flush_output();
   if (!arguments.save_cache.empty()) session.save(arguments.save_cache);
   if (!quiet) report(generation, session.cache_report());
-  return interrupted() ? kInterruptedExit : 0;
+  return interrupted() ? interrupted_exit() : 0;
 }
 
 }  // namespace

@@ -22,10 +22,11 @@ struct Arguments {
 };
 
 int execute(const Arguments& arguments, bool has_file) {
-  const std::string text = has_file ? read_file(arguments.file) : arguments.text;
-  require_utf8(text, has_file ? arguments.file : "the text of -p");
+  const std::string text = has_file ? read_text(arguments.file) : arguments.text;
+  if (!has_file) require_utf8(text, "the text of -p");
   const auto model = arguments.model.load();
-  std::vector<std::int32_t> ids = model->tokenize(text, false, arguments.special);
+  std::vector<std::int32_t> ids =
+      model->tokenize(text, {.add_special = false, .parse_special = arguments.special});
   if (arguments.bos) {
     if (model->bos() < 0) {
       fail_data("{}: the tokenizer has no BOS token; leave out --bos", arguments.model.model);
@@ -47,9 +48,9 @@ Command add_tokenize_command(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* app = program.add_subcommand("tokenize", "Print the token ids of a text, on one line");
   arguments->model.add_model(*app);
-  CLI::Option* file =
-      app->add_option("-f,--file", arguments->file, "The text, bytes as they are; -: standard input")
-          ->type_name("FILE");
+  CLI::Option* file = app->add_option("-f,--file", arguments->file,
+                                      "The text, as it is but for a byte-order mark; -: standard input")
+                          ->type_name("FILE");
   CLI::Option* text = app->add_option("-p,--prompt", arguments->text, "The text itself")->type_name("TEXT");
   file->excludes(text);
   app->add_flag("--bos", arguments->bos, "Put the BOS token in front");

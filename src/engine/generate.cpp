@@ -73,7 +73,7 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
   out.prefill_seconds = seconds_since(start);
 
   start = Clock::now();
-  TextOutput text(model.impl().tokenizer.get(), options, out.text);
+  TextOutput text(ModelAccess::impl(model).tokenizer.get(), options, out.text);
   for (;;) {
     if (options.max_tokens >= 0 && static_cast<std::int64_t>(out.tokens.size()) >= options.max_tokens) {
       out.reason = StopReason::Length;

@@ -1,54 +1,54 @@
 #include "engine/memory.h"
 
 #include "base/fail.h"
+#include "base/half.h"
 #include "cache/sequence_cache.h"
 
 namespace thinkey {
 namespace {
 
 // 16-bit keys and values of all layers.
-std::size_t whole_tokens_bytes(const Config& config, std::int64_t tokens) noexcept {
-  const std::int64_t elements = 2 * config.layers * config.kv_heads * config.head_dim;
-  return static_cast<std::size_t>(elements * tokens) * sizeof(f16_bits);
+std::size_t whole_tokens_bytes(const Network& network, std::int64_t tokens) noexcept {
+  return 2 * sizeof(f16_bits) * network.layers.size() * network.kv_width() * static_cast<std::size_t>(tokens);
 }
 
-PrefillRequest request(const Decoder& decoder, std::int64_t tokens, bool all_logits) {
-  return {.tokens = static_cast<std::size_t>(tokens),
-          .chunk = decoder.chunk,
-          .observation = 0,
-          .has_past = false,
-          .all_logits = all_logits,
-          .precision = decoder.precision,
-          .activations = decoder.prefill_activations};
+// Of the latest queries, which specs that evict again keep in f32.
+std::size_t query_ring_bytes(const Network& network, const CacheSpec& spec, std::int64_t queries) noexcept {
+  return network.layers.size() * network.query_width() * sizeof(float) *
+         query_ring_rows(spec, static_cast<std::size_t>(queries));
 }
 
-MemoryEstimate bytes(const Decoder& decoder, const PrefillRequest& request) {
-  return prefill_bytes(prefill_sizes(decoder.config, decoder.weights, request));
+MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens, bool all_logits) {
+  const SequenceCache* const caches[] = {&cache};
+  PrefillOutputs outputs;
+  if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
+  const PassBytes pass = decoder.backend.pass_bytes(
+      decoder.network, prefill_request(decoder, static_cast<std::size_t>(tokens), caches, outputs));
+  return {.hidden_states = pass.hidden_states, .layer_kv = pass.layer_kv, .scratch = pass.scratch, .cache = 0};
 }
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const Decoder& decoder, const CacheSpec& spec, std::int64_t prompt,
-                               std::int64_t generate, bool all_logits) {
-  PrefillRequest r = request(decoder, prompt, all_logits);
-  const CacheShape shape = cache_shape(decoder.config);
+MemoryEstimate estimate_memory(const Decoder& decoder, const CacheShape& shape, const CacheSpec& spec,
+                               std::int64_t prompt, std::int64_t generate, bool all_logits) {
   const SequenceCache cache(shape, spec);  // empty, it knows what it will ask for
-  r.observation = cache.observed_queries(false);
-  r.observes_all = cache.observes_all_queries();
-  MemoryEstimate out = bytes(decoder, r);
-  out.cache = estimate_cache(shape, spec, prompt).bytes + whole_tokens_bytes(decoder.config, generate);
+  MemoryEstimate out = bytes(decoder, cache, prompt, all_logits);
+  out.cache = estimate_cache(shape, spec, prompt).bytes + whole_tokens_bytes(decoder.network, generate);
+  if (generate > 0) out.cache += query_ring_bytes(decoder.network, spec, generate);
   return out;
+}
+
+std::size_t decode_bytes(const Decoder& decoder) {
+  const PassBytes pass = decoder.backend.pass_bytes(decoder.network, decode_request(decoder, 1));
+  return pass.hidden_states + pass.layer_kv + pass.scratch;
 }
 
 MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens,
                                     bool all_logits) {
-  PrefillRequest r = request(decoder, tokens, all_logits);
-  r.has_past = true;
-  r.observation = cache.observed_queries(true);
-  MemoryEstimate out = bytes(decoder, r);
-  out.cache = whole_tokens_bytes(decoder.config, tokens);
+  MemoryEstimate out = bytes(decoder, cache, tokens, all_logits);
+  out.cache = whole_tokens_bytes(decoder.network, tokens) + query_ring_bytes(decoder.network, cache.spec(), tokens);
   return out;
 }
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "model/decoder.h"
+#include "model/forward.h"
 #include "thinkey/cache_spec.h"
 #include "thinkey/model.h"
 
@@ -12,9 +12,12 @@ namespace thinkey {
 
 // Prefill of `prompt` tokens into an empty cache and `generate` tokens after it. The first three
 // items are exactly the forward pass's own buffers; the cache is an estimate.
-[[nodiscard]] MemoryEstimate estimate_memory(const Decoder& decoder, const CacheSpec& spec,
-                                             std::int64_t prompt, std::int64_t generate,
+[[nodiscard]] MemoryEstimate estimate_memory(const Decoder& decoder, const CacheShape& shape,
+                                             const CacheSpec& spec, std::int64_t prompt, std::int64_t generate,
                                              bool all_logits = false);
+
+// The buffers of decode for one sequence.
+[[nodiscard]] std::size_t decode_bytes(const Decoder& decoder);
 
 // A later turn of `tokens` tokens: they are appended whole.
 [[nodiscard]] MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache,

@@ -1,46 +1,55 @@
-#define XXH_INLINE_ALL
 #include "thinkey/model.h"
-
-#include <xxhash.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "backend/cpu/cpu_backend.h"
 #include "base/fail.h"
 #include "base/parallel.h"
 #include "base/system_memory.h"
 #include "cache/sequence_cache.h"
+#include "engine/fingerprint.h"
 #include "engine/memory.h"
 #include "engine/model_impl.h"
-#include "ops/matmul.h"
+#include "model/spec_reader.h"
 #include "ops/packed_matrix.h"
 #include "tokenizer/chat_template.h"
 
 namespace thinkey {
 namespace {
 
-ModelInfo describe(const ModelFile& file) {
-  const Hyperparameters& h = file.hyperparameters();
+ModelInfo describe(const ModelFile& file, const ModelSpec& spec) {
+  const AttentionShape& heads = spec.heads();
   ModelInfo info;
-  info.architecture = h.architecture;
-  info.name = h.name;
+  info.architecture = spec.architecture;
+  info.name = spec.name;
   info.container = file.container();
-  info.vocabulary = h.vocabulary;
-  info.layers = h.layers;
-  info.width = h.width;
-  info.query_heads = h.query_heads;
-  info.kv_heads = h.kv_heads;
-  info.head_dim = h.head_dim;
-  info.ffn_width = h.ffn_width;
-  info.context_length = h.context_length;
-  info.sliding_window = h.sliding_window;
-  info.rope_theta = h.rope_theta;
-  info.rope_scaling = h.rope_scaling;
-  info.tied_output = h.tied_output;
+  info.vocabulary = spec.vocabulary;
+  info.layers = static_cast<std::int64_t>(spec.layers.size());
+  info.width = spec.width;
+  info.query_heads = static_cast<std::int64_t>(heads.query_heads);
+  info.kv_heads = static_cast<std::int64_t>(heads.kv_heads);
+  info.head_dim = static_cast<std::int64_t>(heads.head_dim);
+  info.ffn_width = static_cast<std::int64_t>(spec.most_feed_forward_width());
+  info.context_length = spec.context_length;
+  for (const LayerSpec& layer : spec.layers) {
+    const auto window = static_cast<std::int64_t>(layer.attention.shape.sliding_window);
+    if (window == 0) continue;
+    ++info.sliding_layers;
+    info.sliding_window = std::max(info.sliding_window, window);
+  }
+  const auto& experts = spec.layers.back().feed_forward.experts;
+  info.experts = static_cast<std::int64_t>(experts.count);
+  info.experts_used = static_cast<std::int64_t>(experts.used);
+  if (!spec.ropes.empty()) {
+    info.rope_theta = static_cast<float>(spec.ropes.front().theta);
+    info.rope_scaling = spec.ropes.front().scaling;
+  }
+  info.tied_output = spec.tied_output;
   info.file_bytes = file.file_bytes();
   info.metadata = file.metadata();
   for (const Tensor& tensor : file.tensors()) {
-    info.parameters += tensor.rows * tensor.cols;
+    info.parameters += tensor.planes * tensor.rows * tensor.cols;
     const std::string type(traits(tensor.type).name);
     const auto same = [&](const auto& entry) { return entry.first == type; };
     auto entry = std::find_if(info.bytes_by_tensor_type.begin(), info.bytes_by_tensor_type.end(), same);
@@ -63,18 +72,8 @@ void check_counts(std::int64_t prompt, std::int64_t generate) {
 }  // namespace
 
 std::uint64_t Model::Impl::fingerprint() const {
-  std::string text;
-  const Config& c = config();
-  for (const std::int64_t n :
-       {c.vocabulary, c.layers, c.width, c.query_heads, c.kv_heads, c.head_dim, c.ffn_width}) {
-    text += fmt::format("{} ", n);
-  }
-  constexpr std::size_t kSample = 256;  // enough to tell two trainings apart
-  for (const Tensor& tensor : file->tensors()) {
-    text += fmt::format("{} {} {} {} ", tensor.name, traits(tensor.type).name, tensor.rows, tensor.cols);
-    text.append(reinterpret_cast<const char*>(tensor.data), std::min(kSample, tensor.bytes));
-  }
-  return XXH3_64bits(text.data(), text.size());
+  std::call_once(fingerprinted_, [this] { fingerprint_ = thinkey::fingerprint(*file, spec); });
+  return fingerprint_;
 }
 
 const Tokenizer& Model::Impl::need_tokenizer() const {
@@ -94,31 +93,42 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
 
   auto impl = std::make_unique<Impl>();
   impl->file = open_model_file(path);
-  impl->weights = Weights(*impl->file);
-  impl->info = describe(*impl->file);
+  impl->spec = read_spec(*impl->file);
+  impl->weights = Weights(*impl->file, impl->spec);
+  impl->info = describe(*impl->file, impl->spec);
+  impl->check_finite = options.check_finite;
   if (!impl->file->tokenizer().tokens.empty()) impl->tokenizer = Tokenizer::create(impl->file->tokenizer());
   impl->info.has_tokenizer = impl->tokenizer != nullptr;
-  if (options.precision != PrefillPrecision::F32 && cpu_multiplies_bf16()) impl->precision = Precision::BF16;
-  if (options.decode_precision == DecodePrecision::Auto) impl->decode_activations = ActivationPrecision::Int8;
-  if (options.precision == PrefillPrecision::Auto) impl->prefill_activations = ActivationPrecision::Int8;
+  CpuOptions cpu;
+  if (options.precision != PrefillPrecision::F32 && cpu_multiplies_bf16()) cpu.precision = Precision::BF16;
+  if (options.decode_precision == DecodePrecision::Auto) cpu.decode_activations = ActivationPrecision::Int8;
+  if (options.precision == PrefillPrecision::Auto) cpu.prefill_activations = ActivationPrecision::Int8;
+  impl->backend = cpu_backend(cpu);
+  impl->info.prefill_arithmetic = impl->backend->prefill_arithmetic();
+  impl->info.decode_arithmetic = impl->backend->decode_arithmetic();
   if (options.repack && options.decode_precision == DecodePrecision::Auto) {
     impl->weights.repack(available_memory());
   }
   impl->info.repacked_bytes = impl->weights.repacked_bytes();
-  impl->weights.for_each_matrix([&](const MatrixView& m) {
-    impl->info.decode_bytes += m.packed == nullptr ? m.bytes()
-                                                   : packed_bytes(m.type, static_cast<std::size_t>(m.rows),
-                                                                  static_cast<std::size_t>(m.cols));
-    impl->info.decode_parameters += m.rows * m.cols;
+  double decode_bytes = 0;
+  double decode_parameters = 0;
+  impl->weights.for_each_matrix([&](const MatrixView& m, double share) {
+    const std::size_t bytes = m.packed == nullptr ? m.bytes()
+                                                  : packed_bytes(m.type, static_cast<std::size_t>(m.rows),
+                                                                 static_cast<std::size_t>(m.cols));
+    decode_bytes += share * static_cast<double>(bytes);
+    decode_parameters += share * static_cast<double>(m.rows * m.cols);
     impl->info.quantized = impl->info.quantized || traits(m.type).block_elements > 1;
   });
+  impl->info.decode_bytes = static_cast<std::size_t>(decode_bytes);
+  impl->info.decode_parameters = static_cast<std::int64_t>(decode_parameters);
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 
 const ModelInfo& Model::info() const noexcept { return impl_->info; }
 
-std::vector<std::int32_t> Model::tokenize(std::string_view text, bool special, bool parse_special) const {
-  return impl_->need_tokenizer().encode(text, {.add_special = special, .parse_special = parse_special});
+std::vector<std::int32_t> Model::tokenize(std::string_view text, const EncodeOptions& options) const {
+  return impl_->need_tokenizer().encode(text, options);
 }
 
 std::string Model::detokenize(std::span<const std::int32_t> ids, bool special) const {
@@ -153,15 +163,15 @@ std::string Model::render_chat(std::span<const ChatMessage> messages, std::size_
 MemoryEstimate Model::estimate(const CacheSpec& spec, std::int64_t prompt, std::int64_t generate) const {
   spec.validate();
   check_counts(prompt, generate);
-  MemoryEstimate out = estimate_memory(impl_->decoder(), spec, prompt, generate);
-  out.scratch += DecodeState::bytes(impl_->config(), 1);
+  MemoryEstimate out = estimate_memory(impl_->decoder(), cache_shape(impl_->spec), spec, prompt, generate);
+  out.scratch += decode_bytes(impl_->decoder());
   return out;
 }
 
 CacheReport Model::estimate_cache(const CacheSpec& spec, std::int64_t tokens) const {
   spec.validate();
   check_counts(tokens, 0);
-  return thinkey::estimate_cache(cache_shape(impl_->config()), spec, tokens);
+  return thinkey::estimate_cache(cache_shape(impl_->spec), spec, tokens);
 }
 
 }  // namespace thinkey

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
 #include "formats/model_file.h"
-#include "model/decoder.h"
+#include "model/forward.h"
+#include "model/spec.h"
 #include "model/weights.h"
 #include "thinkey/model.h"
 #include "tokenizer/tokenizer.h"
@@ -15,25 +17,28 @@ namespace thinkey {
 struct Model::Impl {
   std::unique_ptr<ModelFile> file;       // keeps the mapped weights alive
   std::unique_ptr<Tokenizer> tokenizer;  // null when the file has none
+  ModelSpec spec;
   Weights weights;
-  Precision precision = Precision::F32;
-  ActivationPrecision decode_activations = ActivationPrecision::F32;
-  ActivationPrecision prefill_activations = ActivationPrecision::F32;
+  std::unique_ptr<Backend> backend;
+  bool check_finite = false;
   ModelInfo info;
 
-  [[nodiscard]] const Config& config() const noexcept { return file->hyperparameters(); }
   [[nodiscard]] Decoder decoder() const noexcept {
-    return {.config = config(),
-            .weights = weights,
-            .precision = precision,
-            .decode_activations = decode_activations,
-            .prefill_activations = prefill_activations};
+    return {.network = weights.network(), .backend = *backend, .check_finite = check_finite};
   }
-  // Tells models apart: a hash of the hyperparameters and of every tensor's name, type, shape and first
-  // bytes. A saved cache carries it.
+  // Tells models apart: a hash of the whole spec, of the tokenizer's tables and of every tensor's name, type,
+  // shape and bytes. A saved cache and a result file carry it. Reads the whole file the first time.
   [[nodiscard]] std::uint64_t fingerprint() const;
   // Error(Data) when there is none.
   [[nodiscard]] const Tokenizer& need_tokenizer() const;
+
+ private:
+  mutable std::once_flag fingerprinted_;
+  mutable std::uint64_t fingerprint_ = 0;
+};
+
+struct ModelAccess {
+  [[nodiscard]] static const Model::Impl& impl(const Model& model) noexcept { return *model.impl_; }
 };
 
 }  // namespace thinkey

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "cache/cache_file.h"
 #include "engine/memory.h"
 #include "engine/model_impl.h"
+#include "model/finite.h"
 
 namespace thinkey {
 namespace {
@@ -24,26 +27,39 @@ std::int64_t context_length(const Model& model, std::int64_t asked) {
   return asked > 0 ? asked : std::min(model.info().context_length, kMostPositions);
 }
 
+// Runs the call, with want of memory as an Error like any other.
+template <typename Call>
+void with_memory(const Call& call) {
+  try {
+    call();
+  } catch (const std::bad_alloc&) {
+    fail_data(
+        "out of memory; shorten the prompt, compress the cache more, or use a machine with more memory");
+  }
+}
+
 }  // namespace
 
 struct Session::Impl {
   Impl(std::shared_ptr<const Model> of, const SessionOptions& options)
       : model(std::move(of)),
-        decoder(model->impl().decoder()),
+        decoder(ModelAccess::impl(*model).decoder()),
+        shape(cache_shape(ModelAccess::impl(*model).spec)),
         context(context_length(*model, options.context)),
         memory_limit(options.memory_limit),
-        cache(cache_shape(decoder.config), options.cache, &cache_bytes),
-        decode_state(decoder.config, 1) {
-    decode_state.logits.fill(0.0F);
+        cache(shape, options.cache, &cache_bytes),
+        logits(decoder.network.vocabulary) {
+    logits.fill(0.0F);
   }
 
   // Error when `tokens` cannot follow what the session holds.
   void check_tokens(std::span<const std::int32_t> tokens) const {
-    if (interrupted) fail_usage("an earlier prefill of this session was interrupted; start a new session");
+    if (interrupted)
+      fail_usage("an earlier call of this session was interrupted or failed; start a new session");
     if (tokens.empty()) fail_usage("there are no tokens to run; give at least one");
     for (const std::int32_t token : tokens) {
-      if (token < 0 || token >= decoder.config.vocabulary) {
-        fail_usage("token {} is outside the model's vocabulary of {}", token, decoder.config.vocabulary);
+      if (token < 0 || token >= static_cast<std::int64_t>(decoder.network.vocabulary)) {
+        fail_usage("token {} is outside the model's vocabulary of {}", token, decoder.network.vocabulary);
       }
     }
     const std::int64_t seen = cache.next_position(0);
@@ -53,20 +69,28 @@ struct Session::Impl {
     }
   }
 
+  // NonFiniteError unless the logits after the sequence's token `position` are numbers.
+  void check_logits(std::span<const float> logits, std::int64_t position) const {
+    require_finite_logits(logits, position, decoder.check_finite);
+  }
+
   [[nodiscard]] MemoryEstimate estimate(std::int64_t tokens, bool all_logits) const {
-    return cache.next_position(0) == 0 ? estimate_memory(decoder, cache.spec(), tokens, 0, all_logits)
+    return cache.next_position(0) == 0 ? estimate_memory(decoder, shape, cache.spec(), tokens, 0, all_logits)
                                        : estimate_turn_memory(decoder, cache, tokens, all_logits);
   }
 
   std::shared_ptr<const Model> model;
   Decoder decoder;
+  CacheShape shape;
   std::int64_t context;
   std::size_t memory_limit;
   AllocationCounter cache_bytes, forward_bytes;
   SequenceCache cache;
-  DecodeState decode_state;                  // its logits are the session's
-  std::unique_ptr<DecodeState> batch_state;  // of decode_together(), for its first session
-  std::size_t batch_capacity = 0;            // sequences it has room for
+  AlignedBuffer<float> logits;  // [V], of the latest token
+  // Of decode(), and of decode_together() for its first session; made when needed.
+  std::unique_ptr<Pass> token_pass, batch_pass;
+  std::size_t batch = 0;              // sequences that batch_pass is for
+  AlignedBuffer<float> batch_logits;  // [batch, V]
   bool interrupted = false;                  // the layers' caches differ in length
 };
 
@@ -86,16 +110,27 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
   const auto count = static_cast<std::int64_t>(tokens.size());
   check_memory(s.estimate(count, static_cast<bool>(sink)),
                s.memory_limit > 0 ? s.memory_limit : available_memory(), count);
-  const bool first = s.cache.next_position(0) == 0;
+  const std::int64_t before = s.cache.next_position(0);
+  const bool first = before == 0;
+  LogitsSink checked;
+  if (sink) {
+    checked = [&](std::int64_t index, std::span<const float> logits) {
+      s.check_logits(logits, before + index);
+      sink(index, logits);
+    };
+  }
   try {
-    thinkey::prefill(s.decoder, tokens, s.cache,
-                     {.last_logits = s.decode_state.logits.span(),
-                      .progress = progress,
-                      .logits = sink,
-                      .counter = &s.forward_bytes});
+    with_memory([&] {
+      thinkey::prefill(s.decoder, tokens, s.cache,
+                       {.last_logits = s.logits.span(),
+                        .progress = progress,
+                        .logits = checked,
+                        .counter = &s.forward_bytes});
+    });
+    s.check_logits(s.logits.span(), before + count - 1);
   } catch (...) {
     if (first) {
-      s.cache = SequenceCache(cache_shape(s.decoder.config), s.cache.spec(), &s.cache_bytes);
+      s.cache = SequenceCache(s.shape, s.cache.spec(), &s.cache_bytes);
     } else {
       s.interrupted = true;
     }
@@ -123,41 +158,50 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
   }
   check_memory(needed, first.memory_limit > 0 ? first.memory_limit : available_memory(), count);
   try {
-    thinkey::prefill(first.decoder, tokens, caches,
-                     {.last_logits = first.decode_state.logits.span(),
-                      .progress = progress,
-                      .logits = {},
-                      .counter = &first.forward_bytes});
+    with_memory([&] {
+      thinkey::prefill(first.decoder, tokens, caches,
+                       {.last_logits = first.logits.span(),
+                        .progress = progress,
+                        .logits = {},
+                        .counter = &first.forward_bytes});
+    });
+    first.check_logits(first.logits.span(), count - 1);
   } catch (...) {
     for (Session* session : sessions) {
       Impl& s = *session->impl_;
-      s.cache = SequenceCache(cache_shape(s.decoder.config), s.cache.spec(), &s.cache_bytes);
+      s.cache = SequenceCache(s.shape, s.cache.spec(), &s.cache_bytes);
     }
     throw;
   }
   for (Session* session : sessions) {
-    std::copy_n(first.decode_state.logits.data(), first.decode_state.logits.size(),
-                session->impl_->decode_state.logits.data());
+    std::copy_n(first.logits.data(), first.logits.size(),
+                session->impl_->logits.data());
   }
 }
 
 void Session::save(const std::filesystem::path& path) const {
   if (impl_->interrupted) {
-    fail_usage("an earlier prefill of this session was interrupted; it cannot be saved");
+    fail_usage("an earlier call of this session was interrupted or failed; it cannot be saved");
   }
-  save_cache(path, impl_->cache, impl_->model->impl().fingerprint(), std::as_bytes(logits()));
+  save_cache(path, impl_->cache, ModelAccess::impl(*impl_->model).fingerprint(), std::as_bytes(logits()));
 }
 
 Session Session::load(std::shared_ptr<const Model> model, const std::filesystem::path& path,
                       std::int64_t context) {
   Session session(std::move(model), {.cache = {}, .context = context});
   Impl& s = *session.impl_;
-  LoadedCache loaded =
-      load_cache(path, cache_shape(s.decoder.config), s.model->impl().fingerprint(), &s.cache_bytes);
-  if (loaded.attachment.size() != s.decode_state.logits.bytes()) {
+  std::optional<LoadedCache> file;
+  with_memory([&] {
+    file = load_cache(path, s.shape, ModelAccess::impl(*s.model).fingerprint(), &s.cache_bytes);
+  });
+  LoadedCache& loaded = *file;
+  if (loaded.attachment.size() != s.logits.bytes()) {
     fail_data("{}: the cache belongs to a model of another vocabulary", path.string());
   }
-  std::memcpy(s.decode_state.logits.data(), loaded.attachment.data(), loaded.attachment.size());
+  std::memcpy(s.logits.data(), loaded.attachment.data(), loaded.attachment.size());
+  if (first_non_finite(s.logits.span()) != s.logits.size()) {
+    fail_data("{}: damaged cache file: its logits are not finite; save it again", path.string());
+  }
   s.cache = std::move(loaded.cache);
   if (s.cache.next_position(0) > s.context) {
     fail_data("{}: holds {} tokens, the context is {}; raise the context", path.string(),
@@ -170,7 +214,13 @@ void Session::decode(std::int32_t token) {
   Impl& s = *impl_;
   s.check_tokens({&token, 1});
   const DecodeInput input{.token = token, .cache = &s.cache};
-  thinkey::decode(s.decoder, {&input, 1}, s.decode_state);
+  s.interrupted = true;  // unless it comes to its end
+  with_memory([&] {
+    if (!s.token_pass) s.token_pass = s.decoder.backend.pass(s.decoder.network, decode_request(s.decoder, 1), nullptr);
+    thinkey::decode(s.decoder, {&input, 1}, *s.token_pass, s.logits.data());
+  });
+  s.check_logits(logits(), tokens_seen() - 1);
+  s.interrupted = false;
 }
 
 void Session::decode_together(std::span<Session* const> sessions, std::span<const std::int32_t> tokens) {
@@ -189,20 +239,29 @@ void Session::decode_together(std::span<Session* const> sessions, std::span<cons
     s.check_tokens(tokens.subspan(i, 1));
     inputs.push_back({.token = tokens[i], .cache = &s.cache});
   }
-  if (!first.batch_state || first.batch_capacity < inputs.size()) {
-    first.batch_state = std::make_unique<DecodeState>(first.decoder.config, inputs.size());
-    first.batch_capacity = inputs.size();
-  }
-  thinkey::decode(first.decoder, inputs, *first.batch_state);
-  const std::size_t vocabulary = first.decode_state.logits.size();
+  for (Session* session : sessions) session->impl_->interrupted = true;  // unless it comes to its end
+  const std::size_t vocabulary = first.logits.size();
+  with_memory([&] {
+    if (first.batch != inputs.size()) {
+      first.batch = 0;
+      first.batch_pass =
+          first.decoder.backend.pass(first.decoder.network, decode_request(first.decoder, inputs.size()), nullptr);
+      first.batch_logits = AlignedBuffer<float>(inputs.size() * vocabulary);
+      first.batch = inputs.size();
+    }
+    thinkey::decode(first.decoder, inputs, *first.batch_pass, first.batch_logits.data());
+  });
   for (std::size_t i = 0; i < sessions.size(); ++i) {
-    std::copy_n(first.batch_state->logits.data() + i * vocabulary, vocabulary,
-                sessions[i]->impl_->decode_state.logits.data());
+    std::copy_n(first.batch_logits.data() + i * vocabulary, vocabulary, sessions[i]->impl_->logits.data());
+  }
+  for (const Session* session : sessions) {
+    session->impl_->check_logits(session->logits(), session->tokens_seen() - 1);
+    session->impl_->interrupted = false;
   }
 }
 
 std::span<const float> Session::logits() const noexcept {
-  return std::as_const(impl_->decode_state.logits).span();
+  return std::as_const(impl_->logits).span();
 }
 std::int64_t Session::tokens_seen() const noexcept { return impl_->cache.next_position(0); }
 std::int64_t Session::context() const noexcept { return impl_->context; }

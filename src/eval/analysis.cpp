@@ -49,10 +49,11 @@ void check(const Model& model, std::span<const std::int32_t> tokens, std::span<c
       fail_usage("token {} is outside the model's vocabulary of {}", token, model.info().vocabulary);
     }
   }
-  const Decoder decoder = model.impl().decoder();
-  MemoryEstimate needed = estimate_memory(decoder, CacheSpec{}, count, 0);
+  const Decoder decoder = ModelAccess::impl(model).decoder();
+  const CacheShape shape = cache_shape(ModelAccess::impl(model).spec);
+  MemoryEstimate needed = estimate_memory(decoder, shape, CacheSpec{}, count, 0);
   needed.cache = 0;
-  for (const CacheSpec& spec : specs) needed.cache += estimate_memory(decoder, spec, count, 0).cache;
+  for (const CacheSpec& spec : specs) needed.cache += estimate_memory(decoder, shape, spec, count, 0).cache;
   check_memory(needed, available_memory(), count);
 }
 
@@ -61,8 +62,9 @@ void check(const Model& model, std::span<const std::int32_t> tokens, std::span<c
 Analysis analyze(const Model& model, std::span<const std::int32_t> tokens, std::span<const CacheSpec> specs,
                  const std::function<void(double done, double total)>& progress) {
   check(model, tokens, specs);
-  const Decoder decoder = model.impl().decoder();
-  const CacheShape shape = cache_shape(decoder.config);
+  const auto& impl = ModelAccess::impl(model);
+  const Decoder decoder = impl.decoder();
+  const CacheShape shape = cache_shape(impl.spec);
   Analysis analysis{.model = model.info().name,
                     .tokens = tokens.size(),
                     .layers = shape.layers.size(),
@@ -70,7 +72,7 @@ Analysis analyze(const Model& model, std::span<const std::int32_t> tokens, std::
                     .kv_heads = shape.kv_heads(),
                     .head_dim = shape.head_dim(),
                     .window = kLeastWindow,
-                    .interleaved = decoder.config.rope_layout == RopeLayout::Interleaved,
+                    .interleaved = !impl.spec.ropes.empty() && impl.spec.ropes.front().pairs == RopePairs::Interleaved,
                     .statistics = {},
                     .specs = {}};
   std::vector<SequenceCache> caches;
@@ -84,7 +86,7 @@ Analysis analyze(const Model& model, std::span<const std::int32_t> tokens, std::
   for (SequenceCache& cache : caches) together.push_back(&cache);
   if (together.empty()) together.push_back(&unused);
 
-  std::vector<float> logits(static_cast<std::size_t>(decoder.config.vocabulary));
+  std::vector<float> logits(decoder.network.vocabulary);
   Watcher watcher(shape, caches, analysis);
   prefill(decoder, tokens, together, {.last_logits = logits, .progress = progress, .observer = &watcher});
   for (std::size_t i = 0; i < caches.size(); ++i) {

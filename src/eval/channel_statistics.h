@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cache/sequence_cache.h"
-#include "model/decoder.h"
+#include "model/forward.h"
 
 namespace thinkey::eval {
 

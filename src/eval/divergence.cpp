@@ -48,8 +48,8 @@ Task divergence_task(std::shared_ptr<const Model> model, const DivergenceOptions
   if (options.prompt < 1 || options.continuation < 1 || options.samples < 1) {
     fail_usage("prompt, continuation and samples must each be at least 1");
   }
-  const std::vector<std::int32_t> ids = model->tokenize(options.text, false);
-  const std::vector<std::int32_t> start = model->tokenize("", true);  // BOS, where the file adds one
+  const std::vector<std::int32_t> ids = model->tokenize(options.text, {.add_special = false});
+  const std::vector<std::int32_t> start = model->tokenize("");  // BOS, where the file adds one
   const std::int64_t length = options.prompt + options.continuation;
   const std::int64_t from_text = length - static_cast<std::int64_t>(start.size());
   if (static_cast<std::int64_t>(ids.size()) < from_text || from_text < 1) {

@@ -35,6 +35,10 @@ Layout plan(const HeatMap& map) {
   out.left = 34.0 + kCharacter * static_cast<double>(longest(map.rows));
   out.cell_width = std::clamp(420.0 / columns, 3.0, 46.0);
   out.cell_height = std::clamp(300.0 / rows, 3.0, 24.0);
+  // The titles of the axes need their length, however few the cells.
+  out.cell_width =
+      std::max(out.cell_width, kCharacter * static_cast<double>(map.column_title.size()) / columns);
+  out.cell_height = std::max(out.cell_height, kCharacter * static_cast<double>(map.row_title.size()) / rows);
   out.numbers = out.cell_width >= 30.0 && out.cell_height >= 14.0;
   std::size_t title = 0;
   for (const HeatMap::Panel& panel : map.panels) title = std::max(title, panel.title.size());

@@ -1,6 +1,7 @@
 #include "eval/json_lines.h"
 
 #include "base/fail.h"
+#include "formats/json_bounds.h"
 #include "formats/text_file.h"
 
 namespace thinkey::eval {
@@ -36,6 +37,15 @@ std::vector<std::string> JsonLine::texts(const std::string& key) const {
   fail(fmt::format("field \"{}\" must be an array of strings, it is {}", key, value.type_name()));
 }
 
+double JsonLine::real(const std::string& key, double absent) const {
+  const auto found = json.find(key);
+  if (found == json.end()) return absent;
+  if (!found->is_number()) {
+    fail(fmt::format("field \"{}\" must be a number, it is {}", key, found->type_name()));
+  }
+  return found->get<double>();
+}
+
 std::vector<JsonLine> read_json_lines(const std::filesystem::path& path, std::size_t limit) {
   const std::string bytes = read_file(path);
   std::vector<JsonLine> lines;
@@ -46,7 +56,9 @@ std::vector<JsonLine> read_json_lines(const std::filesystem::path& path, std::si
     at = end + 1;
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    JsonLine parsed{nlohmann::ordered_json::parse(line, nullptr, false), path, number};
+    JsonLine parsed{{}, path, number};
+    if (const std::string excess = json_excess(line); !excess.empty()) parsed.fail(excess);
+    parsed.json = nlohmann::ordered_json::parse(line, nullptr, false);
     if (parsed.json.is_discarded()) parsed.fail("not valid JSON");
     if (!parsed.json.is_object()) parsed.fail("not a JSON object");
     lines.push_back(std::move(parsed));

@@ -22,6 +22,8 @@ struct JsonLine {
   [[nodiscard]] const nlohmann::ordered_json& at(const std::string& key) const;
   [[nodiscard]] std::string text(const std::string& key) const;
   [[nodiscard]] std::vector<std::string> texts(const std::string& key) const;
+  // A finite number, or `absent` when there is no such field.
+  [[nodiscard]] double real(const std::string& key, double absent) const;
 };
 
 // The first `limit` objects of a file; blank lines do not count. Error(Data) when a line is no object, or

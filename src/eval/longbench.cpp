@@ -101,7 +101,7 @@ TableBlock table(const std::string& caption, const std::vector<std::string>& cac
 
 std::vector<std::int32_t> encode_truncated(const PromptEncoder& encoder, std::string_view text,
                                            std::int64_t max_length, std::int64_t room) {
-  const std::vector<std::int32_t> ids = encoder.model().tokenize(text, false);
+  const std::vector<std::int32_t> ids = encoder.model().tokenize(text, {.add_special = false});
   const auto length = static_cast<std::int64_t>(ids.size());
   std::int64_t limit = max_length > 0 ? max_length : length;
   if (length <= limit) {

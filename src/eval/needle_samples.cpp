@@ -15,7 +15,7 @@ std::vector<NeedleSample> read_samples(const std::filesystem::path& path, std::s
   std::vector<NeedleSample> samples;
   for (const JsonLine& line : read_json_lines(path, limit)) {
     samples.push_back(
-        {line.text("document"), line.text("question"), line.text("answer"), line.json.value("depth", 0.0)});
+        {line.text("document"), line.text("question"), line.text("answer"), line.real("depth", 0.0)});
   }
   return samples;
 }
@@ -36,7 +36,8 @@ std::vector<NeedleSample> hide_needles(const Model& model, const std::string& te
   const std::vector<std::string> sentences = sentences_of(text);
   std::vector<std::int64_t> lengths;
   for (const std::string& sentence : sentences) {
-    lengths.push_back(static_cast<std::int64_t>(model.tokenize(" " + sentence, false).size()));
+    lengths.push_back(
+        static_cast<std::int64_t>(model.tokenize(" " + sentence, {.add_special = false}).size()));
   }
   std::mt19937_64 random(seed);
   std::vector<NeedleSample> samples;

@@ -117,13 +117,13 @@ Task perplexity_task(std::shared_ptr<const Model> model, const PerplexityOptions
     fail_usage("chunks of {} tokens do not fit the model's context of {}; give a smaller -c", options.chunk,
                model->info().context_length);
   }
-  const std::vector<std::int32_t> ids = model->tokenize(options.text, true);
+  const std::vector<std::int32_t> ids = model->tokenize(options.text);
   const auto size = static_cast<std::size_t>(options.chunk);
   if (ids.size() < 2 * size) {
     fail_data("{}: {} tokens; perplexity needs at least two chunks of {}", options.name, ids.size(),
               options.chunk);
   }
-  const std::vector<std::int32_t> empty = model->tokenize("", true);
+  const std::vector<std::int32_t> empty = model->tokenize("");
   const bool adds_bos = !empty.empty() && empty.front() == model->bos();
   std::size_t count = ids.size() / size;
   if (options.chunks >= 0) count = std::min(count, static_cast<std::size_t>(options.chunks));

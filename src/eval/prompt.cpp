@@ -29,12 +29,12 @@ PromptEncoder::PromptEncoder(std::shared_ptr<const Model> model, ChatUse chat) :
 }
 
 std::vector<std::int32_t> PromptEncoder::encode(std::string_view text, std::string_view answer_prefix) const {
-  if (!chat_) return model_->tokenize(std::string(text) + std::string(answer_prefix), true);
-  return model_->tokenize(rendered(*model_, text) + std::string(answer_prefix), true, true);
+  if (!chat_) return model_->tokenize(std::string(text) + std::string(answer_prefix));
+  return model_->tokenize(rendered(*model_, text) + std::string(answer_prefix), {.parse_special = true});
 }
 
 std::int64_t PromptEncoder::length(std::string_view text) const {
-  return static_cast<std::int64_t>(model_->tokenize(text, false).size());
+  return static_cast<std::int64_t>(model_->tokenize(text, {.add_special = false}).size());
 }
 
 }  // namespace thinkey::eval

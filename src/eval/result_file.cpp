@@ -14,6 +14,8 @@
 
 #include "base/fail.h"
 #include "eval/haystack.h"
+#include "formats/json_bounds.h"
+#include "formats/printable.h"
 #include "formats/text_file.h"
 
 namespace thinkey::eval {
@@ -59,12 +61,18 @@ Record record_of(const Json& json) {
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
+// A value as text, however strange its bytes and long.
+std::string shown(const Json& value) {
+  constexpr std::size_t kMost = 120;
+  return printable(value.dump(-1, ' ', true, Json::error_handler_t::replace), kMost);
+}
+
 // What differs first between the file's settings and ours.
 std::string difference(const Json& theirs, const Json& ours) {
   for (const auto& [key, value] : ours.items()) {
     if (!theirs.contains(key)) return fmt::format("\"{}\" is not in it", key);
     if (theirs[key] != value) {
-      return fmt::format("\"{}\" was {}, is {}", key, theirs[key].dump(), value.dump());
+      return fmt::format("\"{}\" was {}, is {}", key, shown(theirs[key]), shown(value));
     }
   }
   return "it has settings this version does not know";
@@ -139,9 +147,12 @@ void ResultFile::read(const std::string& bytes, const RunIdentity& identity, con
     ++number;
     const std::size_t end = bytes.find('\n', at);
     const bool last = end == std::string::npos || end + 1 == bytes.size();
-    const Json json =
-        Json::parse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                    bytes.begin() + static_cast<std::ptrdiff_t>(std::min(end, bytes.size())), nullptr, false);
+    const std::string_view line(bytes.data() + at, std::min(end, bytes.size()) - at);
+    if (const std::string excess = json_excess(line); !excess.empty()) {
+      fail_data("{}: line {}: not a result of thinkey: {}; name another --results file", name, number,
+                excess);
+    }
+    const Json json = Json::parse(line, nullptr, false);
     // A line without its end is torn even if what is there parses: the end is written with it.
     if (end == std::string::npos || (last && number > 1 && json.is_discarded())) {
       if (hooks.warn) {

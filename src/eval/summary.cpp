@@ -183,6 +183,8 @@ Json summary_object(const RunIdentity& identity, const RunOutcome& outcome) {
     skipped.push_back({{"sample", sample}, {"reason", reason}});
   }
   json["skipped"] = std::move(skipped);
+  json["non_finite"] = outcome.non_finite;
+  if (outcome.partial) json["partial"] = true;
   return json;
 }
 
@@ -199,6 +201,15 @@ void describe_run(Report& report, const RunIdentity& identity, const RunOutcome&
   const Json json = Json::parse(identity.settings);
   for (const auto& [name, value] : json.items()) settings += fmt::format("; {}: {}", name, value.dump());
   report.add_text(fmt::format("Model {}, weights {}{}.", identity.model, identity.weights, settings));
+  if (outcome.partial) {
+    report.title += " (partial: interrupted)";
+    report.add_text(
+        "Partial: the run was interrupted; these are the samples that are complete under every cache.");
+  }
+  if (outcome.non_finite > 0) {
+    report.add_text(fmt::format("{} samples were refused: the model computed NaN or infinity on them.",
+                                outcome.non_finite));
+  }
   if (!outcome.skipped.empty()) {
     report.add_text(fmt::format("{} samples were left out, the first: {}: {}.", outcome.skipped.size(),
                                 outcome.skipped.front().first, outcome.skipped.front().second));

@@ -27,19 +27,11 @@ constexpr std::uint64_t kLeastValueBytes = 8 + 4 + 1;
 constexpr std::uint64_t kLeastTensorBytes = 8 + 4 + 8 + 4 + 8;
 
 // Names of ggml's tensor types by number; empty where a number is not in use.
-constexpr std::array<std::string_view, 41> kTensorTypes{
+constexpr std::array<std::string_view, 42> kTypeNames{
     "F32",   "F16",    "Q4_0",  "Q4_1", "",     "",        "Q5_0",   "Q5_1",    "Q8_0",  "Q8_1",   "Q2_K",
     "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S",
     "IQ2_S", "IQ4_XS", "I8",    "I16",  "I32",  "I64",     "F64",    "IQ1_M",   "BF16",  "",       "",
-    "",      "TQ1_0",  "TQ2_0", "",     "",     "",        "MXFP4",  "NVFP4"};
-
-std::optional<TensorType> tensor_type(std::string_view name) {
-  for (std::size_t i = 0; i <= static_cast<std::size_t>(TensorType::Q6_K); ++i) {
-    const auto type = static_cast<TensorType>(i);
-    if (traits(type).name == name) return type;
-  }
-  return std::nullopt;
-}
+    "",      "TQ1_0",  "TQ2_0", "",     "",     "",        "MXFP4",  "NVFP4",   "Q1_0"};
 
 // Parses a value after its type has been read, checking that all of it is there.
 void read_value(GgufCursor& cursor, GgufValue& value, int depth) {
@@ -221,9 +213,9 @@ Tensor GgufFile::locate(const GgufTensor& tensor) const {
   const auto refuse = [&](std::string_view reason) {
     fail_data("{}: tensor {} {}", path().string(), printable(tensor.name), reason);
   };
-  const std::string_view type_name = tensor.type < kTensorTypes.size() ? kTensorTypes[tensor.type] : "";
+  const std::string_view type_name = tensor.type < kTypeNames.size() ? kTypeNames[tensor.type] : "";
   if (type_name.empty()) refuse(fmt::format("has the unknown element type {}", tensor.type));
-  const std::optional<TensorType> type = tensor_type(type_name);
+  const std::optional<TensorType> type = find_tensor_type(tensor.type);
   if (!type) {
     refuse(fmt::format(
         "has element type {}, which is not supported; quantize the model to Q8_0, Q6_K or Q4_K instead",

@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "formats/gguf.h"
 #include "formats/gguf_cursor.h"
+#include "formats/gguf_split.h"
 #include "formats/printable.h"
 
 namespace thinkey {
@@ -31,7 +32,8 @@ Json to_json(const GgufFile& file, const GgufValue& value) {
   }
   Json list = Json::array();
   if (value.element_type == GgufType::String) {
-    for (const std::string& text : file.texts(value.key).value()) list.push_back(printable(text, 4096));
+    const std::vector<std::string> texts = file.texts(value.key).value();
+    for (const std::string& text : texts) list.push_back(printable(text, 4096));
   } else if (const std::size_t size = gguf_fixed_bytes(value.element_type); size != 0) {
     for (std::uint64_t i = 0; i < value.count; ++i) {
       list.push_back(scalar(value.element_type, value.bytes.subspan(i * size, size)));
@@ -42,43 +44,43 @@ Json to_json(const GgufFile& file, const GgufValue& value) {
 
 class GgufModel final : public ModelFile {
  public:
-  explicit GgufModel(const std::filesystem::path& path) : file_(path) {
+  explicit GgufModel(const std::filesystem::path& path) : parts_(path) {
+    const GgufFile& file = parts_.first();
     kind_ = Container::Gguf;
     path_ = path;
-    container_ = fmt::format("GGUF v{}", file_.version());
-    file_bytes_ = file_.file_bytes();
-    const auto architecture = file_.text("general.architecture");
+    container_ = parts_.container();
+    file_bytes_ = parts_.file_bytes();
+    const auto architecture = file.text("general.architecture");
     if (!architecture) fail_data("{}: metadata general.architecture is missing", path.string());
     architecture_ = *architecture;
-    name_ = file_.text("general.name").value_or("");
-    if (file_.integer("split.count").value_or(1) > 1) {
-      fail_data("{}: is one part of a split model; join the parts first (llama-gguf-split --merge)",
-                path.string());
-    }
-    const std::string type = file_.text("general.type").value_or("model");
+    name_ = file.text("general.name").value_or("");
+    const std::string type = file.text("general.type").value_or("model");
     if (type != "model") fail_data("{}: holds a \"{}\", not a model", path.string(), printable(type));
-    read_config();
-    tokenizer_ = read_vocabulary(file_);
-    for (const GgufTensor& entry : file_.tensors()) {
-      if (!add_tensor(file_.locate(entry))) {
-        fail_data("{}: two tensors are called {}", path.string(), printable(entry.name));
+    read_config(file);
+    tokenizer_ = read_vocabulary(file);
+    for (const GgufFile& part : parts_.files()) {
+      const std::size_t before = tensors_.size();
+      for (const GgufTensor& entry : part.tensors()) {
+        if (!add_tensor(part.locate(entry))) {
+          fail_data("{}: two tensors are called {}", part.path().string(), printable(entry.name));
+        }
       }
+      part.check_overlap({tensors_.begin() + static_cast<std::ptrdiff_t>(before), tensors_.end()});
     }
-    file_.check_overlap(tensors_);
   }
 
  private:
-  void read_config() {
+  void read_config(const GgufFile& file) {
     const std::string prefix = architecture_ + ".";
     config_json_ = Json::object();
-    for (const GgufValue& value : file_.values()) {
+    for (const GgufValue& value : file.values()) {
       metadata_.emplace_back(printable(value.key), printable(value));
-      if (value.key.starts_with(prefix)) config_json_[value.key.substr(prefix.size())] = to_json(file_, value);
+      if (value.key.starts_with(prefix)) config_json_[value.key.substr(prefix.size())] = to_json(file, value);
     }
     config_.emplace(JsonView(config_json_, path_, "metadata " + printable(prefix)));
   }
 
-  GgufFile file_;
+  GgufParts parts_;
 };
 
 std::string printable_scalar(GgufType type, std::span<const std::byte> bytes) {

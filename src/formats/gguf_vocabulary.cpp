@@ -4,6 +4,8 @@
 
 #include "base/fail.h"
 #include "formats/gguf.h"
+#include "formats/gguf_split.h"
+#include "formats/pre_tokenizer_table.h"
 #include "formats/printable.h"
 #include "formats/tokenizer_tables.h"
 
@@ -36,7 +38,7 @@ std::vector<TokenType> token_types(const GgufFile& file, const TokenizerData& da
     return types;
   }
   types.assign(data.tokens.size(), TokenType::Normal);
-  if (data.kind == TokenizerKind::BytePairs) return types;
+  if (data.model == TokenizerModel::BytePairs) return types;
   for (std::size_t i = 0; i < types.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
     if (byte_piece(data.tokens[i])) types[i] = TokenType::Byte;
@@ -63,34 +65,37 @@ std::vector<std::pair<std::string, std::string>> merges(const GgufFile& file) {
   return out;
 }
 
-// Files made by other versions of the converter name LLaMA 3's pre-tokenizer differently.
-std::string pre_tokenizer(const GgufFile& file) {
-  std::string pre = file.text("tokenizer.ggml.pre").value_or("default");
-  if (pre == "llama3" || pre == "llama-v3") return "llama-bpe";
-  return pre;
-}
-
-std::vector<float> scores(const GgufFile& file) {
+std::vector<double> scores(const GgufFile& file) {
   const auto numbers = file.numbers("tokenizer.ggml.scores");
   if (!numbers) {
     fail_data("{}: a SentencePiece tokenizer without tokenizer.ggml.scores", file.path().string());
   }
-  std::vector<float> out;
-  out.reserve(numbers->size());
-  for (const double number : *numbers) out.push_back(static_cast<float>(number));
-  return out;
+  return *numbers;
+}
+
+// Phi-3's control tokens take the white space after them along; GGUF has no place to say so.
+void set_phi3_tokens(const GgufFile& file, TokenizerData& data) {
+  std::string name = file.text("general.name").value_or("");
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos) return;
+  for (std::size_t i = 0; i < data.tokens.size(); ++i) {
+    const std::string& text = data.tokens[i];
+    const bool alone = data.types[i] == TokenType::Control || data.types[i] == TokenType::UserDefined;
+    if (!alone || text == "<unk>" || text == "<s>" || text == "<|endoftext|>") continue;
+    data.added.push_back({.id = static_cast<std::int32_t>(i), .rstrip = true});
+  }
 }
 
 }  // namespace
 
 TokenizerData read_vocabulary(const GgufFile& file) {
   TokenizerData data;
-  data.kind = TokenizerKind::BytePairs;
   const std::string model = file.text("tokenizer.ggml.model").value_or("none");
   if (model == "none" || model == "no_vocab") return data;
-  if (model != "llama" && model != "gpt2") {
-    fail_data("{}: tokenizer model \"{}\" is not supported (llama and gpt2 are)", file.path().string(),
-              printable(model));
+  const bool sentence_piece = model == "llama";
+  if (!sentence_piece && model != "gpt2" && model != "gemma4") {
+    fail_data("{}: tokenizer model \"{}\" is not supported (llama, gpt2 and gemma4 are)",
+              file.path().string(), printable(model));
   }
   auto tokens = file.texts("tokenizer.ggml.tokens");
   if (!tokens || tokens->empty()) {
@@ -98,8 +103,7 @@ TokenizerData read_vocabulary(const GgufFile& file) {
   }
   data.tokens = *std::move(tokens);
 
-  const bool sentence_piece = model == "llama";
-  data.kind = sentence_piece ? TokenizerKind::SentencePiece : TokenizerKind::BytePairs;
+  data.model = sentence_piece ? TokenizerModel::ScoredPairs : TokenizerModel::BytePairs;
   const auto fits = [&](std::size_t id) { return id < data.tokens.size(); };
   // SentencePiece models have always had <unk> <s> </s> in front, and the oldest files do not say so.
   data.unknown = token_id(file, "tokenizer.ggml.unknown_token_id", sentence_piece ? 0 : -1);
@@ -108,14 +112,15 @@ TokenizerData read_vocabulary(const GgufFile& file) {
   data.types = token_types(file, data);
   if (sentence_piece) {
     data.scores = scores(file);
-    data.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
     data.add_bos = true;
+    set_space_mark_pipeline(file.boolean("tokenizer.ggml.add_space_prefix").value_or(true), data);
   } else {
-    data.pre = pre_tokenizer(file);
     data.merges = merges(file);
-    data.add_bos = data.ignore_merges = is_llama3_like(data.pre);
-    data.add_space_prefix = false;
+    set_pre_tokenizer(model == "gemma4" ? model : file.text("tokenizer.ggml.pre").value_or("default"), data);
+    // Bytes without a token are dropped: many files name as unknown what ends a text.
+    if (!data.byte_fallback) data.unknown = -1;
   }
+  set_phi3_tokens(file, data);
   data.add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(data.add_bos) && data.bos >= 0;
   data.add_eos = file.boolean("tokenizer.ggml.add_eos_token").value_or(false) && data.eos >= 0;
   data.chat_template = file.text("tokenizer.chat_template").value_or("");
@@ -127,7 +132,9 @@ TokenizerData read_vocabulary(const GgufFile& file) {
 }
 
 TokenizerData read_gguf_vocabulary(const std::filesystem::path& path) {
-  TokenizerData data = read_vocabulary(GgufFile(path));
+  const GgufFile file(path);
+  refuse_later_part(file);
+  TokenizerData data = read_vocabulary(file);
   if (data.tokens.empty()) fail_data("{}: holds no tokenizer", path.string());
   return data;
 }

@@ -10,10 +10,14 @@
 
 #include "base/aligned_buffer.h"
 #include "base/fail.h"
+#include "base/system_memory.h"
 #include "formats/file_exists.h"
+#include "formats/fp8.h"
 #include "formats/hf_config.h"
+#include "formats/hf_quantization.h"
 #include "formats/hf_tokenizer.h"
 #include "formats/json.h"
+#include "formats/mxfp4.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
 
@@ -99,8 +103,10 @@ class HfDirectory final : public ModelFile {
                              printable(value.is_string() ? value.get<std::string>() : value.dump(), 200));
     }
     tokenizer_ = read_hf_tokenizer(directory, read_hf_config(view));
+    quantization_ = read_hf_quantization(view);
     shards_ = open_shards(directory);
     container_ = fmt::format("Hugging Face, {} shard{}", shards_.size(), shards_.size() == 1 ? "" : "s");
+    if (quantization_.fp8) expect_expansion();
     for (const SafetensorsFile& shard : shards_) {
       file_bytes_ += shard.file_bytes();
       for (const SafetensorsTensor& tensor : shard.tensors()) add(tensor, shard.path());
@@ -112,7 +118,15 @@ class HfDirectory final : public ModelFile {
     const auto refuse = [&](std::string_view reason) {
       fail_data("{}: tensor {} {}", path.string(), printable(source.name), reason);
     };
-    const auto type = tensor_type(source.type);
+    if (quantization_.fp8 && is_fp8_scale(source.name)) return;
+    if (quantization_.mxfp4 && source.name.ends_with("_scales")) return;
+    if (quantization_.mxfp4 && source.name.ends_with("_blocks")) {
+      if (!add_tensor(naming(path, [&] { return reordered(source); })))
+        refuse("occurs in more than one shard");
+      return;
+    }
+    const bool fp8 = quantization_.fp8 && source.type == SafetensorsType::F8_E4M3;
+    const auto type = fp8 ? TensorType::BF16 : tensor_type(source.type);
     if (!type) {
       refuse(fmt::format("has dtype {}; F32, F16 and BF16 are supported", thinkey::name(source.type)));
     }
@@ -123,9 +137,69 @@ class HfDirectory final : public ModelFile {
                   .planes = source.shape.size() == 3 ? source.shape[0] : 1,
                   .rows = source.shape.size() >= 2 ? source.shape[source.shape.size() - 2] : 1,
                   .cols = source.shape.back(),
-                  .data = aligned(source.bytes, traits(*type).block_bytes),
-                  .bytes = source.bytes.size()};
+                  .data = fp8 ? naming(path, [&] { return expanded(source); })
+                              : aligned(source.bytes, traits(*type).block_bytes),
+                  .bytes = source.elements() * traits(*type).block_bytes};
     if (!add_tensor(std::move(tensor))) refuse("occurs in more than one shard");
+  }
+
+  // What 8-bit floats take as bf16: said, and refused before it is needed.
+  void expect_expansion() {
+    std::size_t bytes = 0;
+    for (const SafetensorsFile& shard : shards_) {
+      for (const SafetensorsTensor& tensor : shard.tensors()) {
+        if (tensor.type == SafetensorsType::F8_E4M3) bytes += 2 * tensor.elements();
+      }
+    }
+    constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
+    if (const std::size_t memory = available_memory(); memory > 0 && bytes > memory) {
+      fail_data(
+          "{}: its 8-bit floats take {} MiB as bf16 but {} MiB are available; use a quantized GGUF file",
+          path_.string(), bytes / kMebibyte, memory / kMebibyte);
+    }
+    container_ += fmt::format(", F8_E4M3 expanded to BF16 ({} MiB)", (bytes + kMebibyte - 1) / kMebibyte);
+  }
+
+  // Errors of what call() does name the file.
+  template <typename Call>
+  static auto naming(const std::filesystem::path& path, const Call& call) {
+    try {
+      return call();
+    } catch (const Error& error) {
+      fail_data("{}: {}", path.string(), error.what());
+    }
+  }
+
+  // A weight's scale may lie in another shard.
+  [[nodiscard]] const SafetensorsTensor* find_source(std::string_view name) const {
+    for (const SafetensorsFile& shard : shards_) {
+      if (const SafetensorsTensor* found = shard.find(name)) return found;
+    }
+    return nullptr;
+  }
+
+  const std::byte* expanded(const SafetensorsTensor& weight) {
+    const auto find = [&](std::string_view name) { return find_source(name); };
+    const auto& values =
+        expanded_.emplace_back(expand_fp8(weight, fp8_scale(weight, find), *quantization_.fp8));
+    return reinterpret_cast<const std::byte*>(values.data());
+  }
+
+  // gpt-oss's experts [planes, rows, groups, 16], under the name of their blocks.
+  Tensor reordered(const SafetensorsTensor& blocks) {
+    const std::string stem = blocks.name.substr(0, blocks.name.size() - std::string_view("_blocks").size());
+    const SafetensorsTensor* scales = find_source(stem + "_scales");
+    if (scales == nullptr) fail_data("there is no tensor {}_scales", printable(stem));
+    Mxfp4Matrix matrix = read_mxfp4(blocks, *scales);
+    const std::int64_t planes = blocks.shape.size() == 4 ? blocks.shape[0] : 1;
+    const auto& data = copies_.emplace_back(std::move(matrix.data));
+    return {.name = blocks.name,
+            .type = TensorType::MXFP4,
+            .planes = planes,
+            .rows = static_cast<std::int64_t>(matrix.rows) / planes,
+            .cols = static_cast<std::int64_t>(matrix.cols),
+            .data = data.data(),
+            .bytes = data.bytes()};
   }
 
   // `bytes`, copied when they do not lie at a multiple of an element's size, which the format allows.
@@ -138,6 +212,8 @@ class HfDirectory final : public ModelFile {
 
   std::vector<SafetensorsFile> shards_;
   std::vector<AlignedBuffer<std::byte>> copies_;
+  std::vector<AlignedBuffer<bf16_bits>> expanded_;
+  HfQuantization quantization_;
 };
 
 }  // namespace

@@ -48,7 +48,7 @@ void set_special_tokens(const JsonView& file, TokenizerData& data) {
   };
   set("bos_token", data.bos);
   set("eos_token", data.eos);
-  set("unk_token", data.unknown);
+  // Not "unk_token": what has no piece becomes what tokenizer.json's model says.
 }
 
 // The small files beside tokenizer.json, least important first.
@@ -88,6 +88,10 @@ void fit_to_vocabulary(TokenizerData& data, std::size_t vocabulary, const std::f
   const std::size_t known = data.tokens.size();
   data.tokens.resize(vocabulary);
   data.types.resize(vocabulary, TokenType::Unused);
+  if (data.model != TokenizerModel::BytePairs) data.scores.resize(vocabulary);
+  std::erase_if(data.added, [vocabulary](const AddedToken& token) {
+    return static_cast<std::size_t>(token.id) >= vocabulary;
+  });
   for (std::size_t i = known; i < vocabulary; ++i) data.tokens[i] = fmt::format("[PAD{}]", i);
   for (std::int32_t* id : {&data.bos, &data.eos, &data.unknown}) {
     if (*id >= static_cast<std::int64_t>(vocabulary)) *id = -1;
@@ -101,7 +105,6 @@ TokenizerData read_hf_tokenizer(const std::filesystem::path& directory, const Hf
   const auto in_range = [&](std::int64_t id) { return id >= 0 && id < vocabulary; };
   const auto path = directory / "tokenizer.json";
   TokenizerData data;
-  data.kind = TokenizerKind::BytePairs;
   if (file_exists(path)) {
     data = read_tokenizer_tables(path);
     read_side_files(directory, data);

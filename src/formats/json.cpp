@@ -2,7 +2,6 @@
 
 #include <limits>
 #include <span>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -12,32 +11,87 @@
 
 namespace thinkey {
 
+namespace {
+
+// Builds the document from the parser's events. nlohmann's own builder with a callback walks through an
+// object's or a list's elements each time one of them ends, which is quadratic.
+class Builder {
+ public:
+  Builder(const std::filesystem::path& path, std::string_view what, std::size_t max_depth)
+      : path_(path), what_(what), max_depth_(max_depth) {}
+
+  [[nodiscard]] Json take() { return std::move(root_); }
+
+  // What Json::sax_parse() calls; the names are its own.
+  bool null() { return put(nullptr); }
+  bool boolean(bool value) { return put(value); }
+  bool number_integer(Json::number_integer_t value) { return put(value); }
+  bool number_unsigned(Json::number_unsigned_t value) { return put(value); }
+  bool number_float(Json::number_float_t value, const std::string& /*text*/) { return put(value); }
+  bool string(std::string& value) { return put(std::move(value)); }
+  bool binary(Json::binary_t& /*value*/) { return false; }  // not in text
+  bool start_object(std::size_t /*elements*/) { return open(Json::object()); }
+  bool start_array(std::size_t /*elements*/) { return open(Json::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+  bool key(std::string& name) {
+    auto& members = open_.back()->get_ref<Json::object_t&>();
+    const auto [member, added] = members.try_emplace(std::move(name));
+    if (!added) fail_data("{}: {}: key \"{}\" occurs twice", path_.string(), what_, printable(member->first));
+    next_ = &member->second;
+    return true;
+  }
+  [[noreturn]] bool parse_error(std::size_t byte, const std::string& /*token*/,
+                                const Json::exception& error) {
+    constexpr int kNumberOutOfRange = 406;
+    if (error.id == kNumberOutOfRange) {
+      fail_data("{}: {} is not valid JSON: a number is out of range", path_.string(), what_);
+    }
+    fail_data("{}: {} is not valid JSON near its byte {}", path_.string(), what_, byte);
+  }
+
+ private:
+  // Where the next value goes: it is the document, a member whose key has been read, or a list's next
+  // element.
+  template <typename Value>
+  Json* place(Value&& value) {
+    if (open_.empty()) return &(root_ = std::forward<Value>(value));
+    if (open_.back()->is_object()) return &(*next_ = std::forward<Value>(value));
+    auto& elements = open_.back()->get_ref<Json::array_t&>();
+    return &elements.emplace_back(std::forward<Value>(value));
+  }
+  template <typename Value>
+  bool put(Value&& value) {
+    place(std::forward<Value>(value));
+    return true;
+  }
+  bool open(Json empty) {
+    if (open_.size() >= max_depth_) {
+      fail_data("{}: {}: nested deeper than {} levels", path_.string(), what_, max_depth_);
+    }
+    open_.push_back(place(std::move(empty)));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const std::filesystem::path& path_;
+  std::string_view what_;
+  std::size_t max_depth_;
+  Json root_;
+  std::vector<Json*> open_;  // objects and lists that have not ended, outermost first
+  Json* next_ = nullptr;     // the member that a key has announced
+};
+
+}  // namespace
+
 Json parse_json(std::string_view text, const std::filesystem::path& path, std::string_view what,
                 std::size_t max_depth) {
-  std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open, outermost first
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    const auto level = static_cast<std::size_t>(depth);
-    if (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start) {
-      if (level >= max_depth) {
-        fail_data("{}: {}: nested deeper than {} levels", path.string(), what, max_depth);
-      }
-      if (keys.size() <= level) keys.resize(level + 1);
-      keys[level].clear();
-    } else if (event == Json::parse_event_t::key) {  // keys lie one level below their object's start
-      const auto& name = value.get_ref<const std::string&>();
-      if (!keys[level - 1].insert(name).second) {
-        fail_data("{}: {}: key \"{}\" occurs twice", path.string(), what, printable(name));
-      }
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text, watch);
-  } catch (const Json::parse_error& error) {
-    fail_data("{}: {} is not valid JSON near its byte {}", path.string(), what, error.byte);
-  } catch (const Json::exception&) {
-    fail_data("{}: {} is not valid JSON: a number is out of range", path.string(), what);
-  }
+  Builder builder(path, what, max_depth);
+  static_cast<void>(Json::sax_parse(text, &builder));
+  return builder.take();
 }
 
 Json read_json_object(const std::filesystem::path& path, std::size_t max_bytes) {

@@ -18,6 +18,7 @@
 
 #include "base/tensor_type.h"
 #include "formats/config_view.h"
+#include "formats/tokenizer_data.h"
 
 namespace thinkey {
 
@@ -33,45 +34,6 @@ struct Tensor {
   std::int64_t cols = 0;
   const std::byte* data = nullptr;  // lives as long as the ModelFile
   std::size_t bytes = 0;
-};
-
-enum class TokenizerKind : std::uint8_t {
-  SentencePiece,  // GGUF "llama": scores, byte fallback, spaces as U+2581
-  BytePairs,      // GGUF "gpt2": byte-level BPE with merges
-};
-
-// Classes of vocabulary entries, numbered as in GGUF's tokenizer.ggml.token_type.
-enum class TokenType : std::uint8_t {
-  Normal = 1,
-  Unknown = 2,
-  Control = 3,
-  UserDefined = 4,
-  Unused = 5,
-  Byte = 6
-};
-
-// The tokenizer's tables as plain data; src/tokenizer builds the algorithms from it. No tokens at all
-// means that the file has no tokenizer. Otherwise every id below is that of a token.
-struct TokenizerData {
-  TokenizerKind kind = TokenizerKind::SentencePiece;
-  // BytePairs: "llama-bpe", "smollm", "gpt-2" or "default"; a GGUF may name another.
-  std::string pre;
-  // Piece per id. BytePairs: in the byte-to-unicode alphabet, except Control and UserDefined pieces,
-  // which are plain text in both kinds. SentencePiece: byte pieces are written <0x0A>.
-  std::vector<std::string> tokens;
-  std::vector<TokenType> types;  // per id, same length as tokens
-  std::vector<float> scores;     // SentencePiece: per id, same length as tokens
-  // BytePairs: best first. SentencePiece from a tokenizer.json of type BPE: merges present, scores
-  // empty, rank = merge order.
-  std::vector<std::pair<std::string, std::string>> merges;
-  std::int32_t bos = -1, eos = -1, unknown = -1;  // -1: none
-  std::vector<std::int32_t>
-      end_of_generation;  // all ids that end an answer (EOS, <|eot_id|>, ...), ascending
-  bool add_bos = false, add_eos = false;
-  bool add_space_prefix = true;  // SentencePiece only
-  // BytePairs (LLaMA 3): a whole pre-token found in the vocabulary is taken as is.
-  bool ignore_merges = false;
-  std::string chat_template;  // Jinja source or empty
 };
 
 class ModelFile {
@@ -127,11 +89,5 @@ class ModelFile {
 // Opens a .gguf file or a directory with config.json, *.safetensors and tokenizer.json.
 // Throws Error(Data) naming the path, the item at fault and, where there is one, the remedy.
 [[nodiscard]] std::unique_ptr<ModelFile> open_model_file(const std::filesystem::path& path);
-
-// The tokenizer alone: from a .gguf file, which may hold nothing but a vocabulary, of any architecture ...
-[[nodiscard]] TokenizerData read_gguf_vocabulary(const std::filesystem::path& path);
-// ... or from a tokenizer.json. What stands in the files beside it (tokenizer_config.json: chat
-// template, BOS and EOS) is read by open_model_file() only.
-[[nodiscard]] TokenizerData read_tokenizer_json(const std::filesystem::path& path);
 
 }  // namespace thinkey

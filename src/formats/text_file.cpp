@@ -1,5 +1,8 @@
 #include "formats/text_file.h"
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -7,12 +10,11 @@
 #include <system_error>
 
 #include "base/fail.h"
+#include "base/format_text.h"
 #include "formats/printable.h"
 
 namespace thinkey {
 namespace {
-
-constexpr std::size_t kMostBytes = std::size_t{1} << 30U;  // /dev/zero ends somewhere, too
 
 struct CloseFile {
   void operator()(std::FILE* file) const noexcept {
@@ -20,24 +22,42 @@ struct CloseFile {
   }
 };
 
+// What the system says a regular file has; 0 for pipes and devices, which are counted as they are read.
+std::size_t stated_size(std::FILE* file) {
+  struct stat info = {};
+  return ::fstat(::fileno(file), &info) == 0 && S_ISREG(info.st_mode) ? static_cast<std::size_t>(info.st_size)
+                                                                      : 0;
+}
+
 }  // namespace
 
-std::string read_file(const std::filesystem::path& path) {
+std::string read_file(const std::filesystem::path& path, const TextLimit& limit) {
   const bool standard = path == "-";
   const std::string shown = standard ? "standard input" : path.string();
   errno = 0;
   const std::unique_ptr<std::FILE, CloseFile> file(standard ? stdin : std::fopen(path.c_str(), "rb"));
   if (!file) fail_data("{}: cannot open: {}", shown, std::generic_category().message(errno));
+  const auto check = [&](std::size_t size) {
+    if (size > limit.bytes)
+      fail_data("{}: more than {} of text{}", shown, format_bytes(limit.bytes), limit.why);
+  };
+  const std::size_t stated = stated_size(file.get());
+  check(stated);
 
   std::string bytes;
+  bytes.reserve(stated);
   std::array<char, std::size_t{1} << 16U> block;
   while (true) {
     errno = 0;
     const std::size_t n = std::fread(block.data(), 1, block.size(), file.get());
     bytes.append(block.data(), n);
-    if (bytes.size() > kMostBytes) fail_data("{}: more than 1 GiB of text", shown);
+    check(bytes.size());
     if (n == block.size()) continue;
     if (std::ferror(file.get()) != 0) {
+      if (errno == EINTR) {
+        std::clearerr(file.get());
+        continue;
+      }
       fail_data("{}: cannot read: {}", shown, std::generic_category().message(errno));
     }
     return bytes;

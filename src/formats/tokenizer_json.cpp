@@ -7,7 +7,9 @@
 
 #include "base/fail.h"
 #include "formats/json.h"
-#include "formats/pre_tokenizer_json.h"
+#include "formats/json_components.h"
+#include "formats/pipeline_json.h"
+#include "formats/post_processor_json.h"
 #include "formats/printable.h"
 #include "formats/tokenizer_tables.h"
 
@@ -16,14 +18,17 @@ namespace {
 
 constexpr std::size_t kMaxFileBytes = std::size_t{256} << 20U;
 
-JsonView require_byte_pairs(const JsonView& tokenizer) {
+JsonView require_model(const JsonView& tokenizer, TokenizerData& data) {
   const auto model = tokenizer.object("model");
   if (!model) tokenizer.fail("model", "is missing");
-  const std::string type = model->text("type").value_or("BPE");  // the oldest files leave it out
-  if (type != "BPE") model->fail("type", fmt::format("\"{}\" is not supported (BPE is)", printable(type)));
-  if (model->number("dropout").value_or(0) != 0) model->fail("dropout", "is not supported");
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!model->text(key).value_or("").empty()) model->fail(key, "is not supported");
+  // The oldest files leave it out.
+  const std::string type = model->text("type").value_or(model->find("merges") != nullptr ? "BPE" : "Unigram");
+  if (type == "BPE") {
+    data.model = TokenizerModel::BytePairs;
+  } else if (type == "Unigram") {
+    data.model = TokenizerModel::Unigram;
+  } else {
+    model->fail("type", fmt::format("\"{}\" is not supported (BPE and Unigram are)", printable(type)));
   }
   return *model;
 }
@@ -33,6 +38,7 @@ bool place(TokenizerData& data, std::int64_t id, const std::string& piece, Token
   const auto at = static_cast<std::size_t>(id);
   if (at >= data.tokens.size()) {
     data.tokens.resize(at + 1);
+    if (data.model != TokenizerModel::BytePairs) data.scores.resize(at + 1);
     data.types.resize(at + 1, TokenType::Unused);
   }
   const bool taken = data.types[at] != TokenType::Unused && data.tokens[at] != piece;
@@ -49,13 +55,12 @@ std::int64_t checked_id(const JsonView& view, const std::string& key, const Json
   return *id;
 }
 
-void read_vocabulary(const JsonView& model, TokenizerData& data) {
+void read_pieces(const JsonView& model, TokenizerData& data) {
   const auto vocabulary = model.object("vocab");
   if (!vocabulary || vocabulary->json().empty()) model.fail("vocab", "is missing or empty");
-  const bool bytes = data.kind == TokenizerKind::SentencePiece;
   for (const auto& [piece, json] : vocabulary->json().items()) {
     const std::int64_t id = checked_id(model, "vocab", json);
-    const TokenType type = bytes && byte_piece(piece) ? TokenType::Byte : TokenType::Normal;
+    const TokenType type = data.byte_fallback && byte_piece(piece) ? TokenType::Byte : TokenType::Normal;
     if (!place(data, id, piece, type)) model.fail("vocab", fmt::format("holds id {} twice", id));
   }
 }
@@ -80,11 +85,56 @@ void read_merges(const JsonView& model, TokenizerData& data) {
   data.merges.reserve(merges->size());
   for (const Json& json : *merges) {
     auto merge = read_merge(model, json);
-    const std::string both = merge.first + merge.second;
+    const std::string both = merged_piece(merge.first, merge.second, data.subword_prefix);
     if (!pieces.contains(merge.first) || !pieces.contains(merge.second) || !pieces.contains(both)) {
       model.fail("merges", fmt::format("holds \"{}\", which is not made of pieces", printable(both)));
     }
     data.merges.push_back(std::move(merge));
+  }
+}
+
+void read_byte_pairs(const JsonView& model, TokenizerData& data) {
+  allow_only(model, {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+                     "byte_fallback", "ignore_merges", "vocab", "merges"});
+  if (model.number("dropout").value_or(0) != 0) model.fail("dropout", "is not supported");
+  data.subword_prefix = model.text("continuing_subword_prefix").value_or("");
+  data.word_suffix = model.text("end_of_word_suffix").value_or("");
+  data.fuse_unknown = model.boolean("fuse_unk").value_or(false);
+  data.byte_fallback = model.boolean("byte_fallback").value_or(false);
+  data.ignore_merges = model.boolean("ignore_merges").value_or(false);
+  read_pieces(model, data);
+  read_merges(model, data);
+  if (const auto unknown = model.text("unk_token")) {
+    data.unknown = find_piece(data, *unknown);
+    if (data.unknown >= 0) data.types[static_cast<std::size_t>(data.unknown)] = TokenType::Unknown;
+  }
+}
+
+// "vocab": [[piece, score], ...], an id being a position.
+void read_unigram(const JsonView& model, TokenizerData& data) {
+  allow_only(model, {"unk_id", "vocab", "byte_fallback"});
+  data.byte_fallback = model.boolean("byte_fallback").value_or(false);
+  data.fuse_unknown = true;
+  const Json* vocabulary = model.array("vocab");
+  if (vocabulary == nullptr || vocabulary->empty()) model.fail("vocab", "is missing or empty");
+  if (vocabulary->size() > kMaxVocabulary) {
+    model.fail("vocab", fmt::format("holds more than {} pieces", kMaxVocabulary));
+  }
+  for (const Json& pair : *vocabulary) {
+    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_number()) {
+      model.fail("vocab", "holds something that is not a piece and its score");
+    }
+    data.tokens.push_back(pair[0].get<std::string>());
+    data.scores.push_back(pair[1].get<double>());
+    const bool byte = data.byte_fallback && byte_piece(data.tokens.back());
+    data.types.push_back(byte ? TokenType::Byte : TokenType::Normal);
+  }
+  if (const auto unknown = model.integer("unk_id")) {
+    if (*unknown < 0 || *unknown >= static_cast<std::int64_t>(data.tokens.size())) {
+      model.fail("unk_id", "is not that of a piece");
+    }
+    data.unknown = static_cast<std::int32_t>(*unknown);
+    data.types[static_cast<std::size_t>(data.unknown)] = TokenType::Unknown;
   }
 }
 
@@ -97,10 +147,16 @@ void read_added_tokens(const JsonView& tokenizer, TokenizerData& data) {
     const std::string piece = token.require_text("content");
     if (piece.empty()) token.fail("content", "is empty");
     const std::int64_t id = checked_id(token, "id", json.value("id", Json()));
+    allow_only(token, {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
     const bool special = token.boolean("special").value_or(false);
     if (!place(data, id, piece, special ? TokenType::Control : TokenType::UserDefined)) {
       token.fail("id", fmt::format("{} is that of another piece than {}", id, printable(piece)));
     }
+    data.added.push_back({.id = static_cast<std::int32_t>(id),
+                          .single_word = token.boolean("single_word").value_or(false),
+                          .lstrip = token.boolean("lstrip").value_or(false),
+                          .rstrip = token.boolean("rstrip").value_or(false),
+                          .normalized = token.boolean("normalized").value_or(!special)});
   }
 }
 
@@ -111,82 +167,22 @@ void fill_gaps(TokenizerData& data) {
   }
 }
 
-// The piece of a template's special token, or nullopt for the text itself.
-std::optional<std::string> special_piece(const JsonView& processor, const Json& item) {
-  if (!item.is_object()) processor.fail("single", "holds something that is not an object");
-  const JsonView view(item, processor.path(), "post_processor.single.");
-  const auto special = view.object("SpecialToken");
-  if (!special) return std::nullopt;
-  return special->require_text("id");
-}
-
-// The tokens that TemplateProcessing puts around a single text become BOS and EOS.
-void read_template(const JsonView& processor, TokenizerData& data) {
-  const Json* single = processor.array("single");
-  if (single == nullptr) processor.fail("single", "is missing");
-  bool before_text = true;
-  for (const Json& item : *single) {
-    const auto piece = special_piece(processor, item);
-    if (!piece) {
-      before_text = false;
-      continue;
-    }
-    bool& adds = before_text ? data.add_bos : data.add_eos;
-    if (adds) processor.fail("single", "puts more than one token in front of or behind the text");
-    adds = true;
-    const std::int32_t id = find_piece(data, *piece);
-    if (id < 0) processor.fail("single", fmt::format("names {}, which is not a piece", printable(*piece)));
-    (before_text ? data.bos : data.eos) = id;
-  }
-}
-
-void read_post_processor(const JsonView& processor, TokenizerData& data, bool nested) {
-  const std::string type = processor.require_text("type");
-  if (type == "ByteLevel") return;  // only trims offsets
-  if (type == "TemplateProcessing") return read_template(processor, data);
-  if (type != "Sequence" || nested) {
-    processor.fail("type", fmt::format("\"{}\" is not supported", printable(type)));
-  }
-  const Json* parts = processor.array("processors");
-  if (parts == nullptr) processor.fail("processors", "is missing");
-  for (const Json& part : *parts) {
-    if (!part.is_object()) processor.fail("processors", "holds something that is not an object");
-    read_post_processor(JsonView(part, processor.path(), "post_processor."), data, true);
-  }
-}
-
 }  // namespace
-
-std::int32_t find_piece(const TokenizerData& data, const std::string& piece) {
-  const auto found = std::find(data.tokens.begin(), data.tokens.end(), piece);
-  return found == data.tokens.end() ? -1 : static_cast<std::int32_t>(found - data.tokens.begin());
-}
 
 TokenizerData read_tokenizer_tables(const std::filesystem::path& path) {
   const Json json = read_json_object(path, kMaxFileBytes);
   const JsonView tokenizer(json, path);
-  const JsonView model = require_byte_pairs(tokenizer);
-  const TextPipeline pipeline = read_text_pipeline(tokenizer);
-
   TokenizerData data;
-  data.kind = pipeline.byte_level ? TokenizerKind::BytePairs : TokenizerKind::SentencePiece;
-  data.pre = pipeline.pre;
-  data.add_space_prefix = pipeline.add_space_prefix;
-  data.ignore_merges = model.boolean("ignore_merges").value_or(false);
-  if (!pipeline.byte_level && !model.boolean("byte_fallback").value_or(false)) {
-    model.fail("byte_fallback", "is not true; SentencePiece models without it are not supported");
+  const JsonView model = require_model(tokenizer, data);
+  read_text_pipeline(tokenizer, data);
+  if (data.model == TokenizerModel::BytePairs) {
+    read_byte_pairs(model, data);
+  } else {
+    read_unigram(model, data);
   }
-  read_vocabulary(model, data);
-  read_merges(model, data);
   read_added_tokens(tokenizer, data);
   fill_gaps(data);
-  if (const auto unknown = model.text("unk_token")) {
-    data.unknown = find_piece(data, *unknown);
-    if (data.unknown >= 0 && !pipeline.byte_level) {
-      data.types[static_cast<std::size_t>(data.unknown)] = TokenType::Unknown;
-    }
-  }
-  if (const auto processor = tokenizer.object("post_processor")) read_post_processor(*processor, data, false);
+  read_post_processor(tokenizer, data);
   return data;
 }
 

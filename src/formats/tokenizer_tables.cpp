@@ -11,8 +11,28 @@ namespace thinkey {
 namespace {
 
 // Pieces that end an answer in the models we read, whatever ids the file names.
-constexpr std::array<std::string_view, 5> kEndPieces{"<|eot_id|>", "<|im_end|>", "<|end_of_text|>",
-                                                     "<|endoftext|>", "<|eom_id|>"};
+constexpr std::array<std::string_view, 14> kEndPieces{"<|eot_id|>",
+                                                      "<|im_end|>",
+                                                      "<|end_of_text|>",
+                                                      "<|endoftext|>",
+                                                      "<|eom_id|>",
+                                                      "<|end|>",
+                                                      "<|return|>",
+                                                      "<|call|>",
+                                                      "<turn|>",
+                                                      "<EOT>",
+                                                      "[EOT]",
+                                                      "<end_of_turn>",
+                                                      "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",
+                                                      "<end_of_utterance>"};
+
+// In gpt-oss's format <|end|> closes a message within an answer.
+bool ends_within_answer(const TokenizerData& data) {
+  const auto has = [&data](std::string_view piece) {
+    return std::find(data.tokens.begin(), data.tokens.end(), piece) != data.tokens.end();
+  };
+  return has("<|end|>") && has("<|return|>") && has("<|call|>");
+}
 
 }  // namespace
 
@@ -24,17 +44,16 @@ void finish_tokenizer(TokenizerData& data, const std::filesystem::path& path) {
   if (data.types.size() != count) {
     fail_data("{}: tokenizer has {} tokens but {} token types", path.string(), count, data.types.size());
   }
-  // A SentencePiece model from a tokenizer.json has merges in place of scores.
-  const bool scored =
-      data.kind == TokenizerKind::SentencePiece && (data.merges.empty() || !data.scores.empty());
-  if (scored && data.scores.size() != count) {
+  if (data.model != TokenizerModel::BytePairs && data.scores.size() != count) {
     fail_data("{}: tokenizer has {} tokens but {} scores", path.string(), count, data.scores.size());
   }
   if (std::any_of(data.scores.begin(), data.scores.end(),
-                  [](float score) { return !std::isfinite(score); })) {
+                  [](double score) { return !std::isfinite(score); })) {
     fail_data("{}: tokenizer has a score that is not a finite number", path.string());
   }
+  const bool within = ends_within_answer(data);
   for (std::size_t i = 0; i < count; ++i) {
+    if (within && data.tokens[i] == "<|end|>") continue;
     if (std::find(kEndPieces.begin(), kEndPieces.end(), data.tokens[i]) == kEndPieces.end()) continue;
     data.end_of_generation.push_back(static_cast<std::int32_t>(i));
     if (data.types[i] == TokenType::Normal) data.types[i] = TokenType::Control;
@@ -57,8 +76,6 @@ void finish_tokenizer(TokenizerData& data, const std::filesystem::path& path) {
   for (const std::int32_t id : ends) check(id, "end-of-generation");
 }
 
-bool is_llama3_like(std::string_view pre) noexcept { return pre == "llama-bpe" || pre == "tekken"; }
-
 std::optional<std::uint8_t> byte_piece(std::string_view piece) noexcept {
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece.back() != '>') return std::nullopt;
   std::uint8_t value = 0;
@@ -66,6 +83,16 @@ std::optional<std::uint8_t> byte_piece(std::string_view piece) noexcept {
   const auto [end, error] = std::from_chars(begin, begin + 2, value, 16);
   if (error != std::errc() || end != begin + 2) return std::nullopt;
   return value;
+}
+
+std::int32_t find_piece(const TokenizerData& data, const std::string& piece) {
+  const auto found = std::find(data.tokens.begin(), data.tokens.end(), piece);
+  return found == data.tokens.end() ? -1 : static_cast<std::int32_t>(found - data.tokens.begin());
+}
+
+std::string merged_piece(std::string_view left, std::string_view right, std::string_view subword_prefix) {
+  if (right.starts_with(subword_prefix)) right.remove_prefix(subword_prefix.size());
+  return std::string(left).append(right);
 }
 
 }  // namespace thinkey

@@ -4,9 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 
-#include "formats/model_file.h"
+#include "formats/tokenizer_data.h"
 
 namespace thinkey {
 
@@ -17,11 +18,14 @@ inline constexpr std::size_t kMaxVocabulary = std::size_t{1} << 21U;
 // that the tables have one length and the ids are those of tokens. Throws Error(Data).
 void finish_tokenizer(TokenizerData& data, const std::filesystem::path& path);
 
-// Whether a byte-pair tokenizer of this pre-tokenizer starts with BOS unless its file says otherwise,
-// and whether it takes a whole pre-token found in the vocabulary as it is: both hold for LLaMA 3.
-[[nodiscard]] bool is_llama3_like(std::string_view pre) noexcept;
-
 // The value of a byte piece "<0x0A>", or nullopt for other text.
 [[nodiscard]] std::optional<std::uint8_t> byte_piece(std::string_view piece) noexcept;
+
+// Id of an exact piece; -1 when there is none.
+[[nodiscard]] std::int32_t find_piece(const TokenizerData& data, const std::string& piece);
+
+// What a merge makes: `right` loses the prefix that marks the inside of a word.
+[[nodiscard]] std::string merged_piece(std::string_view left, std::string_view right,
+                                       std::string_view subword_prefix);
 
 }  // namespace thinkey

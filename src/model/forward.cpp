@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/finite.h"
 #include "model/work.h"
 
 namespace thinkey {
@@ -23,8 +24,8 @@ Rows from(Rows rows, std::size_t first) {
 
 }  // namespace
 
-PassRequest prefill_request(const Decoder& decoder, std::size_t tokens, std::span<const SequenceCache* const> caches,
-                            const PrefillOutputs& outputs) {
+PassRequest prefill_request(const Decoder& decoder, std::size_t tokens,
+                            std::span<const SequenceCache* const> caches, const PrefillOutputs& outputs) {
   const bool has_past = caches[0]->next_position(0) > 0;
   const bool all = !has_past && std::any_of(caches.begin(), caches.end(), observes_all);
   std::size_t observed = outputs.observer != nullptr ? outputs.observer->last_queries() : 0;
@@ -39,15 +40,17 @@ PassRequest prefill_request(const Decoder& decoder, std::size_t tokens, std::spa
 }
 
 PassRequest decode_request(const Decoder& decoder, std::size_t sequences) {
-  return {.rows = sequences, .chunk = sequences, .one_token_each = true, .log_sums = has_sinks(decoder.network)};
+  return {
+      .rows = sequences, .chunk = sequences, .one_token_each = true, .log_sums = has_sinks(decoder.network)};
 }
 
-Prefill::Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, std::span<SequenceCache* const> caches,
-                 PrefillOutputs outputs)
+Prefill::Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+                 std::span<SequenceCache* const> caches, PrefillOutputs outputs)
     : network_(decoder.network),
       tokens_(tokens.begin(), tokens.end()),
       caches_(caches.begin(), caches.end()),
       outputs_(std::move(outputs)),
+      check_finite_(decoder.check_finite),
       past_(static_cast<std::size_t>(caches[0]->next_position(0))),
       request_(prefill_request(decoder, tokens.size(), {caches.data(), caches.size()}, outputs_)),
       pass_(decoder.backend.pass(network_, request_, outputs_.counter)) {
@@ -67,8 +70,9 @@ Prefill::Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, s
     const LayerExtent extent = layer_extent(network_, request_, layer);
     for (at_ = 0; at_ < tokens_.size(); at_ += request_.chunk) {
       const Rows rows = chunk();
-      total_ += attention_work(network_, layer, rows.count, from(rows, extent.first_query).count,
-                               from(rows, extent.first_output).count, static_cast<double>(past_ + rows.end()));
+      total_ +=
+          attention_work(network_, layer, rows.count, from(rows, extent.first_query).count,
+                         from(rows, extent.first_output).count, static_cast<double>(past_ + rows.end()));
     }
     total_ += feed_forward_work(network_, layer, tokens_.size() - extent.first_output);
   }
@@ -137,7 +141,14 @@ void Prefill::attention_chunk() {
   for (std::size_t i = 0; i < rows.count; ++i) {
     positions_.push_back({.position = static_cast<std::int64_t>(past_ + rows.first + i), .length = length});
   }
-  pass_->project(rows, positions_, [&](const float* k, const float* v) { pass_->keep(rows, k, v); });
+  const auto first = static_cast<std::int64_t>(past_ + rows.first);
+  pass_->project(rows, positions_, [&](const float* k, const float* v) {
+    if (check_finite_) {
+      require_finite_attention("key", layer_, first, k, rows.count, network_.kv_width());
+      require_finite_attention("value", layer_, first, v, rows.count, network_.kv_width());
+    }
+    pass_->keep(rows, k, v);
+  });
   const Rows outputs = from(rows, extent_.first_output);
   if (outputs.count > 0) attend(outputs);
   observe(rows);
@@ -147,17 +158,14 @@ void Prefill::attention_chunk() {
 }
 
 void Prefill::attend(Rows rows) {
-  const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
   pass_->attend_prompt(rows);
-  float* attended = pass_->attended();
   if (request_.has_past) {
     const float* q = pass_->queries() + (rows.first - at_) * network_.query_width();
     caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + rows.first), q, pass_->past_attended(),
                        pass_->past_log_sums());
-    merge_attention(rows.count * shape.query_heads, shape.head_dim, attended, pass_->log_sums(),
-                    pass_->past_attended(), pass_->past_log_sums());
+    pass_->join_past(rows.count);
   }
-  if (shape.sinks != nullptr) apply_sinks(shape, rows.count, attended, pass_->log_sums());
+  pass_->join_sinks(rows.count);
 }
 
 // Shows the caches every query of the chunk, with what its attention already found out.
@@ -202,7 +210,8 @@ void Prefill::store() {
       cache.append(layer_, rows.count, k, v, network_.kv_width());
     });
   } while (next_chunk());
-  cache.renew(layer_, observed, static_cast<std::int64_t>(past_ + tokens - observed), pass_->observed_queries(), true);
+  cache.renew(layer_, observed, static_cast<std::int64_t>(past_ + tokens - observed),
+              pass_->observed_queries(), true);
 }
 
 void Prefill::logits_chunk() {
@@ -232,8 +241,8 @@ void Prefill::report(double work) {
   outputs_.progress(std::min(done_, total_), total_);
 }
 
-void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, std::span<SequenceCache* const> caches,
-             const PrefillOutputs& outputs) {
+void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+             std::span<SequenceCache* const> caches, const PrefillOutputs& outputs) {
   Prefill run(decoder, tokens, caches, outputs);
   while (run.advance()) {
   }
@@ -243,6 +252,7 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
   const Network& network = decoder.network;
   const std::size_t query_width = network.query_width();
   const std::size_t kv_width = network.kv_width();
+  const std::size_t heads = network.heads().query_heads;
   const Rows rows{0, batch.size()};
   std::vector<std::int32_t> tokens;
   std::vector<RowPosition> positions;
@@ -253,23 +263,26 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
   }
   pass.embed(rows, tokens);
   for (std::size_t layer = 0; layer < network.layers.size(); ++layer) {
-    const AttentionShape& shape = network.layers[layer].attention.spec.shape;
     pass.begin_attention(layer, {});
     pass.project(rows, positions, [&](const float* k, const float* v) {
       for (std::size_t b = 0; b < batch.size(); ++b) {
+        require_finite_attention("key", layer, positions[b].position, k + b * kv_width, 1, kv_width);
+        require_finite_attention("value", layer, positions[b].position, v + b * kv_width, 1, kv_width);
         batch[b].cache->append(layer, 1, k + b * kv_width, v + b * kv_width, kv_width);
       }
     });
     float* attended = pass.attended();
-    float* lse = shape.sinks == nullptr ? nullptr : pass.log_sums();
+    float* log_sums = pass.log_sums();
     for (std::size_t b = 0; b < batch.size(); ++b) {
       const float* query = pass.queries() + b * query_width;
+      require_finite_attention("query", layer, positions[b].position, query, 1, query_width);
       float* out = attended + b * query_width;
       SequenceCache& cache = *batch[b].cache;
+      float* lse = log_sums == nullptr ? nullptr : log_sums + b * heads;
       cache.attend(layer, 1, positions[b].position, query, out, lse);
-      if (lse != nullptr) apply_sinks(shape, 1, out, lse);
       cache.renew(layer, 1, positions[b].position, query, false);
     }
+    pass.join_sinks(batch.size());
     pass.finish_attention(rows);
     pass.begin_feed_forward(layer, 0);
     for (double work = 0; pass.feed_forward_step(work);) {

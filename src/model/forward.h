@@ -24,6 +24,9 @@ struct Decoder {
   const Network& network;
   const Backend& backend;
   std::size_t chunk = 512;  // prompt tokens per product, and per step of a prefill
+  // NonFiniteError as soon as a layer's queries, keys or values are not finite, in prefill, too; decode
+  // always looks, since a cache would make numbers of them.
+  bool check_finite = false;
 };
 
 // A chunk of what one layer's attention works on, either queries or keys and values (the others are null);
@@ -59,13 +62,14 @@ struct PrefillOutputs {
 
 // Of a pass that runs `tokens` of a prompt after what the caches hold.
 [[nodiscard]] PassRequest prefill_request(const Decoder& decoder, std::size_t tokens,
-                                          std::span<const SequenceCache* const> caches, const PrefillOutputs& outputs);
+                                          std::span<const SequenceCache* const> caches,
+                                          const PrefillOutputs& outputs);
 // Of a pass for a token of each of `sequences`.
 [[nodiscard]] PassRequest decode_request(const Decoder& decoder, std::size_t sequences);
 
-// Runs a prompt through the model at the positions that follow those in the cache, layer by layer, a step at a
-// time: what calls it may do other work between two steps. A step is one chunk of tokens through one half of a
-// layer, or (feed-forward) through a block of its inner channels.
+// Runs a prompt through the model at the positions that follow those in the cache, layer by layer, a step at
+// a time: what calls it may do other work between two steps. A step is one chunk of tokens through one half
+// of a layer, or (feed-forward) through a block of its inner channels.
 //
 // Empty cache: every layer's keys and values are computed whole, attended to, and compressed by
 // cache.compress_prompt() before the next layer starts, so one layer's are whole at a time.
@@ -74,11 +78,12 @@ struct PrefillOutputs {
 //
 // The last layer computes queries and the FFN only for tokens whose results are asked for.
 // Left before its end, or by an exception (from a callback, or of memory), it leaves the caches with layers
-// of unequal length. Several caches, all empty: the prompt runs once and each cache compresses it in its own way.
+// of unequal length. Several caches, all empty: the prompt runs once and each cache compresses it in its own
+// way.
 class Prefill {
  public:
-  Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, std::span<SequenceCache* const> caches,
-          PrefillOutputs outputs);
+  Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+          std::span<SequenceCache* const> caches, PrefillOutputs outputs);
   ~Prefill();
   Prefill(const Prefill&) = delete;
   Prefill& operator=(const Prefill&) = delete;
@@ -103,6 +108,7 @@ class Prefill {
   std::vector<std::int32_t> tokens_;
   std::vector<SequenceCache*> caches_;  // one, or several that are empty
   PrefillOutputs outputs_;
+  bool check_finite_;
   std::size_t past_;  // positions before this call's first token
   PassRequest request_;
   std::unique_ptr<Pass> pass_;
@@ -115,8 +121,8 @@ class Prefill {
 };
 
 // All steps at once.
-void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, std::span<SequenceCache* const> caches,
-             const PrefillOutputs& outputs);
+void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
+             std::span<SequenceCache* const> caches, const PrefillOutputs& outputs);
 inline void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
                     const PrefillOutputs& outputs) {
   SequenceCache* const one[] = {&cache};

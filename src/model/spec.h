@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "backend/stages.h"
-#include "cache/sequence_cache.h"
+#include "cache/cache_shape.h"
 
 namespace thinkey {
 

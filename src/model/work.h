@@ -15,4 +15,12 @@ namespace thinkey {
 [[nodiscard]] double feed_forward_work(const Network& network, std::size_t layer, std::size_t rows) noexcept;
 [[nodiscard]] double logits_work(const Network& network, std::size_t rows) noexcept;
 
+// Operations (two per multiply-add) of a prompt's first prefill, the logits apart: those of products with
+// weights, and those of attention.
+struct PrefillOperations {
+  double weights = 0, attention = 0;
+  [[nodiscard]] double total() const noexcept { return weights + attention; }
+};
+[[nodiscard]] PrefillOperations prefill_operations(const Network& network, std::size_t tokens) noexcept;
+
 }  // namespace thinkey

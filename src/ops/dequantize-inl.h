@@ -11,10 +11,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "base/half.h"
 #include "base/tensor_type.h"
 #include "ops/block_decoders-inl.h"
+#include "ops/codebook_decoders-inl.h"
 #include "ops/convert-inl.h"
 #include "ops/k_quant_decoders-inl.h"
 
@@ -22,32 +24,15 @@ HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {
 
 // Calls visitor.template visit<Decoder>() with the decoder of `type`.
+template <class Visitor, std::size_t... kIndex>
+HWY_INLINE void visit_decoder(TensorType type, const Visitor& visitor, std::index_sequence<kIndex...>) {
+  static_cast<void>(((static_cast<std::size_t>(type) == kIndex &&
+                      (visitor.template visit<Decode<static_cast<TensorType>(kIndex)>>(), true)) ||
+                     ...));
+}
 template <class Visitor>
 HWY_INLINE void visit_decoder(TensorType type, const Visitor& visitor) {
-  switch (type) {
-    case TensorType::F32:
-      return visitor.template visit<Decode<TensorType::F32>>();
-    case TensorType::F16:
-      return visitor.template visit<Decode<TensorType::F16>>();
-    case TensorType::BF16:
-      return visitor.template visit<Decode<TensorType::BF16>>();
-    case TensorType::Q8_0:
-      return visitor.template visit<Decode<TensorType::Q8_0>>();
-    case TensorType::Q4_0:
-      return visitor.template visit<Decode<TensorType::Q4_0>>();
-    case TensorType::Q4_1:
-      return visitor.template visit<Decode<TensorType::Q4_1>>();
-    case TensorType::Q5_0:
-      return visitor.template visit<Decode<TensorType::Q5_0>>();
-    case TensorType::Q5_1:
-      return visitor.template visit<Decode<TensorType::Q5_1>>();
-    case TensorType::Q4_K:
-      return visitor.template visit<Decode<TensorType::Q4_K>>();
-    case TensorType::Q5_K:
-      return visitor.template visit<Decode<TensorType::Q5_K>>();
-    case TensorType::Q6_K:
-      return visitor.template visit<Decode<TensorType::Q6_K>>();
-  }
+  visit_decoder(type, visitor, TensorTypeIndices());
 }
 
 // Sinks that store.

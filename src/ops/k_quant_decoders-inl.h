@@ -19,6 +19,7 @@
 #include "base/tensor_type.h"
 #include "ops/block_decoders-inl.h"
 #include "ops/convert-inl.h"
+#include "ops/k_quant_scales.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {
@@ -42,17 +43,12 @@ HWY_INLINE void prefetch_ahead(const std::uint8_t* block) {
   }
 }
 
-// The header of Q4_K and Q5_K: f16 d, f16 dmin, then 12 bytes with 8 scales and 8 minima of 6 bits: bytes
-// 0-3 are scales 0-3, 4-7 minima 0-3, 8-11 the low nibbles of scales (low) and minima (high) 4-7, whose
-// upper two bits sit on top of bytes 0-3 and 4-7. Writes d * scale[0..7], then -dmin * minimum[0..7].
+// The header of Q4_K and Q5_K: f16 d, f16 dmin, 12 bytes of scales and minima. Writes d * scale[0..7], then
+// -dmin * minimum[0..7].
 HWY_INLINE void unpack_scales(const std::uint8_t* header, float* scales) {
-  std::uint32_t packed[3];
-  std::memcpy(packed, header + 4, sizeof(packed));
-  const std::uint32_t codes[4] = {
-      packed[0] & 0x3F3F3F3FU, (packed[2] & 0x0F0F0F0FU) | ((packed[0] >> 2U) & 0x30303030U),
-      packed[1] & 0x3F3F3F3FU, ((packed[2] >> 4U) & 0x0F0F0F0FU) | ((packed[1] >> 2U) & 0x30303030U)};
+  const SixBitNumbers numbers = unpack_scales_and_minima(header + 4);
   alignas(16) std::uint8_t bytes[16];
-  std::memcpy(bytes, codes, sizeof(bytes));
+  std::memcpy(bytes, numbers.data(), sizeof(bytes));
 
   const hn::CappedTag<float, 8> d8;
   const auto d = broadcast_f16(d8, header);
@@ -152,6 +148,24 @@ struct Decode<TensorType::Q5_K> {
   }
 };
 
+// Elements of n super-blocks, signed codes times a scale for every 16; the first one's number is `base`.
+template <class D, class Sink>
+HWY_INLINE void emit_sixteenths(D d, const std::int8_t* codes, const float* scales, std::size_t n,
+                                std::size_t base, Sink& sink) {
+  const std::size_t lanes = hn::Lanes(d);
+  const std::int8_t* code = codes;
+  for (const float* scale = scales; scale < scales + 16 * n; scale += 4) {
+    for (std::size_t j = 0; j < 16; j += lanes, code += lanes) {
+      const std::size_t i = base + static_cast<std::size_t>(code - codes);
+      sink.template emit<0>(i, hn::Mul(hn::Set(d, scale[0]), f32_from_codes(d, code)));
+      sink.template emit<1>(i + 16, hn::Mul(hn::Set(d, scale[1]), f32_from_codes(d, code + 16)));
+      sink.template emit<2>(i + 32, hn::Mul(hn::Set(d, scale[2]), f32_from_codes(d, code + 32)));
+      sink.template emit<3>(i + 48, hn::Mul(hn::Set(d, scale[3]), f32_from_codes(d, code + 48)));
+    }
+    code += 48;
+  }
+}
+
 // 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, f16 d.
 template <>
 struct Decode<TensorType::Q6_K> {
@@ -174,17 +188,7 @@ struct Decode<TensorType::Q6_K> {
         }
         unpack(block, codes + 256 * k);
       }
-      const std::int8_t* code = codes;
-      for (const float* scale = scales; scale < scales + 16 * n; scale += 4) {  // one for every 16 elements
-        for (std::size_t j = 0; j < 16; j += lanes, code += lanes) {
-          const std::size_t i = base + static_cast<std::size_t>(code - codes);
-          sink.template emit<0>(i, hn::Mul(hn::Set(d, scale[0]), f32_from_codes(d, code)));
-          sink.template emit<1>(i + 16, hn::Mul(hn::Set(d, scale[1]), f32_from_codes(d, code + 16)));
-          sink.template emit<2>(i + 32, hn::Mul(hn::Set(d, scale[2]), f32_from_codes(d, code + 32)));
-          sink.template emit<3>(i + 48, hn::Mul(hn::Set(d, scale[3]), f32_from_codes(d, code + 48)));
-        }
-        code += 48;
-      }
+      emit_sixteenths(d, codes, scales, n, base, sink);
     }
   }
 
@@ -212,6 +216,117 @@ struct Decode<TensorType::Q6_K> {
         hn::Store(hn::Sub(code1, center), d, out + 32 + i);
         hn::Store(hn::Sub(code2, center), d, out + 64 + i);
         hn::Store(hn::Sub(code3, center), d, out + 96 + i);
+      }
+    }
+  }
+};
+
+// The two bits of weight 128 h + 32 j + l are pair j of byte 32 h + l. Writes all 256, in order.
+HWY_INLINE void unpack_pairs(const std::uint8_t* pairs, std::uint8_t* codes) {
+  const ByteTag d;
+  const auto two_bits = hn::Set(d, 3);
+  for (std::size_t half = 0; half < 2; ++half, pairs += 32, codes += 128) {
+    for (std::size_t i = 0; i < 32; i += hn::Lanes(d)) {
+      const auto bytes = hn::LoadU(d, pairs + i);
+      hn::Store(hn::And(bytes, two_bits), d, codes + i);
+      hn::Store(hn::And(hn::ShiftRight<2>(bytes), two_bits), d, codes + 32 + i);
+      hn::Store(hn::And(hn::ShiftRight<4>(bytes), two_bits), d, codes + 64 + i);
+      hn::Store(hn::ShiftRight<6>(bytes), d, codes + 96 + i);
+    }
+  }
+}
+
+// 16 bytes with a scale (low nibble) and a minimum for every 16 weights, 64 bytes of pairs, f16 d, f16 dmin.
+template <>
+struct Decode<TensorType::Q2_K> {
+  static constexpr std::size_t kElements = 256, kBytes = 84;
+  static constexpr bool kPlain = false;
+  template <class D, class Sink>
+  static HWY_INLINE void decode(D d, const std::uint8_t* block, std::size_t count, Sink& sink) {
+    const std::size_t lanes = hn::Lanes(d);
+    HWY_ALIGN float scales[16 * kGroup];
+    HWY_ALIGN float minima[16 * kGroup];
+    HWY_ALIGN std::uint8_t codes[256 * kGroup];
+    std::size_t base = 0;
+    for (std::size_t done = 0; done < count; done += kGroup, base += 256 * kGroup) {
+      const std::size_t n = std::min(kGroup, count - done);
+      for (std::size_t k = 0; k < n; ++k, block += kBytes) {
+        prefetch_ahead<kBytes>(block);
+        const auto super_scale = broadcast_f16(d, block + 80);
+        const auto minus_dmin = hn::Neg(broadcast_f16(d, block + 82));
+        const hn::RebindToUnsigned<D> du;
+        const hn::RebindToSigned<D> di;
+        for (std::size_t g = 0; g < 16; g += lanes) {
+          const auto both = widen_bytes(d, block + g);
+          const auto scale = hn::ConvertTo(d, hn::BitCast(di, hn::And(both, hn::Set(du, 15U))));
+          const auto minimum = hn::ConvertTo(d, hn::BitCast(di, hn::ShiftRight<4>(both)));
+          hn::Store(hn::Mul(super_scale, scale), d, scales + 16 * k + g);
+          hn::Store(hn::Mul(minus_dmin, minimum), d, minima + 16 * k + g);
+        }
+        unpack_pairs(block + 16, codes + 256 * k);
+      }
+      for (std::size_t g = 0; g < 16 * n; g += 4) {
+        for (std::size_t i = 16 * g; i < 16 * (g + 1); i += lanes) {
+          emit_one<0>(d, codes, scales, minima, g, i, base, sink);
+          emit_one<1>(d, codes, scales, minima, g + 1, i + 16, base, sink);
+          emit_one<2>(d, codes, scales, minima, g + 2, i + 32, base, sink);
+          emit_one<3>(d, codes, scales, minima, g + 3, i + 48, base, sink);
+        }
+      }
+    }
+  }
+
+ private:
+  template <int kChain, class D, class Sink>
+  static HWY_INLINE void emit_one(D d, const std::uint8_t* codes, const float* scales, const float* minima,
+                                  std::size_t g, std::size_t i, std::size_t base, Sink& sink) {
+    const ScaleAndMinimum<D> weight{hn::Set(d, scales[g]), hn::Set(d, minima[g])};
+    sink.template emit<kChain>(base + i, weight(f32_from_codes(d, codes + i)));
+  }
+};
+
+// 32 bytes whose bit j is the third bit of weights 32 j .. 32 j + 31, 64 bytes of pairs as in Q2_K, 12 bytes
+// of scales, f16 d. A code stands for itself minus 4.
+template <>
+struct Decode<TensorType::Q3_K> {
+  static constexpr std::size_t kElements = 256, kBytes = 110;
+  static constexpr bool kPlain = false;
+  template <class D, class Sink>
+  static HWY_INLINE void decode(D d, const std::uint8_t* block, std::size_t count, Sink& sink) {
+    const std::size_t lanes = hn::Lanes(d);
+    HWY_ALIGN float scales[16 * kGroup];
+    HWY_ALIGN std::uint8_t codes[256 * kGroup];
+    std::size_t base = 0;
+    for (std::size_t done = 0; done < count; done += kGroup, base += 256 * kGroup) {
+      const std::size_t n = std::min(kGroup, count - done);
+      for (std::size_t k = 0; k < n; ++k, block += kBytes) {
+        prefetch_ahead<kBytes>(block);
+        const SixBitNumbers numbers = unpack_sixteen_scales(block + 96);
+        std::uint8_t bytes[16];
+        std::memcpy(bytes, numbers.data(), sizeof(bytes));
+        const auto super_scale = broadcast_f16(d, block + 108);
+        for (std::size_t g = 0; g < 16; g += lanes) {
+          const auto scale = hn::Sub(f32_from_codes(d, bytes + g), hn::Set(d, 32.0F));
+          hn::Store(hn::Mul(super_scale, scale), d, scales + 16 * k + g);
+        }
+        unpack(block, codes + 256 * k);
+      }
+      emit_sixteenths(d, reinterpret_cast<const std::int8_t*>(codes), scales, n, base, sink);
+    }
+  }
+
+ private:
+  static HWY_INLINE void unpack(const std::uint8_t* block, std::uint8_t* codes) {
+    const ByteTag d;
+    unpack_pairs(block + 32, codes);
+    const auto four = hn::Set(d, 4);
+    for (std::size_t i = 0; i < 32; i += hn::Lanes(d)) {
+      const auto third = hn::LoadU(d, block + i);
+      for (std::size_t j = 0; j < 8; ++j) {
+        const auto bit = hn::Set(d, static_cast<std::uint8_t>(1U << j));
+        const auto without = hn::IfThenZeroElse(hn::TestBit(third, bit), four);
+        std::uint8_t* code = codes + 32 * j + i;
+        hn::Store(hn::Sub(hn::Load(d, code), without), d, code);
       }
     }
   }

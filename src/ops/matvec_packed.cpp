@@ -29,6 +29,12 @@ THINKEY_VNNI_INLINE __m512i all_lanes(const std::int8_t* quad) {
 // 0xF8: a | (b & c).
 constexpr int kOrAnd = 0xF8;
 
+// The table in each quarter of a vector.
+template <typename P>
+THINKEY_VNNI_INLINE __m512i code_table() {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(P::kTable.data())));
+}
+
 // Codes of quads i and i + 1 (i is even) of a pair: of the first block, and of the second.
 template <typename P>
 THINKEY_VNNI_INLINE void pair_codes(const std::uint8_t* pair, std::size_t i, __m512i (&out)[2][2]) {
@@ -40,30 +46,42 @@ THINKEY_VNNI_INLINE void pair_codes(const std::uint8_t* pair, std::size_t i, __m
     }
     return;
   }
-  const __m512i nibble = _mm512_set1_epi8(0x0F);
-  __m512i both[2];
-  both[0] = load_codes(pair + P::nibbles_at(i));
-  __m512i upper;
-  if constexpr (P::kBits == 6) upper = load_codes(pair + P::upper_at(i));
-  both[1] = load_codes(pair + P::nibbles_at(i + 1));
-  for (std::size_t q = 0; q < 2; ++q) {
-    out[q][0] = _mm512_and_si512(both[q], nibble);
-    out[q][1] = _mm512_and_si512(_mm512_srli_epi16(both[q], 4), nibble);
-    if constexpr (P::kBits == 5) {
-      const __m512i sixteen = _mm512_set1_epi8(0x10);
-      for (std::size_t side = 0; side < 2; ++side) {
-        std::uint64_t fifth;
-        std::memcpy(&fifth, pair + 8 * (2 * (i + q) + side), sizeof(fifth));
-        out[q][side] = _mm512_mask_add_epi8(out[q][side], fifth, out[q][side], sixteen);
-      }
+  if constexpr (P::kBits < 4) {
+    const __m512i two_bits = _mm512_set1_epi8(0x03);
+    const __m512i all = load_codes(pair + P::bit_pairs_at(i));
+    out[0][0] = _mm512_and_si512(all, two_bits);
+    out[0][1] = _mm512_and_si512(_mm512_srli_epi16(all, 2), two_bits);
+    out[1][0] = _mm512_and_si512(_mm512_srli_epi16(all, 4), two_bits);
+    out[1][1] = _mm512_and_si512(_mm512_srli_epi16(all, 6), two_bits);
+  } else {
+    const __m512i nibble = _mm512_set1_epi8(0x0F);
+    __m512i both[2];
+    both[0] = load_codes(pair + P::nibbles_at(i));
+    __m512i upper;
+    if constexpr (P::kBits == 6) upper = load_codes(pair + P::upper_at(i));
+    both[1] = load_codes(pair + P::nibbles_at(i + 1));
+    for (std::size_t q = 0; q < 2; ++q) {
+      out[q][0] = _mm512_and_si512(both[q], nibble);
+      out[q][1] = _mm512_and_si512(_mm512_srli_epi16(both[q], 4), nibble);
+    }
+    if constexpr (P::kBits == 6) {
+      const __m512i upper_pair = _mm512_set1_epi8(0x30);
+      out[0][0] = _mm512_ternarylogic_epi64(out[0][0], _mm512_slli_epi16(upper, 4), upper_pair, kOrAnd);
+      out[0][1] = _mm512_ternarylogic_epi64(out[0][1], _mm512_slli_epi16(upper, 2), upper_pair, kOrAnd);
+      out[1][0] = _mm512_ternarylogic_epi64(out[1][0], upper, upper_pair, kOrAnd);
+      out[1][1] = _mm512_ternarylogic_epi64(out[1][1], _mm512_srli_epi16(upper, 2), upper_pair, kOrAnd);
     }
   }
-  if constexpr (P::kBits == 6) {
-    const __m512i upper_pair = _mm512_set1_epi8(0x30);
-    out[0][0] = _mm512_ternarylogic_epi64(out[0][0], _mm512_slli_epi16(upper, 4), upper_pair, kOrAnd);
-    out[0][1] = _mm512_ternarylogic_epi64(out[0][1], _mm512_slli_epi16(upper, 2), upper_pair, kOrAnd);
-    out[1][0] = _mm512_ternarylogic_epi64(out[1][0], upper, upper_pair, kOrAnd);
-    out[1][1] = _mm512_ternarylogic_epi64(out[1][1], _mm512_srli_epi16(upper, 2), upper_pair, kOrAnd);
+  for (std::size_t q = 0; q < 2; ++q) {
+    for (std::size_t side = 0; side < 2; ++side) {
+      __m512i& codes = out[q][side];
+      if constexpr (P::kMaskBytes != 0) {
+        std::uint64_t top;
+        std::memcpy(&top, pair + 8 * (2 * (i + q) + side), sizeof(top));
+        codes = _mm512_mask_add_epi8(codes, top, codes, _mm512_set1_epi8(1 << (P::kBits - 1)));
+      }
+      if constexpr (!P::kTable.empty()) codes = _mm512_shuffle_epi8(code_table<P>(), codes);
+    }
   }
 }
 
@@ -71,8 +89,9 @@ THINKEY_VNNI_INLINE void pair_codes(const std::uint8_t* pair, std::size_t i, __m
 template <typename P>
 THINKEY_VNNI_INLINE __m512 row_scales(const std::uint8_t* group, std::size_t kind, std::size_t sub) {
   const std::uint8_t* scales = group + P::scales_at(sub, kind);
-  if constexpr (!P::kSuper) return load_halves(scales);
+  if constexpr (P::kScale == PackedScale::F16) return load_halves(scales);
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales));
+  if constexpr (P::kScale == PackedScale::Exponents) return mxfp4_scales(_mm512_cvtepu8_epi32(bytes));
   return _mm512_cvtepi32_ps(P::kMinimum ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes));
 }
 
@@ -89,7 +108,7 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
     for (std::size_t b = 0; b < kBatch; ++b) scaled[b] = minima[b] = _mm512_setzero_ps();
 #pragma GCC unroll 4
     for (std::size_t j = 0; j < 4; ++j) {
-      const std::uint8_t* pair = group + j * P::kPairBytes;
+      const std::uint8_t* pair = group + P::pair_at(j);
       __m512i sums[kParts][kBatch][2];
 #pragma GCC unroll 2
       for (std::size_t part = 0; part < kParts; ++part) {
@@ -138,7 +157,8 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
             const __m512 minimum = row_scales<P>(group, 1, sub);
 #pragma GCC unroll 4
             for (std::size_t b = 0; b < kBatch; ++b) {
-              minima[b] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(x[b][g].sums[block]), minima[b]);
+              const float sum = kParts == 1 ? x[b][g].sums[block] : x[b][g].half_sums[2 * block + part];
+              minima[b] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(sum), minima[b]);
             }
           }
         }
@@ -146,7 +166,9 @@ THINKEY_VNNI_INLINE void multiply_panel(const std::uint8_t* group, std::size_t g
     }
     for (std::size_t b = 0; b < kBatch; ++b) {
       if constexpr (P::kSuper) {
-        y[b] = _mm512_fmadd_ps(scaled[b], load_halves(group + P::kSuperAt), y[b]);
+        __m512 d = load_halves(group + P::kSuperAt);
+        if constexpr (P::kUnit != 1) d = _mm512_mul_ps(d, _mm512_set1_ps(P::kUnit));
+        y[b] = _mm512_fmadd_ps(scaled[b], d, y[b]);
         if constexpr (P::kMinimum) {
           y[b] = _mm512_fnmadd_ps(minima[b], load_halves(group + P::kSuperAt + 2 * kPackedPanel), y[b]);
         }
@@ -187,11 +209,9 @@ void multiply_all(const Int8Rows& job) {
 }  // namespace
 
 void multiply_packed(const Int8Rows& job) {
-  const auto multiply = [&]<TensorType kType>() {
-    multiply_all<PackedFormat<kType>>(job);
-    return true;
-  };
-  static_cast<void>(visit_packed<bool>(job.type, multiply));
+  visit_tensor_type(job.type, [&]<TensorType kType>() {
+    if constexpr (!is_plain(kType)) multiply_all<PackedFormat<kType>>(job);
+  });
 }
 
 }  // namespace thinkey

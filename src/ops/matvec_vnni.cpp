@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "ops/vnni_codebook_formats-inl.h"
 #include "ops/vnni_formats-inl.h"
 
 namespace thinkey {
@@ -51,6 +52,13 @@ struct Groups {
   std::size_t prefetch_distance;
 };
 
+// What is multiplied with the sums of x: minima where a format has them, else the factors.
+template <typename F>
+THINKEY_VNNI_INLINE __m512 constants_of(const F& format, const std::uint8_t* group, __m512 factors) {
+  if constexpr (requires { F::kMinima; }) return format.constants(group);
+  return factors;
+}
+
 // Adds the products of a row's groups with those of each vector to sums, 16 lanes whose total counts.
 template <TensorType kType, std::size_t kBatch>
 THINKEY_VNNI_INLINE void multiply_groups(const Format<kType>& format, const Groups& groups,
@@ -70,6 +78,7 @@ THINKEY_VNNI_INLINE void multiply_groups(const Format<kType>& format, const Grou
   for (std::size_t g = 0; g < groups.count; ++g, group += F::kBytes) {
     prefetch_ahead<F::kBytes>(group, groups.prefetch_distance);
     const __m512 factors = format.factors(group);
+    const __m512 constants = constants_of(format, group, factors);
     __m512 scale[kBatch];
     for (std::size_t b = 0; b < kBatch; ++b) {
       const Int8Group& v = x[b][g];
@@ -77,7 +86,7 @@ THINKEY_VNNI_INLINE void multiply_groups(const Format<kType>& format, const Grou
       if constexpr (F::kSixteenths) {
         const __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
         scale[b] = _mm512_mul_ps(factors, _mm512_permutexvar_ps(pairs, scales_and_sums));
-        constant[b] = _mm512_fmadd_ps(factors, _mm512_load_ps(v.half_sums), constant[b]);
+        constant[b] = _mm512_fmadd_ps(constants, _mm512_load_ps(v.half_sums), constant[b]);
       } else {
         scale[b] = _mm512_mul_ps(factors, scales_and_sums);
         constant[b] = _mm512_add_ps(scale[b], constant[b]);
@@ -212,28 +221,9 @@ THINKEY_VNNI void quantize_activations(const float* x, std::size_t n, Int8Group*
 }
 
 void multiply_rows_int8(const Int8Rows& job) {
-  switch (job.type) {
-    case TensorType::Q8_0:
-      return multiply_batch<TensorType::Q8_0>(job);
-    case TensorType::Q4_0:
-      return multiply_batch<TensorType::Q4_0>(job);
-    case TensorType::Q4_1:
-      return multiply_batch<TensorType::Q4_1>(job);
-    case TensorType::Q5_0:
-      return multiply_batch<TensorType::Q5_0>(job);
-    case TensorType::Q5_1:
-      return multiply_batch<TensorType::Q5_1>(job);
-    case TensorType::Q4_K:
-      return multiply_batch<TensorType::Q4_K>(job);
-    case TensorType::Q5_K:
-      return multiply_batch<TensorType::Q5_K>(job);
-    case TensorType::Q6_K:
-      return multiply_batch<TensorType::Q6_K>(job);
-    case TensorType::F32:
-    case TensorType::F16:
-    case TensorType::BF16:
-      break;  // has_int8_product() is false
-  }
+  visit_tensor_type(job.type, [&]<TensorType kType>() {
+    if constexpr (!is_plain(kType)) multiply_batch<kType>(job);
+  });
 }
 
 }  // namespace thinkey
@@ -252,8 +242,6 @@ void multiply_rows_int8(const Int8Rows& /*job*/) {}
 
 namespace thinkey {
 
-bool has_int8_product(TensorType type) noexcept {
-  return type != TensorType::F32 && type != TensorType::F16 && type != TensorType::BF16;
-}
+bool has_int8_product(TensorType type) noexcept { return !is_plain(type); }
 
 }  // namespace thinkey

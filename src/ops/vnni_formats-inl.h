@@ -5,7 +5,8 @@
 //   kSixteenths     a factor for every 16 weights instead of every 32
 //   kConstant       what the constants' sum is multiplied with in the end
 //   factors(group)  f32 lanes 0-7: factor of each 32 weights, 8-15: the constant of each, over kConstant;
-//                   with kSixteenths: factor of each 16, which also is the constant over kConstant
+//                   with kSixteenths: factor of each 16, which also is the constant over kConstant ...
+//   constants(group) ... unless kMinima: then these are, of each 16. Called after factors(), before codes().
 //   codes(group, k) weights 64 k .. 64 k + 63 as unsigned bytes, in order
 // Tables are members so that a kernel loads them into registers once.
 #pragma once
@@ -16,6 +17,8 @@
 #include <cstring>
 
 #include "base/tensor_type.h"
+#include "ops/codebook_blocks.h"
+#include "ops/k_quant_scales.h"
 #include "ops/vnni-inl.h"
 
 namespace thinkey::vnni {
@@ -169,25 +172,17 @@ struct Format<TensorType::Q5_1> : NibbleFormat<24, true, 1> {
 
 // ---- K-quants: the group is the super-block.
 
-// Q4_K and Q5_K: f16 d, f16 dmin, 12 bytes with 8 scales and 8 minima of 6 bits (unpack_scales in
-// k_quant_decoders-inl.h says how they lie).
+// Q4_K and Q5_K: f16 d, f16 dmin, 12 bytes with 8 scales and 8 minima.
 struct SuperScales {
-  __m128i shifts, low_bits, top_bits;
   __m256i spread;
 
   THINKEY_VNNI_INLINE SuperScales()
-      : shifts(_mm_setr_epi32(0, 0, 0, 4)),
-        low_bits(_mm_setr_epi32(0x3F3F3F3F, 0x0F0F0F0F, 0x3F3F3F3F, 0x0F0F0F0F)),
-        top_bits(_mm_setr_epi32(0, 0x30303030, 0, 0x30303030)),
-        spread(_mm256_setr_epi16(0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0302,
+      : spread(_mm256_setr_epi16(0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0100, 0x0302,
                                  0x0302, 0x0302, 0x0302, 0x0302, 0x0302, 0x0302, 0x0302)) {}
   THINKEY_VNNI_INLINE __m512 operator()(const std::uint8_t* group) const {
-    const __m128i header = load128(group);
-    const __m128i low =
-        _mm_and_si128(_mm_srlv_epi32(_mm_shuffle_epi32(header, 0b11'10'11'01), shifts), low_bits);
-    const __m128i top = _mm_and_si128(_mm_srli_epi32(_mm_shuffle_epi32(header, 0b10'10'01'01), 2), top_bits);
-    const __m512 codes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(low, top)));
-    const __m256i scales = _mm256_shuffle_epi8(_mm256_broadcastd_epi32(header), spread);
+    const SixBitNumbers numbers = unpack_scales_and_minima(group + 4);
+    const __m512 codes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load128(numbers.data())));
+    const __m256i scales = _mm256_shuffle_epi8(_mm256_broadcastd_epi32(_mm_loadu_si32(group)), spread);
     return _mm512_mul_ps(_mm512_cvtph_ps(scales), codes);
   }
 };
@@ -269,6 +264,77 @@ struct Format<TensorType::Q6_K> {  // 128 bytes of low nibbles, 64 of upper pair
     const __m512i low = _mm512_and_si512(k % 2 == 0 ? bytes : _mm512_srli_epi64(bytes, 4), nibble);
     const __m512i upper = k % 2 == 0 ? _mm512_sllv_epi64(pairs, left) : _mm512_srlv_epi64(pairs, right);
     return _mm512_ternarylogic_epi64(low, upper, pair, kOrAnd);
+  }
+};
+
+THINKEY_VNNI_INLINE __m512 broadcast_half(const std::uint8_t* p) {
+  std::int16_t half;
+  std::memcpy(&half, p, sizeof(half));
+  return _mm512_cvtph_ps(_mm256_set1_epi16(half));
+}
+
+// 64 bytes whose pairs of bits are 256 codes, as Q2_K and Q3_K have them.
+struct SuperBitPairs {
+  __m512i shifts[2];
+  __m512i two_bits;
+
+  THINKEY_VNNI_INLINE SuperBitPairs() : two_bits(_mm512_set1_epi8(3)) {
+    shifts[0] = halves(0, 2);
+    shifts[1] = halves(4, 6);
+  }
+  THINKEY_VNNI_INLINE __m512i operator()(const std::uint8_t* pairs, std::size_t k) const {
+    return _mm512_and_si512(_mm512_srlv_epi64(load256_twice(pairs + 32 * (k / 2)), shifts[k % 2]), two_bits);
+  }
+};
+
+template <>
+struct Format<TensorType::Q2_K> {  // 16 bytes of scales and minima, 64 of pairs, f16 d, f16 dmin
+  static constexpr std::size_t kBytes = 84;
+  static constexpr bool kBlocks = false;
+  static constexpr bool kSixteenths = true;
+  static constexpr bool kMinima = true;
+  static constexpr float kConstant = -1.0F;
+  SuperBitPairs pairs;
+
+  THINKEY_VNNI_INLINE Format() = default;
+  THINKEY_VNNI_INLINE __m512 factors(const std::uint8_t* group) const {
+    const __m512i both = _mm512_cvtepu8_epi32(load128(group));
+    const __m512i scales = _mm512_and_si512(both, _mm512_set1_epi32(15));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(scales), broadcast_half(group + 80));
+  }
+  THINKEY_VNNI_INLINE __m512 constants(const std::uint8_t* group) const {
+    const __m512i minima = _mm512_srli_epi32(_mm512_cvtepu8_epi32(load128(group)), 4);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(minima), broadcast_half(group + 82));
+  }
+  THINKEY_VNNI_INLINE __m512i codes(const std::uint8_t* group, std::size_t k) const {
+    return pairs(group + 16, k);
+  }
+};
+
+template <>
+struct Format<TensorType::Q3_K> {  // 32 bytes of third bits, 64 of pairs, 12 of scales, f16 d
+  static constexpr std::size_t kBytes = 110;
+  static constexpr bool kBlocks = false;
+  static constexpr bool kSixteenths = true;
+  static constexpr float kConstant = -4.0F;
+  SuperBitPairs pairs;
+  __m512i rotations[4];
+  __m512i four;
+
+  THINKEY_VNNI_INLINE Format() : four(_mm512_set1_epi8(4)) {
+    for (std::int64_t k = 0; k < 4; ++k) {  // bit 2 k (+ 1) to bit 2
+      rotations[k] = halves(2 - 2 * k, 1 - 2 * k);
+    }
+  }
+  THINKEY_VNNI_INLINE __m512 factors(const std::uint8_t* group) const {
+    const SixBitNumbers numbers = unpack_sixteen_scales(group + 96);
+    const __m512i scales =
+        _mm512_sub_epi32(_mm512_cvtepu8_epi32(load128(numbers.data())), _mm512_set1_epi32(32));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(scales), broadcast_half(group + 108));
+  }
+  THINKEY_VNNI_INLINE __m512i codes(const std::uint8_t* group, std::size_t k) const {
+    const __m512i third = _mm512_rolv_epi64(load256_twice(group), rotations[k]);
+    return _mm512_ternarylogic_epi64(pairs(group + 32, k), third, four, kOrAnd);
   }
 };
 

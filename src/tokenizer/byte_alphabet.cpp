@@ -51,16 +51,13 @@ std::string bytes_to_alphabet(std::string_view bytes) {
 std::string alphabet_to_bytes(std::string_view text) {
   std::string bytes;
   bytes.reserve(text.size());
-  while (!text.empty()) {
-    const Utf8Step step = next_utf8(text);
+  for (std::string_view rest = text; !rest.empty();) {
+    const Utf8Step step = next_utf8(rest);
     const bool known =
         step.status == Utf8Status::Valid && step.character < kAlphabetEnd && kBytes[step.character] >= 0;
-    if (known) {
-      bytes.push_back(static_cast<char>(kBytes[step.character]));
-    } else {
-      bytes.append(text.substr(0, step.bytes));
-    }
-    text.remove_prefix(step.bytes);
+    if (!known) return std::string(text);
+    bytes.push_back(static_cast<char>(kBytes[step.character]));
+    rest.remove_prefix(step.bytes);
   }
   return bytes;
 }

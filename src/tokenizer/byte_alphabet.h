@@ -10,7 +10,7 @@ namespace thinkey {
 
 [[nodiscard]] std::string byte_to_alphabet(unsigned char byte);
 [[nodiscard]] std::string bytes_to_alphabet(std::string_view bytes);
-// The inverse; characters outside the alphabet stay as they are.
+// The inverse; a text with a character outside of the alphabet stays as it is.
 [[nodiscard]] std::string alphabet_to_bytes(std::string_view text);
 
 }  // namespace thinkey

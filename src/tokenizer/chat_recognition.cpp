@@ -58,7 +58,7 @@ std::optional<ChatFormat> recognise_vocabulary(const TokenizerData& data) {
   if (has("<|im_start|>") && has("<|im_end|>")) return ChatFormat::ChatML;
   if (has("<|start_header_id|>") && has("<|eot_id|>")) return ChatFormat::Llama3;
   if (has("[INST]") && has("[/INST]")) {
-    return data.kind == TokenizerKind::SentencePiece ? ChatFormat::MistralV03 : ChatFormat::MistralCompact;
+    return data.byte_fallback ? ChatFormat::MistralV03 : ChatFormat::MistralCompact;
   }
   if (has("<|user|>") && has("<|assistant|>") && has("</s>")) return ChatFormat::Zephyr;
   return std::nullopt;

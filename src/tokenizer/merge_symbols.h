@@ -1,34 +1,31 @@
-// Greedy pair merging: a text lies as a linked list of symbols, and the cheapest mergeable pair of
-// neighbours is merged, the leftmost of equals, until none is left. Both tokenizer families do this
-// and differ only in what a pair costs. n log n in the number of symbols.
+// Greedy pair merging: a word lies as a linked list of symbols, and the cheapest mergeable pair of
+// neighbours is merged, the leftmost of equals, until none is left. n log n in the number of symbols.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <queue>
 #include <tuple>
 #include <vector>
 
 namespace thinkey {
 
 struct Symbol {
-  std::size_t start = 0;  // bytes of the text this symbol covers
+  std::size_t start = 0;  // bytes of the word this symbol covers
   std::size_t bytes = 0;  // 0: merged into its left neighbour
   std::int32_t id = -1;   // vocabulary entry, -1 when there is none
   std::int64_t previous = -1, next = -1;
 };
 
-struct Merge {
+struct PairMerge {
   double cost = 0;  // merge rank or negated score
   std::int32_t id = -1;
 };
 
-// Links symbols[] in order, then merges. `lookup(left, right)` gives the Merge of two neighbours or
-// nothing. Afterwards the symbols left are those with bytes > 0, in order.
-template <typename Lookup>
-void merge_symbols(std::vector<Symbol>& symbols, const Lookup& lookup) {
+// Memory of merge_symbols() that one word after another uses.
+struct MergeScratch {
   struct Candidate {
     double cost;
     std::int64_t left, right;
@@ -38,27 +35,41 @@ void merge_symbols(std::vector<Symbol>& symbols, const Lookup& lookup) {
       return std::tie(cost, left) > std::tie(other.cost, other.left);
     }
   };
-  const auto at = [&symbols](std::int64_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };
-  std::vector<Candidate> candidates;
-  const auto add_pair_to = [&](std::int64_t left, std::int64_t right, auto&& add) {
-    if (left < 0 || right < 0) return;
-    if (const std::optional<Merge> merge = lookup(at(left), at(right))) {
-      add(Candidate{merge->cost, left, right, at(left).bytes + at(right).bytes, merge->id});
-    }
+  std::vector<Symbol> symbols;
+  std::vector<Candidate> queue;
+};
+
+// Links scratch.symbols in order, then merges. `lookup(left, right)` gives the PairMerge of two neighbours
+// or nothing. Afterwards the symbols left are those with bytes > 0, in order.
+template <typename Lookup>
+void merge_symbols(MergeScratch& scratch, const Lookup& lookup) {
+  using Candidate = MergeScratch::Candidate;
+  auto& queue = scratch.queue;
+  const auto at = [&scratch](std::int64_t i) -> Symbol& {
+    return scratch.symbols[static_cast<std::size_t>(i)];
+  };
+  const auto add = [&](std::int64_t left, std::int64_t right) {
+    if (left < 0 || right < 0) return false;
+    const std::optional<PairMerge> merge = lookup(at(left), at(right));
+    if (merge) queue.push_back({merge->cost, left, right, at(left).bytes + at(right).bytes, merge->id});
+    return merge.has_value();
   };
 
-  const auto count = static_cast<std::int64_t>(symbols.size());
+  queue.clear();
+  const auto count = static_cast<std::int64_t>(scratch.symbols.size());
   for (std::int64_t i = 0; i < count; ++i) {
     at(i).previous = i - 1;
     at(i).next = i + 1 < count ? i + 1 : -1;
-    add_pair_to(i, at(i).next, [&candidates](const Candidate& pair) { candidates.push_back(pair); });
+    add(i, at(i).next);
   }
-  // Built from the whole vector at once: linear instead of n log n.
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>{},
-                                                                               std::move(candidates));
+  std::make_heap(queue.begin(), queue.end(), std::greater<>{});
+  const auto push = [&](std::int64_t left, std::int64_t right) {
+    if (add(left, right)) std::push_heap(queue.begin(), queue.end(), std::greater<>{});
+  };
   while (!queue.empty()) {
-    const Candidate pair = queue.top();
-    queue.pop();
+    std::pop_heap(queue.begin(), queue.end(), std::greater<>{});
+    const Candidate pair = queue.back();
+    queue.pop_back();
     Symbol& left = at(pair.left);
     Symbol& right = at(pair.right);
     if (left.bytes == 0 || right.bytes == 0 || left.bytes + right.bytes != pair.bytes) continue;
@@ -67,9 +78,8 @@ void merge_symbols(std::vector<Symbol>& symbols, const Lookup& lookup) {
     left.next = right.next;
     right.bytes = 0;
     if (right.next >= 0) at(right.next).previous = pair.left;
-    const auto push = [&queue](const Candidate& fresh) { queue.push(fresh); };
-    add_pair_to(left.previous, pair.left, push);
-    add_pair_to(pair.left, left.next, push);
+    push(left.previous, pair.left);
+    push(pair.left, left.next);
   }
 }
 

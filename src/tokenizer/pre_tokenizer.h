@@ -1,28 +1,51 @@
-// Splits a text into the pre-tokens that byte-pair merging never crosses, with the regular
-// expressions the models were trained with.
+// Splits a text into the words that pieces never cross, step by step as the model's file says.
 #pragma once
 
+#include <deque>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
+
+#include "formats/tokenizer_data.h"
+#include "tokenizer/regex.h"
+#include "tokenizer/word_scanner.h"
 
 namespace thinkey {
 
 class PreTokenizer {
  public:
-  // "llama-bpe" (Llama 3), "smollm", "gpt-2" or "default"; "" counts as "default". Throws Error(Data)
-  // naming the choices when unknown.
-  explicit PreTokenizer(std::string_view name);
-  ~PreTokenizer();
-  PreTokenizer(const PreTokenizer&) = delete;
-  PreTokenizer& operator=(const PreTokenizer&) = delete;
+  struct Words {
+    std::vector<std::string_view> words;  // in order, none empty
+    std::deque<std::string> storage;      // of words that are not in the text itself
+  };
 
-  // Views into `text` (valid UTF-8), in order, covering all of it, none empty.
-  [[nodiscard]] std::vector<std::string_view> split(std::string_view text) const;
+  struct Options {
+    bool scanners = true;        // the expressions written by hand; false for tests
+    bool keep_alphabet = false;  // really write GPT-2's alphabet when it is the last step
+  };
+  // Throws Error(Data) for expressions that are wrong or not supported. Unless it is kept, a ByteAlphabet
+  // at the end is left out: ends_in_bytes() says that the words' bytes stand for its characters.
+  PreTokenizer(std::vector<SplitStep> steps, const Options& options);
+  explicit PreTokenizer(std::vector<SplitStep> steps);
+
+  [[nodiscard]] bool ends_in_bytes() const noexcept { return ends_in_bytes_; }
+  [[nodiscard]] bool empty() const noexcept { return steps_.empty(); }
+
+  // `text`: valid UTF-8; `at_start`: it begins the whole text. Replaces what `out` held.
+  void split(std::string_view text, bool at_start, Words& out) const;
 
  private:
-  class Pattern;
-  std::vector<std::unique_ptr<const Pattern>> patterns_;  // each splits what the one before it left
+  struct Step {
+    SplitStep description;
+    std::optional<WordScanner> scanner;
+    std::optional<Regex> expression;
+  };
+  static void apply(const Step& step, bool at_start, Words& out, std::vector<std::string_view>& finer);
+
+  std::vector<Step> steps_;
+  bool ends_in_bytes_ = false;
 };
 
 }  // namespace thinkey

@@ -3,22 +3,95 @@
 #include <utility>
 
 #include "base/fail.h"
-#include "tokenizer/byte_pair_tokenizer.h"
-#include "tokenizer/sentencepiece_tokenizer.h"
+#include "tokenizer/tokenizer_parts.h"
 #include "tokenizer/utf8.h"
-#include "tokenizer/vocabulary.h"
+#include "tokenizer/word_cache.h"
 
 namespace thinkey {
 
-Tokenizer::Tokenizer(std::unique_ptr<const Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)) {}
+Tokenizer::Parts::Parts(const TokenizerData& tables)
+    : vocabulary(tables),
+      added(vocabulary),
+      normalizer(tables.normalizers),
+      pre_tokenizer(tables.splits,
+                    {.keep_alphabet = tables.model != TokenizerModel::BytePairs ||
+                                      !tables.subword_prefix.empty() || !tables.word_suffix.empty()}),
+      boundaries(vocabulary),
+      model(WordModel::create(vocabulary, pre_tokenizer.ends_in_bytes())),
+      decoder(vocabulary) {}
+
+// One encode() call: what is remembered between its stretches and words.
+class Tokenizer::Encoding {
+ public:
+  Encoding(const Parts& parts, std::string_view text, bool parse_special)
+      : parts_(parts), text_(text), parse_special_(parse_special), cache_(text.size()) {
+    ids_.reserve(text.size() / 4 + 8);
+  }
+
+  std::vector<std::int32_t> run() {
+    each_stretch(text_, false, [this](std::string_view stretch) {
+      const bool at_start = stretch.data() == text_.data();
+      if (parts_.normalizer.empty()) return encode_normalized(stretch, at_start);
+      const std::string normalized = parts_.normalizer.apply(stretch);
+      if (!parts_.added.has_normalized()) return encode_normalized(normalized, at_start);
+      each_stretch(normalized, true, [&](std::string_view part) {
+        encode_normalized(part, at_start && part.data() == normalized.data());
+      });
+    });
+    return std::move(ids_);
+  }
+
+ private:
+  // Appends the tokens found in `text`, and calls encode(stretch) for what lies between them.
+  template <typename Encode>
+  void each_stretch(std::string_view text, bool normalized, const Encode& encode) {
+    std::size_t rest = 0;  // what has not become tokens begins here
+    std::size_t from = 0;
+    while (const auto match = parts_.added.find(text, from, rest, normalized, parse_special_)) {
+      if (match->start > rest) encode(text.substr(rest, match->start - rest));
+      ids_.push_back(match->id);
+      rest = match->end;
+      from = match->search_from;
+    }
+    if (rest < text.size()) encode(text.substr(rest));
+  }
+
+  void encode_normalized(std::string_view text, bool at_start) {
+    parts_.pre_tokenizer.split(text, at_start, words_);
+    if (parts_.pre_tokenizer.ends_in_bytes()) {
+      for (const std::string_view word : words_.words) encode_word(word);
+      return;
+    }
+    for (const std::string_view word : words_.words) {
+      finer_.clear();
+      parts_.boundaries.split(word, finer_);
+      for (const std::string_view part : finer_) encode_word(part);
+    }
+  }
+
+  void encode_word(std::string_view word) {
+    const WordCache::Key key = WordCache::key(word);
+    if (key.bytes > 0 && cache_.append(key, ids_)) return;
+    const std::size_t first = ids_.size();
+    parts_.model->encode(word, scratch_, ids_);
+    cache_.remember(key, std::span(ids_).subspan(first));
+  }
+
+  const Parts& parts_;
+  std::string_view text_;
+  bool parse_special_;
+  WordCache cache_;
+  PreTokenizer::Words words_;
+  std::vector<std::string_view> finer_;
+  MergeScratch scratch_;
+  std::vector<std::int32_t> ids_;
+};
+
+Tokenizer::Tokenizer(const TokenizerData& data) : parts_(std::make_unique<const Parts>(data)) {}
 Tokenizer::~Tokenizer() = default;
 
 std::unique_ptr<Tokenizer> Tokenizer::create(const TokenizerData& data) {
-  auto vocabulary = std::make_unique<const Vocabulary>(data);
-  if (data.kind == TokenizerKind::SentencePiece) {
-    return std::make_unique<SentencePieceTokenizer>(std::move(vocabulary));
-  }
-  return std::make_unique<BytePairTokenizer>(std::move(vocabulary));
+  return std::unique_ptr<Tokenizer>(new Tokenizer(data));
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
@@ -26,38 +99,17 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, const EncodeO
     fail_data("the text is not valid UTF-8 at byte {} (0x{:02X}); convert it to UTF-8 first", *bad,
               static_cast<unsigned char>(text[*bad]));
   }
-  std::vector<std::int32_t> ids;
-  const TokenizerData& tables = data();
-  if (options.add_special && tables.add_bos) ids.push_back(tables.bos);
-
-  const PieceTrie& alone = vocabulary_->standing_alone(options.parse_special);
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const auto match = alone.find(text, at);
-    const std::size_t end = match ? match->start : text.size();
-    if (end > at) encode_stretch(text.substr(at, end - at), ids);
-    if (!match) break;
-    ids.push_back(match->id);
-    at = end + match->bytes;
-  }
-
-  if (options.add_special && tables.add_eos) ids.push_back(tables.eos);
+  std::vector<std::int32_t> ids = Encoding(*parts_, text, options.parse_special).run();
+  if (options.add_special && data().add_bos) ids.insert(ids.begin(), data().bos);
+  if (options.add_special && data().add_eos) ids.push_back(data().eos);
   return ids;
 }
 
 std::string Tokenizer::piece(std::int32_t id, bool special) const {
-  if (!vocabulary_->contains(id)) {
-    fail_usage("there is no token {}: the vocabulary has {}", id, vocabulary_->size());
-  }
-  switch (vocabulary_->type(id)) {
-    case TokenType::Control:
-    case TokenType::Unknown:
-      return special ? vocabulary_->plain_text(id) : std::string();
-    case TokenType::UserDefined:
-      return vocabulary_->plain_text(id);
-    default:
-      return piece_bytes(id);
-  }
+  const Vocabulary& table = parts_->vocabulary;
+  if (!table.contains(id)) fail_usage("there is no token {}: the vocabulary has {}", id, table.size());
+  if (table.is_control(id) && !special) return {};
+  return std::string(parts_->decoder.bytes(id));
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool special) const {
@@ -68,16 +120,20 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool special) c
 }
 
 bool Tokenizer::stands_alone(std::int32_t id) const {
-  if (!vocabulary_->contains(id)) return false;
-  const TokenType type = vocabulary_->type(id);
-  return type == TokenType::Control || type == TokenType::Unknown || type == TokenType::UserDefined;
+  return parts_->vocabulary.contains(id) && parts_->vocabulary.stands_alone(id);
 }
 
-std::int32_t Tokenizer::vocabulary() const noexcept { return vocabulary_->size(); }
+std::int32_t Tokenizer::vocabulary() const noexcept { return parts_->vocabulary.size(); }
 std::int32_t Tokenizer::bos() const noexcept { return data().bos; }
 bool Tokenizer::adds_bos() const noexcept { return data().add_bos; }
-bool Tokenizer::ends_generation(std::int32_t id) const noexcept { return vocabulary_->ends_generation(id); }
-std::optional<std::int32_t> Tokenizer::find(std::string_view piece) const { return vocabulary_->find(piece); }
-const TokenizerData& Tokenizer::data() const noexcept { return vocabulary_->data(); }
+bool Tokenizer::ends_generation(std::int32_t id) const noexcept {
+  return parts_->vocabulary.ends_generation(id);
+}
+const TokenizerData& Tokenizer::data() const noexcept { return parts_->vocabulary.data(); }
+
+std::optional<std::int32_t> Tokenizer::find(std::string_view piece) const {
+  const std::int32_t id = parts_->vocabulary.find(piece);
+  return id < 0 ? std::nullopt : std::optional(id);
+}
 
 }  // namespace thinkey

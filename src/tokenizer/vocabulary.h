@@ -1,23 +1,23 @@
-// The tokenizer's tables, checked, with the look-ups both families need.
+// The tokenizer's tables, checked, with the look-ups that all models need.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "formats/model_file.h"
-#include "tokenizer/piece_trie.h"
+#include "formats/tokenizer_data.h"
+#include "tokenizer/piece_table.h"
 
 namespace thinkey {
 
 class Vocabulary {
  public:
   // Throws Error(Data) when there are no tokens, the tables' lengths differ, a type is not one of
-  // TokenType's, a score is not a number, or an id (BOS, EOS, unknown, end of generation) is out of
-  // range or asked for but absent.
+  // TokenType's, a score is not a number, a piece is longer than any text needs, or an id (BOS, EOS,
+  // unknown, end of generation, added token) is out of range or asked for but absent.
   explicit Vocabulary(TokenizerData data);
   Vocabulary(const Vocabulary&) = delete;
   Vocabulary& operator=(const Vocabulary&) = delete;
@@ -29,33 +29,35 @@ class Vocabulary {
   // `id` must be contained.
   [[nodiscard]] const std::string& text(std::int32_t id) const { return data_.tokens[std::size_t(id)]; }
   [[nodiscard]] TokenType type(std::int32_t id) const { return data_.types[std::size_t(id)]; }
+  // Found in a text before anything else: Control, Unknown and UserDefined.
+  [[nodiscard]] bool stands_alone(std::int32_t id) const;
+  // Part of no text unless asked for: Control and Unknown.
+  [[nodiscard]] bool is_control(std::int32_t id) const;
+  // What ordinary text may become: neither control, unknown nor byte tokens.
+  [[nodiscard]] bool is_ordinary(std::int32_t id) const;
 
-  // Entry with exactly this text; the lowest id of several.
-  [[nodiscard]] std::optional<std::int32_t> find(std::string_view piece) const;
-  // The same among the tokens that ordinary text may become: not control, unknown or byte tokens.
-  [[nodiscard]] std::optional<std::int32_t> find_ordinary(std::string_view piece) const;
+  // Entry with exactly this text, the lowest id of several; -1 when there is none.
+  [[nodiscard]] std::int32_t find(std::string_view piece) const noexcept { return ids_.find(piece); }
+  // The same among the ordinary ones.
+  [[nodiscard]] std::int32_t find_ordinary(std::string_view piece) const;
 
-  // The text of a token as it is written: SentencePiece's space mark in a user-defined piece is a space.
-  [[nodiscard]] std::string plain_text(std::int32_t id) const;
+  // The token of a byte with byte fallback; -1: none.
+  [[nodiscard]] std::int32_t byte_id(char byte) const noexcept {
+    return byte_ids_[static_cast<unsigned char>(byte)];
+  }
+  // Whether all bytes of `text` have such tokens.
+  [[nodiscard]] bool has_bytes(std::string_view text) const noexcept;
 
   [[nodiscard]] bool ends_generation(std::int32_t id) const noexcept;
 
-  // Tokens that are found in a text before it is encoded.
-  [[nodiscard]] const PieceTrie& standing_alone(bool parse_special) const noexcept {
-    return parse_special ? special_ : user_defined_;
-  }
-
  private:
   void check_ids() const;
+  void find_byte_ids();
 
   TokenizerData data_;
-  std::unordered_map<std::string_view, std::int32_t> ids_;  // views into data_.tokens
-  PieceTrie user_defined_;                                  // UserDefined
-  PieceTrie special_;                                       // UserDefined, Control and Unknown
+  PieceTable ids_;  // of data_.tokens
+  std::array<std::int32_t, 256> byte_ids_{};
   std::vector<bool> ends_generation_;
 };
-
-inline constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
-[[nodiscard]] std::string space_marks_to_spaces(std::string_view text);
 
 }  // namespace thinkey

@@ -47,7 +47,8 @@ std::string library_chat(const std::vector<std::string>& questions, const std::s
     const std::size_t first = messages.size();
     messages.push_back({"user", question});
     const std::string text = model->render_chat(messages, first, ended, "chatml");
-    const Generation generation = generate(session, model->tokenize(text, first == 0, true), options);
+    const Generation generation =
+        generate(session, model->tokenize(text, {.add_special = first == 0, .parse_special = true}), options);
     messages.push_back({"assistant", generation.text});
     ended = generation.ended;
     answers += generation.text + "\n";

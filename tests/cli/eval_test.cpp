@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -77,9 +78,12 @@ TEST(Eval, InterruptKeepsWhatIsDone) {
   const Outcome outcome = run_thinkey(
       {"eval", "needle", "-m", tiny_model(), "-t", "1", "--chat", "no", "--lengths", "220", "--needle",
        "K is {value}.", "--question", "K?", "--repeats", "100000", "--results", directory / "r.jsonl"},
-      {.interrupt_work = true});
+      {.interrupt_work = true, .interrupt_delay_ms = 1500});
   EXPECT_EQ(outcome.status, 130);
   EXPECT_THAT(outcome.err, HasSubstr("the same command goes on"));
+  if (!outcome.out.empty()) {  // samples were complete
+    EXPECT_THAT(outcome.out, HasSubstr("(partial: interrupted)"));
+  }
   const std::string results = read_bytes(directory / "r.jsonl");
   EXPECT_TRUE(results.empty() || results.back() == '\n');
 }
@@ -167,6 +171,28 @@ TEST(Eval, HelpHasExamples) {
     EXPECT_EQ(outcome.status, 0);
     EXPECT_THAT(outcome.out, HasSubstr("Examples:\n  thinkey eval " + std::string(name)));
   }
+}
+
+// Where standard error is a file: whole lines, no control characters, and not before their time.
+TEST(EvalProgress, LinesForALogFile) {
+  const auto shown = [](std::chrono::steady_clock::duration between) {
+    ::testing::internal::CaptureStderr();
+    {
+      cli::EvalProgress progress("kl", false, between);
+      const eval::Hooks hooks = progress.hooks();
+      hooks.run_progress(0, 4, 0);
+      hooks.sample_progress(0.5);
+      hooks.run_progress(2, 4, 0);
+      progress.finish();
+      hooks.run_progress(3, 4, 0);
+    }
+    return ::testing::internal::GetCapturedStderr();
+  };
+  const std::string lines = shown(std::chrono::nanoseconds(0));
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 3) << lines;
+  EXPECT_THAT(lines, HasSubstr("kl [############............]  50%  sample 3 of 4"));
+  EXPECT_EQ(lines.find_first_of("\r\033"), std::string::npos);
+  EXPECT_EQ(shown(std::chrono::minutes(1)), "");
 }
 
 TEST(EvalProgress, Line) {

@@ -74,9 +74,9 @@ bool catches_interrupts(pid_t child) {
   return false;
 }
 
-// Sends SIGINT once `ready` says so.
+// Sends the signal, or cuts the file, once `ready` says so.
 template <typename Ready>
-void interrupt_when(pid_t child, const Ready& ready) {
+void interrupt_when(pid_t child, const Surroundings& surroundings, const Ready& ready) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (!ready()) {
     siginfo_t ended = {};
@@ -84,7 +84,12 @@ void interrupt_when(pid_t child, const Ready& ready) {
     if (ended.si_pid == child || std::chrono::steady_clock::now() > deadline) return;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  ::kill(child, SIGINT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(surroundings.interrupt_delay_ms));
+  if (surroundings.truncate.empty()) {
+    ::kill(child, surroundings.signal);
+  } else {
+    std::filesystem::resize_file(surroundings.truncate, 4096);
+  }
 }
 
 }  // namespace
@@ -109,9 +114,10 @@ Outcome run_thinkey(const std::vector<std::string>& arguments, const Surrounding
   const pid_t child = ::fork();
   if (child == 0) become_thinkey(pointers, descriptors, surroundings.file_limit);
   for (const int descriptor : descriptors) ::close(descriptor);
-  if (surroundings.interrupt_work) interrupt_when(child, [&] { return catches_interrupts(child); });
+  if (surroundings.interrupt_work)
+    interrupt_when(child, surroundings, [&] { return catches_interrupts(child); });
   if (!surroundings.interrupt_after.empty()) {
-    interrupt_when(child,
+    interrupt_when(child, surroundings,
                    [&] { return read_bytes(out).find(surroundings.interrupt_after) != std::string::npos; });
   }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/types.h>
 
+#include <csignal>
 #include <cstddef>
 #include <filesystem>
 #include <string>
@@ -23,8 +24,11 @@ struct Surroundings {
   std::filesystem::path output = {};  // standard output goes to this file (/dev/full) instead
   bool closed_output = false;         // standard output is a pipe nobody reads
   std::size_t file_limit = 0;         // most bytes of a file the program may write; 0: any
-  bool interrupt_work = false;        // SIGINT as soon as the program catches it
-  std::string interrupt_after = {};   // SIGINT once standard output holds this text
+  bool interrupt_work = false;        // `signal` as soon as the program catches it
+  std::string interrupt_after = {};   // `signal` once standard output holds this text
+  int signal = SIGINT;
+  int interrupt_delay_ms = 0;           // and so much later
+  std::filesystem::path truncate = {};  // this file is cut to a page instead
 };
 
 [[nodiscard]] Outcome run_thinkey(const std::vector<std::string>& arguments,

@@ -35,24 +35,24 @@ TEST(Memory, RefusalNamesBothSizesAndTheRemedy) {
 
 TEST(Memory, TheCacheShrinksWithTheSpec) {
   const TinyModel model("llama2.gguf");
-  const auto full = estimate_memory(model.decoder(), CacheSpec::parse("full"), 1000, 0);
-  const auto thin = estimate_memory(model.decoder(), CacheSpec::parse("snapkv:64"), 1000, 0);
+  const auto full = estimate_memory(model.decoder(), model.shape(), CacheSpec::parse("full"), 1000, 0);
+  const auto thin = estimate_memory(model.decoder(), model.shape(), CacheSpec::parse("snapkv:64"), 1000, 0);
   EXPECT_LT(thin.cache, full.cache / 10);
   EXPECT_EQ(thin.hidden_states, full.hidden_states);
   EXPECT_EQ(thin.layer_kv, full.layer_kv);
   // Generated tokens are whole: 2 layers, 4 KV heads of 8 channels, keys and values in 16 bits.
-  const auto longer = estimate_memory(model.decoder(), CacheSpec::parse("full"), 1000, 50);
+  const auto longer = estimate_memory(model.decoder(), model.shape(), CacheSpec::parse("full"), 1000, 50);
   EXPECT_EQ(longer.cache - full.cache, 50U * 2 * 2 * 4 * 8 * 2);
   EXPECT_EQ(estimate_turn_memory(model.decoder(),
-                                 SequenceCache(cache_shape(model.decoder().config), CacheSpec{}), 50, false)
+                                 SequenceCache(model.shape(), CacheSpec{}), 50, false)
                 .cache,
             50U * 2 * 2 * 4 * 8 * 2);
 }
 
 TEST(Memory, AllLogitsNeedNoRowPerToken) {
   const TinyModel model("llama2.gguf");
-  const auto last = estimate_memory(model.decoder(), {}, 1000000, 0, false);
-  const auto all = estimate_memory(model.decoder(), {}, 1000000, 0, true);
+  const auto last = estimate_memory(model.decoder(), model.shape(), {}, 1000000, 0, false);
+  const auto all = estimate_memory(model.decoder(), model.shape(), {}, 1000000, 0, true);
   EXPECT_GE(all.scratch, last.scratch);
   EXPECT_LT(all.scratch - last.scratch, 64U << 20U);  // [T, V] would be 366 MiB
 }

@@ -58,7 +58,7 @@ TEST(Model, TokenizesAndBack) {
   const auto ids = model->tokenize("Hello, world");
   EXPECT_EQ(ids.front(), model->bos());
   EXPECT_EQ(model->detokenize(ids), "Hello, world");
-  EXPECT_EQ(model->tokenize("Hello, world", false).size(), ids.size() - 1);
+  EXPECT_EQ(model->tokenize("Hello, world", {.add_special = false}).size(), ids.size() - 1);
   EXPECT_TRUE(model->ends_generation(95));
   EXPECT_FALSE(model->ends_generation(1));
   EXPECT_FALSE(model->ends_generation(-1));

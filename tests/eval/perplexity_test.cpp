@@ -43,7 +43,7 @@ TEST(Perplexity, IsThatOfLlamaCpp) {
 // By hand: BOS in front of each chunk, the second half scored.
 TEST(Perplexity, ScoresTheSecondHalf) {
   const auto model = tiny_model();
-  const std::vector<std::int32_t> ids = model->tokenize(text(), true);
+  const std::vector<std::int32_t> ids = model->tokenize(text());
   std::vector<std::int32_t> chunk(ids.begin() + 40, ids.begin() + 80);
   chunk[0] = model->bos();
   double nll = 0.0;
@@ -115,7 +115,7 @@ TEST(Divergence, IsNothingForTheFullCacheAndSomethingForAThinOne) {
 TEST(Divergence, FeedsTheTextsOwnTokens) {
   const auto model = tiny_model();
   const RunOutcome outcome = run_all(divergence_task(model, windows()), {"full"});
-  std::vector<std::int32_t> ids = model->tokenize(text(), true);
+  std::vector<std::int32_t> ids = model->tokenize(text());
   ids.resize(160);
   double nll = 0.0;
   Session session(model);

@@ -37,6 +37,24 @@ TEST(HeatMap, HasACellPerMeasuredValue) {
   EXPECT_EQ(occurrences(svg, "<g class=\"panel\""), 2U);
 }
 
+// The rotated title of the rows and the title of the columns fit beside one cell.
+TEST(HeatMap, TitlesFitBesideOneCell) {
+  HeatMap map = small_map();
+  map.rows = {"50"};
+  map.columns = {"1024"};
+  map.row_title = "depth, percent";
+  map.column_title = "length in tokens";
+  map.panels = {{.title = "full", .values = {0.5}}};
+  const std::string svg = heat_map_svg(map);
+  const auto attribute = [&](const std::string& name) {
+    const std::size_t at = svg.find(name + "=\"", svg.find("class=\"cell\"")) + name.size() + 2;
+    return std::stod(svg.substr(at));
+  };
+  constexpr double kCharacter = 6.0;  // of an 11 px sans-serif
+  EXPECT_GE(attribute("height"), kCharacter * static_cast<double>(map.row_title.size()));
+  EXPECT_GE(attribute("width"), kCharacter * static_cast<double>(map.column_title.size()));
+}
+
 TEST(HeatMap, RefusesAPanelOfTheWrongSize) {
   HeatMap map = small_map();
   map.panels[1].values.pop_back();

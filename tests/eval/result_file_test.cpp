@@ -10,6 +10,7 @@
 namespace thinkey::eval::test {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 const RunIdentity kIdentity{"needle", "tiny", "00ff", R"({"seed":1,"chat":true})"};
@@ -141,6 +142,25 @@ TEST(ResultFile, DefaultNameTellsRunsApart) {
   EXPECT_EQ(default_result_path("d", kIdentity), default_result_path("d", kIdentity));
   other.model = "a/b c";
   EXPECT_THAT(default_result_path("d", other).string(), ::testing::StartsWith("d/needle-a-b-c-"));
+}
+
+// A stranger's file: as deep and as long as it may be, it is refused in one short line.
+TEST(ResultFile, RefusesWhatNestsOrHasManyKeys) {
+  const Scratch scratch;
+  const std::string deep = "{\"thinkey_results\":1,\"task\":\"needle\",\"settings\":{\"a\":";
+  const auto path =
+      scratch.write("deep", deep + std::string(100000, '[') + std::string(100000, ']') + "}}\n");
+  EXPECT_THAT(error_opening(path), AllOf(HasSubstr("line 1"), HasSubstr("64 deep")));
+  std::string keys = "{\"k\":0";
+  for (int i = 0; i < 80000; ++i) keys += ",\"k" + std::to_string(i) + "\":0";
+  EXPECT_THAT(error_opening(scratch.write("keys", keys + "}\n")), HasSubstr("more than 4096 keys"));
+  // Settings that differ are shown, but not whole.
+  RunIdentity other = kIdentity;
+  other.settings = "{\"seed\":\"" + std::string(50000, 'x') + "\"}";
+  const auto results = scratch / "long";
+  { const ResultFile file(results, other, false, {}); }
+  other.settings = "{\"seed\":2}";
+  EXPECT_LT(error_opening(results, other).size(), 1000U);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <map>
 
 #include "support.h"
@@ -150,6 +151,45 @@ TEST(Run, RefusesEmptyAndDoubleLists) {
               HasSubstr("given twice"));
   EXPECT_THAT(error_of([&] { static_cast<void>(run(fake.task(0), specs({"full"}), file, {})); }),
               HasSubstr("no samples"));
+}
+
+// NaN in a result or NonFiniteError from the model: refused, counted and told; the others are measured.
+TEST(Run, CountsWhatIsNotFinite) {
+  Fake fake;
+  Task task = fake.task(4);
+  const Measure measure = task.measure;
+  task.measure = [&](std::size_t sample, std::span<const CacheSpec> some, const Hooks& hooks,
+                     const Emit& emit) {
+    if (sample == 1) throw NonFiniteError("the logits after token 3 are not finite");
+    if (sample == 2) {
+      emit(0, {.sample = {}, .cache = {}, .labels = {}, .values = {{"kl", std::nan("")}}, .prediction = {}});
+    }
+    measure(sample, some, hooks, emit);
+  };
+  std::vector<std::string> warnings;
+  Hooks hooks;
+  hooks.warn = [&](const std::string& text) { warnings.push_back(text); };
+  ResultFile file({}, kIdentity, false, hooks);
+  const RunOutcome outcome = run(task, specs({"full"}), file, hooks);
+  EXPECT_EQ(outcome.records.size(), 2U);
+  EXPECT_EQ(outcome.non_finite, 2U);
+  ASSERT_EQ(warnings.size(), 2U);
+  EXPECT_THAT(warnings[0], ::testing::AllOf(HasSubstr("s1 is refused"), HasSubstr("token 3")));
+  EXPECT_THAT(warnings[1], ::testing::AllOf(HasSubstr("s2 is refused"), HasSubstr("\"kl\" is nan")));
+}
+
+TEST(Run, PartOfAnInterruptedRunHoldsWholeSamples) {
+  Fake fake;
+  fake.lifetime = 5;  // the third sample lacks its second spec
+  const Task task = fake.task(4);
+  ResultFile file({}, kIdentity, false, {});
+  const std::vector<CacheSpec> two = specs({"full", "kivi:4"});
+  EXPECT_THROW((void)run(task, two, file, {}), Died);
+  const RunOutcome part = complete_part(task, two, file);
+  EXPECT_TRUE(part.partial);
+  ASSERT_EQ(part.records.size(), 4U);
+  EXPECT_EQ(part.records[3].sample, "s1");
+  EXPECT_EQ(part.records[3].cache, "kivi:4");
 }
 
 }  // namespace

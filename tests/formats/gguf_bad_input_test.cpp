@@ -153,8 +153,11 @@ TEST_F(GgufBadInput, TensorDirectory) {
   refuses("5 dimensions", [](auto& f) { f.tensor("blk.0.attn_q.weight").extents = {16, 16, 1, 1, 1}; });
   refuses("more than two dimensions", [](auto& f) { f.tensor("blk.0.attn_q.weight").extents = {16, 8, 2}; });
   refuses("two tensors are called", [](auto& f) { f.add("output.weight", {16, 5}); });
-  refuses("type Q2_K", [](auto& f) { f.tensor("output.weight").type = 10; });
-  refuses("type MXFP4", [](auto& f) { f.tensor("output.weight").type = 39; });
+  refuses("type Q8_K", [](auto& f) { f.tensor("output.weight").type = 15; });
+  refuses("type TQ1_0", [](auto& f) { f.tensor("output.weight").type = 34; });
+  refuses("type NVFP4", [](auto& f) { f.tensor("output.weight").type = 40; });
+  refuses("type Q1_0", [](auto& f) { f.tensor("output.weight").type = 41; });
+  refuses("whole Q2_K blocks of 256", [](auto& f) { f.tensor("output.weight").type = 10; });
   refuses("unknown element type 4", [](auto& f) { f.tensor("output.weight").type = 4; });
   refuses("unknown element type 4000000000", [](auto& f) { f.tensor("output.weight").type = 4000000000U; });
   refuses("whole Q8_0 blocks", [](auto& f) { f.tensor("output.weight").type = 8; });
@@ -215,7 +218,8 @@ TEST_F(GgufBadInput, Hyperparameters) {
       "architecture \"gpt2\" is not supported", [](auto&) {}, "gpt2");
   refuses(
       "architecture \"ll\\nama\\x1b\"", [](auto&) {}, "ll\nama\x1B");
-  refuses_value("one part of a split", "split.count", gguf_scalar(GgufType::U16, std::uint16_t{2}));
+  refuses_value("is the first of 2 parts of a split model, but is not called", "split.count",
+                gguf_scalar(GgufType::U16, std::uint16_t{2}));
   refuses_value("holds a \"adapter\"", "general.type", gguf_text("adapter"));
   refuses_value("experts", "llama.expert_count", gguf_u32(8));
   refuses_value("causal", "llama.attention.causal", gguf_scalar(GgufType::Bool, std::uint8_t{0}));

@@ -87,7 +87,7 @@ TEST_F(HfBadInput, Config) {
   refuses_config("attention_bias is true", "attention_bias", true);
   refuses_config("mlp_bias is true", "mlp_bias", true);
   refuses_config("\"gelu\" is not supported", "hidden_act", "gelu");
-  refuses_config("(\"gptq\") is not supported", "quantization_config", {{"quant_method", "gptq"}});
+  refuses_config("\"gptq\" is not supported", "quantization_config", {{"quant_method", "gptq"}});
   refuses_config("\"float8\" is not supported", "dtype", "float8");
   for (const char* key :
        {"vocab_size", "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads"}) {

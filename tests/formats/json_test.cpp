@@ -1,5 +1,9 @@
 #include "formats/json.h"
 
+#include <fmt/format.h>
+
+#include <chrono>
+
 #include "formats/format_test_util.h"
 #include "formats/printable.h"
 
@@ -27,6 +31,18 @@ TEST(Json, RefusesWithOneLine) {
   refuses(std::string(1'000'000, '['), "nested deeper than 8");
   refuses(R"({"a": 1, "b": {}, "a": 2})", "\"a\" occurs twice");
   refuses(R"([{"x": {"a": 1, "a": 2}}])", "\"a\" occurs twice");
+}
+
+// Neither many keys nor many elements make what follows them slower (they did: half a minute for this text).
+TEST(Json, ManyKeysAndManyObjectsTakeLinearTime) {
+  std::string text = R"([{)";
+  for (int i = 0; i < 200'000; ++i) text += fmt::format("\"k{}\":0,", i);
+  text += "\"end\":0}";
+  for (int i = 0; i < 100'000; ++i) text += ",{\"a\":0}";
+  text += "]";
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(parse(text).size(), 100'001U);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
 TEST(Json, TypedViewsNameTheKey) {

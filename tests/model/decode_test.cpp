@@ -35,7 +35,7 @@ TEST_P(Decode, TokenMajorEqualsLayerMajor) {
 TEST_P(Decode, ABatchIsItsSequencesEachOnItsOwn) {
   const TinyModel model(GetParam());
   const std::span<const std::int32_t> ids = model.expects.ids;
-  const std::size_t lengths[] = {30, 1, 57};
+  const std::size_t lengths[] = {30, 1, ids.size() - 3};
   std::vector<SequenceCache> alone;
   std::vector<SequenceCache> together;
   for (const std::size_t length : lengths) {
@@ -44,16 +44,15 @@ TEST_P(Decode, ABatchIsItsSequencesEachOnItsOwn) {
     (void)model.last_logits(model.decoder(), ids.first(length), alone.back());
     (void)model.last_logits(model.decoder(), ids.first(length), together.back());
   }
-  DecodeState state(model.config(), 3);
   for (std::size_t step = 0; step < 3; ++step) {
     std::vector<DecodeInput> batch;
     for (std::size_t b = 0; b < 3; ++b) {
       batch.push_back({.token = ids[lengths[b] + step], .cache = &together[b]});
     }
-    decode(model.decoder(), batch, state);
+    const std::vector<float> logits = TinyModel::step(model.decoder(), batch);
     for (std::size_t b = 0; b < 3; ++b) {
       const auto wanted = model.token_major_logits(ids.subspan(lengths[b] + step, 1), alone[b]);
-      const std::span<const float> got(state.logits.data() + b * model.vocabulary(), model.vocabulary());
+      const std::span<const float> got(logits.data() + b * model.vocabulary(), model.vocabulary());
       EXPECT_LE(largest_difference(got, wanted), 1e-3F) << "sequence " << b << ", step " << step;
     }
   }
@@ -62,21 +61,15 @@ TEST_P(Decode, ABatchIsItsSequencesEachOnItsOwn) {
 // Activations rounded to 8 bits change every product a little; each option reaches its own part.
 TEST(DecodeInt8, IsCloseToF32) {
   if (!cpu_multiplies_int8()) GTEST_SKIP() << "this CPU has no 8-bit products";
-  const TinyModel model("quantized.gguf");
-  const std::span<const std::int32_t> ids = model.expects.ids;
-  const Decoder f32 = model.decoder();
-  Decoder int8_decode = f32;
-  int8_decode.decode_activations = ActivationPrecision::Int8;
-  Decoder int8_prefill = f32;
-  int8_prefill.prefill_activations = ActivationPrecision::Int8;
+  const TinyModel exact_model("quantized.gguf");
+  const TinyModel decode_model("quantized.gguf", {.decode_activations = ActivationPrecision::Int8});
+  const TinyModel prefill_model("quantized.gguf", {.prefill_activations = ActivationPrecision::Int8});
 
-  const auto run = [&](const Decoder& decoder) {  // logits after a prompt of 5, and after one more token
+  const auto run = [&](const TinyModel& model) {  // logits after a prompt of 5, and after one more token
+    const std::span<const std::int32_t> ids = model.expects.ids;
     SequenceCache cache = model.cache();
-    std::vector<std::vector<float>> logits = {model.last_logits(decoder, ids.first(5), cache)};
-    DecodeState state(model.config(), 1);
-    const DecodeInput next{.token = ids[5], .cache = &cache};
-    decode(decoder, {&next, 1}, state);
-    logits.emplace_back(state.logits.data(), state.logits.data() + model.vocabulary());
+    std::vector<std::vector<float>> logits = {model.last_logits(model.decoder(), ids.first(5), cache)};
+    logits.push_back(TinyModel::step(model.decoder(), {{.token = ids[5], .cache = &cache}}));
     return logits;
   };
   const auto difference = [](const std::vector<float>& a, const std::vector<float>& b) {
@@ -88,9 +81,9 @@ TEST(DecodeInt8, IsCloseToF32) {
     }
     return std::sqrt(squared_difference / squared);
   };
-  const auto exact = run(f32);
-  const auto decoded = run(int8_decode);
-  const auto prefilled = run(int8_prefill);
+  const auto exact = run(exact_model);
+  const auto decoded = run(decode_model);
+  const auto prefilled = run(prefill_model);
   EXPECT_EQ(decoded[0], exact[0]);
   EXPECT_NE(decoded[1], exact[1]);
   EXPECT_LT(difference(exact[1], decoded[1]), 0.05);

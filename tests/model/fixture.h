@@ -16,7 +16,10 @@
 #include "base/parallel.h"
 #include "formats/model_file.h"
 #include "formats/safetensors.h"
-#include "model/decoder.h"
+#include "backend/cpu/cpu_backend.h"
+#include "model/forward.h"
+#include "model/spec_reader.h"
+#include "model/weights.h"
 
 namespace thinkey::testing {
 
@@ -24,13 +27,18 @@ inline std::filesystem::path fixture_path(const std::string& file) {
   return std::filesystem::path(THINKEY_FIXTURES) / "model" / file;
 }
 
-// Both containers where both exist: "llama2" is a Hugging Face directory, "llama2.gguf" a file.
+// Every checkpoint there is: "llama2" is a Hugging Face directory, "llama2.gguf" a file.
 inline const std::vector<std::string>& fixture_models() {
-  static const std::vector<std::string> models = {
-      "llama2",       "llama2.gguf",      "llama31",     "llama31.gguf",      "llama32",
-      "llama32.gguf", "eight_to_one",     "smollm2",     "eight_to_one.gguf", "smollm2.gguf",
-      "linear",       "linear.gguf",      "head_dim_24", "head_dim_24.gguf",  "head_dim_40.gguf",
-      "mistral_v01",  "mistral_v01.gguf", "mistral_v03", "mistral_v03.gguf",  "quantized.gguf"};
+  static const std::vector<std::string> models = [] {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(fixture_path(""))) {
+      if (entry.is_directory() || entry.path().extension() == ".gguf") {
+        found.push_back(entry.path().filename().string());
+      }
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }();
   return models;
 }
 
@@ -58,18 +66,23 @@ inline Expected expected(const std::string& model) {
 
 // A fixture opened as the forward pass sees it.
 struct TinyModel {
-  explicit TinyModel(const std::string& model)
-      : file(open_model_file(fixture_path(model))), weights(*file), expects(expected(model)) {
+  explicit TinyModel(const std::string& model, const CpuOptions& options = {})
+      : file(open_model_file(fixture_path(model))),
+        spec(read_spec(*file)),
+        weights(*file, spec),
+        backend(cpu_backend(options)),
+        expects(expected(model)) {
     set_threads(1);  // a fork-join costs more than these products
   }
 
-  [[nodiscard]] const Config& config() const { return file->hyperparameters(); }
-  [[nodiscard]] std::size_t vocabulary() const { return static_cast<std::size_t>(config().vocabulary); }
-  [[nodiscard]] Decoder decoder(std::size_t chunk = 512, Precision precision = Precision::F32) const {
-    return {.config = config(), .weights = weights, .precision = precision, .chunk = chunk};
+  [[nodiscard]] const Network& network() const { return weights.network(); }
+  [[nodiscard]] std::size_t vocabulary() const { return network().vocabulary; }
+  [[nodiscard]] Decoder decoder(std::size_t chunk = 512) const {
+    return {.network = network(), .backend = *backend, .chunk = chunk};
   }
-  [[nodiscard]] SequenceCache cache(const char* spec = "full") const {
-    return {cache_shape(config()), CacheSpec::parse(spec)};
+  [[nodiscard]] CacheShape shape() const { return cache_shape(spec); }
+  [[nodiscard]] SequenceCache cache(const char* text = "full") const {
+    return {shape(), CacheSpec::parse(text)};
   }
 
   // Logits of every token of a prefill, [T, V].
@@ -99,18 +112,26 @@ struct TinyModel {
 
   // Logits of every token when each is decoded on its own: token-major order.
   std::vector<float> token_major_logits(std::span<const std::int32_t> tokens, SequenceCache& cache) const {
-    DecodeState state(config(), 1);
     std::vector<float> all;
     for (const std::int32_t token : tokens) {
-      const DecodeInput input{.token = token, .cache = &cache};
-      decode(decoder(), {&input, 1}, state);
-      all.insert(all.end(), state.logits.data(), state.logits.data() + vocabulary());
+      const std::vector<float> next = step(decoder(), {{.token = token, .cache = &cache}});
+      all.insert(all.end(), next.begin(), next.end());
     }
     return all;
   }
 
+  // Logits [B, V] of a decode step.
+  static std::vector<float> step(const Decoder& decoder, const std::vector<DecodeInput>& batch) {
+    const auto pass = decoder.backend.pass(decoder.network, decode_request(decoder, batch.size()), nullptr);
+    std::vector<float> logits(batch.size() * decoder.network.vocabulary);
+    decode(decoder, batch, *pass, logits.data());
+    return logits;
+  }
+
   std::unique_ptr<ModelFile> file;
+  ModelSpec spec;
   Weights weights;
+  std::unique_ptr<Backend> backend;
   Expected expects;
 };
 

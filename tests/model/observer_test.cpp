@@ -17,26 +17,26 @@ using testing::expected;
 using testing::TinyModel;
 
 struct Seen : PrefillObserver {
-  explicit Seen(const Config& config) : config_(config) {}
+  explicit Seen(const Network& network) : heads_(network.heads()) {}
 
   void attention_inputs(const AttentionInputs& inputs) override {
     auto& tensors = layers[{inputs.layer, inputs.rotated}];
     std::size_t& tokens = inputs.q != nullptr ? tensors.queries : tensors.tokens;
     EXPECT_EQ(tokens, inputs.first);  // in order, without gaps
     tokens += inputs.tokens;
-    const auto add = [&](std::vector<float>& to, const float* from, std::int64_t heads) {
+    const auto add = [&](std::vector<float>& to, const float* from, std::size_t heads) {
       if (from == nullptr) return;
-      to.insert(to.end(), from, from + inputs.tokens * static_cast<std::size_t>(heads * config_.head_dim));
+      to.insert(to.end(), from, from + inputs.tokens * heads * heads_.head_dim);
     };
-    add(tensors.q, inputs.q, config_.query_heads);
-    add(tensors.k, inputs.k, config_.kv_heads);
-    add(tensors.v, inputs.v, config_.kv_heads);
+    add(tensors.q, inputs.q, heads_.query_heads);
+    add(tensors.k, inputs.k, heads_.kv_heads);
+    add(tensors.v, inputs.v, heads_.kv_heads);
   }
   void compressed(std::size_t layer, const PromptView& prompt) override {
     order.push_back(layer);
     const auto& rows = layers[{layer, true}];
-    const auto dim = static_cast<std::size_t>(config_.head_dim);
-    const auto heads = static_cast<std::size_t>(config_.kv_heads);
+    const auto dim = heads_.head_dim;
+    const auto heads = heads_.kv_heads;
     ASSERT_EQ(rows.tokens, prompt.tokens);
     ASSERT_EQ(rows.queries, prompt.tokens);
     ASSERT_EQ(prompt.queries, std::min(prompt.tokens, last_queries()));
@@ -65,7 +65,7 @@ struct Seen : PrefillObserver {
   std::vector<std::size_t> order;
 
  private:
-  const Config& config_;
+  const AttentionShape& heads_;
 };
 
 double energy(const std::vector<float>& x) {
@@ -81,17 +81,17 @@ TEST_P(PrefillObserved, SeesEveryQueryKeyAndValue) {
   const std::vector<std::int32_t> ids = expected(GetParam()).ids;
   const Decoder decoder = model.decoder(13);  // the last chunk is shorter
   const CacheSpec spec = CacheSpec::parse("snapkv:budget=32,window=8+think:0.4");
-  std::vector<float> logits(static_cast<std::size_t>(decoder.config.vocabulary));
+  std::vector<float> logits(decoder.network.vocabulary);
   std::vector<float> unobserved = logits;
-  SequenceCache watched(cache_shape(decoder.config), spec);
-  SequenceCache alone(cache_shape(decoder.config), spec);
-  Seen seen(decoder.config);
+  SequenceCache watched(model.shape(), spec);
+  SequenceCache alone(model.shape(), spec);
+  Seen seen(decoder.network);
   prefill(decoder, ids, watched, {.last_logits = logits, .observer = &seen});
   prefill(decoder, ids, alone, {.last_logits = unobserved});
 
   EXPECT_EQ(logits, unobserved);
   EXPECT_EQ(watched.report().bytes, alone.report().bytes);
-  ASSERT_EQ(seen.order.size(), static_cast<std::size_t>(decoder.config.layers));
+  ASSERT_EQ(seen.order.size(), decoder.network.layers.size());
   for (std::size_t layer = 0; layer < seen.order.size(); ++layer) {
     EXPECT_EQ(seen.order[layer], layer);
     const auto& before = seen.layers[{layer, false}];
@@ -103,9 +103,9 @@ TEST_P(PrefillObserved, SeesEveryQueryKeyAndValue) {
     EXPECT_NE(before.q, after.q);
     EXPECT_NEAR(energy(before.k), energy(after.k), 1e-4 * energy(after.k));
     EXPECT_NEAR(energy(before.q), energy(after.q), 1e-4 * energy(after.q));
-    EXPECT_TRUE(std::equal(before.q.begin(), before.q.begin() + decoder.config.head_dim, after.q.begin()));
+    EXPECT_TRUE(std::equal(before.q.begin(), before.q.begin() + 8, after.q.begin()));
     // The cache of the unobserved run answers as that of the observed one.
-    const auto width = static_cast<std::size_t>(decoder.config.query_heads * decoder.config.head_dim);
+    const auto width = decoder.network.query_width();
     std::vector<float> out(width);
     std::vector<float> other(width);
     const auto now = static_cast<std::int64_t>(ids.size());

@@ -83,8 +83,8 @@ TEST(Reeviction, HappensAtTurnsAndWhileDecoding) {
 // The window is not ignored: a token outside it leaves no trace, one inside does.
 TEST(SlidingWindow, ForgetsWhatIsOutside) {
   const TinyModel model("mistral_v01.gguf");
-  const std::int64_t reach = model.config().layers * (model.config().sliding_window - 1);
-  ASSERT_EQ(reach, 46);
+  const std::size_t reach = model.network().layers.size() * (model.network().heads().sliding_window - 1);
+  ASSERT_EQ(reach, 46U);
   std::vector<std::int32_t> ids = model.expects.ids;
   const auto last = [&](std::size_t split) {
     SequenceCache cache = model.cache();

@@ -11,36 +11,35 @@ using testing::TinyModel;
 
 TEST(Weights, HaveTheShapesOfTheHyperparameters) {
   const TinyModel model("eight_to_one.gguf");  // d = 32, H = 8, Hkv = 1, D = 8, F = 48
-  ASSERT_EQ(model.weights.layers.size(), 2U);
+  ASSERT_EQ(model.network().layers.size(), 2U);
   const auto shape = [](const MatrixView& m) { return std::pair(m.rows, m.cols); };
-  EXPECT_EQ(shape(model.weights.token_embedding), std::pair(96L, 32L));
-  EXPECT_EQ(shape(model.weights.output), std::pair(96L, 32L));
-  EXPECT_EQ(model.weights.output_norm.size(), 32U);
-  for (const LayerWeights& layer : model.weights.layers) {
-    EXPECT_EQ(shape(layer.query), std::pair(64L, 32L));
-    EXPECT_EQ(shape(layer.key), std::pair(8L, 32L));
-    EXPECT_EQ(shape(layer.value), std::pair(8L, 32L));
-    EXPECT_EQ(shape(layer.attention_output), std::pair(32L, 64L));
-    EXPECT_EQ(shape(layer.gate), std::pair(48L, 32L));
-    EXPECT_EQ(shape(layer.up), std::pair(48L, 32L));
-    EXPECT_EQ(shape(layer.down), std::pair(32L, 48L));
-    EXPECT_EQ(layer.attention_norm.size(), 32U);
-    EXPECT_EQ(layer.ffn_norm.size(), 32U);
+  EXPECT_EQ(shape(model.network().embedding), std::pair(96L, 32L));
+  EXPECT_EQ(shape(model.network().output.weight), std::pair(96L, 32L));
+  for (const Layer& layer : model.network().layers) {
+    EXPECT_EQ(shape(layer.attention.query.weight), std::pair(64L, 32L));
+    EXPECT_EQ(shape(layer.attention.key.weight), std::pair(8L, 32L));
+    EXPECT_EQ(shape(layer.attention.value.weight), std::pair(8L, 32L));
+    EXPECT_EQ(shape(layer.attention.output.weight), std::pair(32L, 64L));
+    EXPECT_EQ(shape(layer.feed_forward.dense.gate.weight), std::pair(48L, 32L));
+    EXPECT_EQ(shape(layer.feed_forward.dense.up.weight), std::pair(48L, 32L));
+    EXPECT_EQ(shape(layer.feed_forward.dense.down.weight), std::pair(32L, 48L));
+    EXPECT_TRUE(layer.attention_norm && layer.feed_forward_norm);
+    EXPECT_FALSE(layer.attention_post_norm || layer.feed_forward_post_norm);
   }
 }
 
 TEST(Weights, TiedOutputIsTheEmbedding) {
   const TinyModel tied("smollm2.gguf");
-  EXPECT_EQ(tied.weights.output.data, tied.weights.token_embedding.data);
+  EXPECT_EQ(tied.network().output.weight.data, tied.network().embedding.data);
   const TinyModel untied("llama2.gguf");
-  EXPECT_NE(untied.weights.output.data, untied.weights.token_embedding.data);
+  EXPECT_NE(untied.network().output.weight.data, untied.network().embedding.data);
 }
 
 TEST(Weights, NormsAreWidenedAlikeFromBothContainers) {
   const TinyModel half("llama2");         // norms in F16
   const TinyModel single("llama2.gguf");  // norms in F32
-  for (std::size_t i = 0; i < half.weights.output_norm.size(); ++i) {
-    EXPECT_EQ(half.weights.output_norm[i], single.weights.output_norm[i]);
+  for (std::size_t i = 0; i < half.network().width; ++i) {
+    EXPECT_EQ(half.network().output_norm.weight[i], single.network().output_norm.weight[i]);
   }
 }
 

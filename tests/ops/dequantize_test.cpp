@@ -20,7 +20,7 @@ using test::QuantFixture;
 
 class Dequantize : public testing::TestWithParam<TensorType> {};
 
-INSTANTIATE_TEST_SUITE_P(EveryType, Dequantize, testing::ValuesIn(test::kAllTypes),
+INSTANTIATE_TEST_SUITE_P(EveryType, Dequantize, testing::ValuesIn(test::all_types()),
                          [](const auto& type) { return std::string(traits(type.param).name); });
 
 std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }

@@ -30,7 +30,8 @@ class MatmulInt8 : public testing::TestWithParam<TensorType> {
 
 INSTANTIATE_TEST_SUITE_P(QuantizedTypes, MatmulInt8,
                          testing::Values(TensorType::Q8_0, TensorType::Q4_0, TensorType::Q5_1,
-                                         TensorType::Q4_K, TensorType::Q6_K),
+                                         TensorType::Q4_K, TensorType::Q6_K, TensorType::Q2_K,
+                                         TensorType::MXFP4, TensorType::IQ2_XS),
                          [](const auto& type) { return std::string(traits(type.param).name); });
 
 struct Rows {

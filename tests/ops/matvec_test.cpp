@@ -46,7 +46,7 @@ void expect_product(const Weights& w, const float* x, std::size_t batch, const f
 
 class Matvec : public testing::TestWithParam<TensorType> {};
 
-INSTANTIATE_TEST_SUITE_P(EveryType, Matvec, testing::ValuesIn(test::kAllTypes),
+INSTANTIATE_TEST_SUITE_P(EveryType, Matvec, testing::ValuesIn(test::all_types()),
                          [](const auto& type) { return std::string(traits(type.param).name); });
 
 TEST_P(Matvec, RandomShapesAndBatches) {

@@ -16,10 +16,14 @@
 
 namespace thinkey::test {
 
-inline constexpr std::array kAllTypes = {TensorType::F32,  TensorType::F16,  TensorType::BF16,
-                                         TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1,
-                                         TensorType::Q5_0, TensorType::Q5_1, TensorType::Q4_K,
-                                         TensorType::Q5_K, TensorType::Q6_K};
+inline std::vector<TensorType> all_types(bool plain_too = true) {
+  std::vector<TensorType> types;
+  for (std::size_t i = 0; i < kTensorTypeCount; ++i) {
+    const auto type = static_cast<TensorType>(i);
+    if (plain_too || !is_plain(type)) types.push_back(type);
+  }
+  return types;
+}
 
 struct QuantFixture {
   TensorType type;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <vector>
 
 #include "base/half.h"
 #include "base/matrix_view.h"
@@ -22,6 +23,28 @@ struct Weights {
     return {type, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols), packed.get()};
   }
 };
+
+// Where a block's f16 scales and minima lie.
+inline std::vector<std::size_t> half_fields(TensorType type) {
+  switch (type) {
+    case TensorType::Q4_1:
+    case TensorType::Q5_1:
+    case TensorType::Q4_K:
+    case TensorType::Q5_K:
+      return {0, 2};
+    case TensorType::Q6_K:
+      return {208};
+    case TensorType::Q2_K:
+      return {80, 82};
+    case TensorType::Q3_K:
+      return {108};
+    case TensorType::MXFP4:
+    case TensorType::IQ1_M:
+      return {};
+    default:
+      return {0};
+  }
+}
 
 // Random codes with small random f16 scales (never infinity or NaN).
 inline Weights random_weights(TensorType type, std::size_t rows, std::size_t cols, std::mt19937& rng) {
@@ -46,11 +69,17 @@ inline Weights random_weights(TensorType type, std::size_t rows, std::size_t col
     return w;
   }
   for (std::size_t i = 0; i < bytes; ++i) data[i] = static_cast<std::byte>(rng() & 0xFFU);
-  const bool two_halves = type == TensorType::Q4_1 || type == TensorType::Q5_1 || type == TensorType::Q4_K ||
-                          type == TensorType::Q5_K;
-  for (std::size_t block = 0; block < bytes; block += traits(type).block_bytes) {
-    put_half(block + (type == TensorType::Q6_K ? 208 : 0));
-    if (two_halves) put_half(block + 2);
+  const std::size_t block_bytes = traits(type).block_bytes;
+  for (std::size_t block = 0; block < bytes; block += block_bytes) {
+    if (type == TensorType::MXFP4) data[block] = static_cast<std::byte>(116 + rng() % 8);
+    if (type == TensorType::IQ1_M) {  // its f16 lies in pieces: some number from 2^-7 to 2^-6
+      for (std::size_t j = 0; j < 4; ++j) {
+        const unsigned quarter = j == 3 ? 2U : static_cast<unsigned>(rng() & 15U);
+        std::byte& top = data[block + 49 + 2 * j];
+        top = (top & std::byte{0x0F}) | static_cast<std::byte>(quarter << 4U);
+      }
+    }
+    for (const std::size_t at : half_fields(type)) put_half(block + at);
   }
   return w;
 }

@@ -15,10 +15,9 @@ TokenizerData with_template(const std::string& source) {
   return data;
 }
 
-TokenizerData with_tokens(std::vector<std::string> tokens,
-                          TokenizerKind kind = TokenizerKind::SentencePiece) {
+TokenizerData with_tokens(std::vector<std::string> tokens, bool byte_fallback = true) {
   TokenizerData data;
-  data.kind = kind;
+  data.byte_fallback = byte_fallback;
   data.tokens = std::move(tokens);
   return data;
 }
@@ -35,8 +34,7 @@ TEST(ChatRecognition, ByTheVocabularyWithoutATemplate) {
   EXPECT_EQ(recognise_chat_format(with_tokens({"<|im_start|>", "<|im_end|>"})), ChatFormat::ChatML);
   EXPECT_EQ(recognise_chat_format(with_tokens({"<|start_header_id|>", "<|eot_id|>"})), ChatFormat::Llama3);
   EXPECT_EQ(recognise_chat_format(with_tokens({"[INST]", "[/INST]"})), ChatFormat::MistralV03);
-  EXPECT_EQ(recognise_chat_format(with_tokens({"[INST]", "[/INST]"}, TokenizerKind::BytePairs)),
-            ChatFormat::MistralCompact);
+  EXPECT_EQ(recognise_chat_format(with_tokens({"[INST]", "[/INST]"}, false)), ChatFormat::MistralCompact);
   EXPECT_EQ(recognise_chat_format(with_tokens({"</s>", "<|user|>", "<|assistant|>"})), ChatFormat::Zephyr);
 }
 

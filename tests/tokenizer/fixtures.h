@@ -12,7 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "formats/model_file.h"
+#include "formats/pre_tokenizer_table.h"
+#include "formats/tokenizer_data.h"
 #include "thinkey/error.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8.h"
@@ -35,15 +36,24 @@ inline nlohmann::json read_json(const std::filesystem::path& path) {
 inline TokenizerData read_tables(const std::string& name) {
   const nlohmann::json json = read_json(fixture(name));
   TokenizerData data;
-  data.kind = TokenizerKind::SentencePiece;
+  data.model = TokenizerModel::ScoredPairs;
   data.tokens = json.at("tokens").get<std::vector<std::string>>();
-  data.scores = json.at("scores").get<std::vector<float>>();
+  data.scores = json.at("scores").get<std::vector<double>>();
   for (const int type : json.at("types")) data.types.push_back(static_cast<TokenType>(type));
   data.bos = json.at("bos");
   data.eos = json.at("eos");
   data.unknown = json.at("unknown");
-  data.add_space_prefix = json.at("add_space_prefix");
+  set_space_mark_pipeline(json.at("add_space_prefix"), data);
   return data;
+}
+
+// The pipeline that GGUF files call `name`, with everything else as it is.
+inline void use_pre_tokenizer(const std::string& name, TokenizerData& data) {
+  TokenizerData named;
+  set_pre_tokenizer(name, named);
+  data.normalizers = named.normalizers;
+  data.splits = named.splits;
+  data.decoders = named.decoders;
 }
 
 // By the names of ids.json: "spm", "spm_plain", "spm.tokenizer", "bpe_<pre>".
@@ -52,7 +62,7 @@ inline TokenizerData tables_of(const std::string& name) {
   const bool byte_level = name.starts_with("bpe_");
   TokenizerData data =
       read_tokenizer_json(fixture(byte_level ? name + ".tokenizer.json" : "spm.tokenizer.json"));
-  if (byte_level) data.pre = name.substr(4);
+  if (byte_level) use_pre_tokenizer(name.substr(4), data);
   return data;
 }
 

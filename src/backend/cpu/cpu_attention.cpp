@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "ops/activation.h"
 #include "ops/convert.h"
+#include "ops/merge_attention.h"
 #include "ops/norm.h"
 #include "ops/prefill_attention.h"
 
@@ -211,6 +212,17 @@ void CpuPass::attend_prompt(Rows rows) {
 
 float* CpuPass::attended() {
   return memory_.attention.a.begin(A::Attended, sizes_.chunk * network_.query_width());
+}
+
+void CpuPass::join_past(std::size_t rows) {
+  const AttentionScratch& s = memory_.attention;
+  const AttentionShape& heads = network_.heads();
+  merge_attention(rows * heads.query_heads, heads.head_dim, s.a.get(A::Attended), s.lse, s.past, s.past_lse);
+}
+
+void CpuPass::join_sinks(std::size_t rows) {
+  const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
+  if (shape.sinks != nullptr) apply_sinks(shape, rows, memory_.attention.a.get(A::Attended), memory_.attention.lse);
 }
 
 void CpuPass::finish_attention(Rows rows) {

@@ -93,6 +93,13 @@ class CpuBackend final : public Backend {
                                            AllocationCounter* counter) const override {
     return std::make_unique<CpuPass>(network, request, options_, counter);
   }
+  [[nodiscard]] std::string prefill_arithmetic() const override {
+    const bool int8 = prefill_takes_int8(options_.precision, options_.prefill_activations);
+    return std::string(options_.precision == Precision::F32 ? "f32" : "bf16") + (int8 ? "+int8" : "");
+  }
+  [[nodiscard]] std::string decode_arithmetic() const override {
+    return options_.decode_activations == ActivationPrecision::F32 ? "f32" : "int8";
+  }
   [[nodiscard]] PassBytes pass_bytes(const Network& network, const PassRequest& request) const override {
     const PassSizes s = pass_sizes(network, request, options_);
     return {.hidden_states = s.hidden_bytes, .layer_kv = 2 * s.kv * s.kv_bytes, .scratch = s.scratch_bytes};

@@ -27,6 +27,8 @@ class CpuPass final : public Pass {
   [[nodiscard]] float* log_sums() override { return memory_.attention.lse; }
   [[nodiscard]] float* past_attended() override { return memory_.attention.past; }
   [[nodiscard]] float* past_log_sums() override { return memory_.attention.past_lse; }
+  void join_past(std::size_t rows) override;
+  void join_sinks(std::size_t rows) override;
   void finish_attention(Rows rows) override;
   [[nodiscard]] TokenRows layer_keys() const override;
   [[nodiscard]] TokenRows layer_values() const override;

@@ -1,6 +1,7 @@
 #include "backend/cpu/store/cpu_layer_store.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/byte_stream.h"
@@ -109,17 +110,18 @@ void CpuLayerStore::save(ByteWriter& out) const {
 void CpuLayerStore::restore(ByteReader& in, std::int64_t next_position) {
   queries_end_ = in.value<std::int64_t>();
   queries_count_ = in.value<std::int64_t>();
-  const std::size_t ring = format_.remembered * shape_.query_heads * shape_.head_dim;
-  const auto queries = in.array<float>(ring);
-  if (queries_end_ < 0 || queries_end_ > next_position || queries_count_ < 0 ||
-      queries_count_ > queries_end_ ||
-      (queries.empty()
-           ? queries_count_ != 0
-           : queries.size() != ring || queries_count_ > static_cast<std::int64_t>(format_.remembered))) {
+  const std::size_t row = query_width();
+  const auto queries = in.array<float>(format_.remembered * row);
+  const auto rows = static_cast<std::int64_t>(queries.size() / row);
+  if (queries_end_ < 0 || queries_end_ > next_position || queries_count_ < 0 || queries_count_ > queries_end_ ||
+      queries_count_ > rows || queries.size() % row != 0) {
     in.damaged("a layer's counters do not fit together");
   }
+  if (!std::all_of(queries.begin(), queries.end(), [](float x) { return std::isfinite(x); })) {
+    in.damaged("a remembered query is not finite");
+  }
   if (!queries.empty()) {
-    queries_ = AlignedBuffer<float>(ring, counter_);
+    queries_ = AlignedBuffer<float>(queries.size(), counter_);
     std::copy(queries.begin(), queries.end(), queries_.data());
   }
   for (HeadCache& head : heads_) head.restore(in, next_position);

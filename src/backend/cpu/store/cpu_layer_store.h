@@ -43,14 +43,18 @@ class CpuLayerStore : public LayerStore {
 
  private:
   [[nodiscard]] std::vector<float> votes(std::size_t kv_head) const;
+  void grow_queries(std::size_t rows);
+  [[nodiscard]] std::size_t query_width() const noexcept { return shape_.query_heads * shape_.head_dim; }
+  [[nodiscard]] std::size_t query_rows() const noexcept { return queries_.size() / query_width(); }
 
   AttentionShape shape_;
   StoreFormat format_;
   AllocationCounter* counter_;
   std::vector<HeadCache> heads_;
 
-  // The latest queries; a ring indexed by position modulo S = format_.remembered.
-  AlignedBuffer<float> queries_;    // [S, H, D]
+  // The latest queries; a ring indexed by position modulo its rows. It grows with the queries that come: a
+  // spec alone decides no allocation.
+  AlignedBuffer<float> queries_;    // [rows <= format_.remembered, H, D]
   std::int64_t queries_end_ = 0;    // position after the latest one
   std::int64_t queries_count_ = 0;  // how many of the ring are set
 };

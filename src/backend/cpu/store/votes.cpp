@@ -1,6 +1,7 @@
 // What the latest queries look at among the tokens a layer holds: the statistic behind evicting again.
 #include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/store/cpu_layer_store.h"
@@ -12,19 +13,30 @@ namespace thinkey {
 
 void CpuLayerStore::remember(std::size_t n, std::int64_t first, const float* q) {
   const std::size_t most = format_.remembered;
-  const auto ring = static_cast<std::int64_t>(most);
-  if (ring == 0) return;
-  const std::size_t row = shape_.query_heads * shape_.head_dim;
-  if (queries_.size() == 0) {
-    queries_ = AlignedBuffer<float>(most * row, counter_);
-    queries_.fill(0.0F);
-  }
+  if (most == 0) return;
+  const std::size_t row = query_width();
+  const std::int64_t count =
+      std::min(static_cast<std::int64_t>(most), queries_count_ + static_cast<std::int64_t>(n));
+  grow_queries(static_cast<std::size_t>(count));
   for (std::size_t i = n > most ? n - most : 0; i < n; ++i) {
-    const auto slot = static_cast<std::size_t>((first + static_cast<std::int64_t>(i)) % ring);
-    std::copy_n(q + i * row, row, queries_.data() + slot * row);
+    std::copy_n(q + i * row, row, queries_.data() + (static_cast<std::size_t>(first) + i) % query_rows() * row);
   }
   queries_end_ = first + static_cast<std::int64_t>(n);
-  queries_count_ = std::min(ring, queries_count_ + static_cast<std::int64_t>(n));
+  queries_count_ = count;
+}
+
+void CpuLayerStore::grow_queries(std::size_t rows) {
+  const std::size_t have = query_rows();
+  if (rows <= have) return;
+  const std::size_t row = query_width();
+  const std::size_t wanted = std::max(rows, format_.query_rows(have));
+  AlignedBuffer<float> grown(wanted * row, counter_);
+  grown.fill(0.0F);
+  for (std::int64_t p = queries_end_ - queries_count_; p < queries_end_; ++p) {
+    const auto position = static_cast<std::size_t>(p);
+    std::copy_n(queries_.data() + position % have * row, row, grown.data() + position % wanted * row);
+  }
+  queries_ = std::move(grown);
 }
 
 std::vector<std::vector<float>> CpuLayerStore::votes() const {
@@ -50,8 +62,7 @@ std::vector<float> CpuLayerStore::votes(std::size_t kv_head) const {
     return queries_end_ - queries_count_ + static_cast<std::int64_t>(i);
   };
   for (std::size_t r = 0; r < rows; ++r) {
-    const auto slot =
-        static_cast<std::size_t>(position(r % queries) % static_cast<std::int64_t>(format_.remembered));
+    const std::size_t slot = static_cast<std::size_t>(position(r % queries)) % query_rows();
     const float* from = queries_.data() + (slot * shape_.query_heads + kv_head * group + r / queries) * dim;
     for (std::size_t c = 0; c < dim; ++c) whole[r * dim + c] = from[c] * scale;
     head.basis().reduce_query(whole.data() + r * dim, reduced.data() + r * head.basis().size());

@@ -1,0 +1,118 @@
+#include "tokenizer/characters.h"
+
+#include <utf8proc.h>
+
+#include <array>
+#include <cstddef>
+
+namespace thinkey {
+namespace {
+
+CharacterClass of_category(utf8proc_category_t category) noexcept {
+  switch (category) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+      return CharacterClass::Letter;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+      return CharacterClass::Number;
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+      return CharacterClass::Mark;
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+      return CharacterClass::Space;
+    default:
+      return CharacterClass::Other;
+  }
+}
+
+constexpr CharacterClass of_ascii(char32_t c) noexcept {
+  if (c == '\r' || c == '\n') return CharacterClass::Newline;
+  if (c == ' ' || (c >= 9 && c <= 13)) return CharacterClass::Space;
+  if (c >= '0' && c <= '9') return CharacterClass::Number;
+  if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return CharacterClass::Letter;
+  return CharacterClass::Other;
+}
+
+constexpr std::array<CharacterClass, 128> kAscii = [] {
+  std::array<CharacterClass, 128> classes{};
+  for (char32_t c = 0; c < 128; ++c) classes[c] = of_ascii(c);
+  return classes;
+}();
+
+char32_t decode(const char* text, std::uint32_t& bytes) noexcept {
+  const auto at = [text](int i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
+  const auto tail = [&at](int i) { return at(i) & 0x3FU; };
+  if (at(0) < 0x80) return bytes = 1, at(0);
+  if (at(0) < 0xE0) return bytes = 2, (at(0) & 0x1FU) << 6U | tail(1);
+  if (at(0) < 0xF0) return bytes = 3, (at(0) & 0x0FU) << 12U | tail(1) << 6U | tail(2);
+  return bytes = 4, (at(0) & 0x07U) << 18U | tail(1) << 12U | tail(2) << 6U | tail(3);
+}
+
+std::size_t last_start(std::string_view text) noexcept {
+  std::size_t at = text.size() - 1;
+  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U) --at;
+  return at;
+}
+
+}  // namespace
+
+CharacterClass character_class(char32_t character) noexcept {
+  if (character < 128) return kAscii[character];
+  if (character == 0x85) return CharacterClass::Space;  // a control character by category
+  return of_category(utf8proc_category(static_cast<utf8proc_int32_t>(character)));
+}
+
+bool is_word_character(char32_t character) noexcept {
+  if (character == '_') return true;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(character));
+  const CharacterClass c = of_category(category);
+  return c == CharacterClass::Letter || c == CharacterClass::Mark || category == UTF8PROC_CATEGORY_ND ||
+         category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_PC;
+}
+
+ClassStep next_class(const char* text) noexcept {
+  const auto first = static_cast<unsigned char>(*text);
+  if (first < 128) return {kAscii[first], 1};
+  std::uint32_t bytes = 0;
+  const char32_t character = decode(text, bytes);
+  return {character_class(character), bytes};
+}
+
+std::size_t leading_space(std::string_view text) noexcept {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const ClassStep step = next_class(text.data() + at);
+    if (step.cls != CharacterClass::Space && step.cls != CharacterClass::Newline) break;
+    at += step.bytes;
+  }
+  return at;
+}
+
+std::size_t trailing_space(std::string_view text) noexcept {
+  std::size_t end = text.size();
+  while (end > 0) {
+    const std::size_t start = last_start(text.substr(0, end));
+    if (!is_space(first_character(text.substr(start)))) break;
+    end = start;
+  }
+  return text.size() - end;
+}
+
+char32_t first_character(std::string_view text) noexcept {
+  std::uint32_t bytes = 0;
+  return decode(text.data(), bytes);
+}
+
+char32_t last_character(std::string_view text) noexcept {
+  return first_character(text.substr(last_start(text)));
+}
+
+}  // namespace thinkey
