@@ -11,7 +11,6 @@
 #include "base/aligned_buffer.h"
 #include "cache/cache_shape.h"
 #include "cache/layer_cache.h"
-#include "ops/merge_attention.h"
 #include "thinkey/cache_report.h"
 #include "thinkey/cache_spec.h"
 

@@ -1,5 +1,6 @@
 #include "eval/cache_error.h"
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -7,8 +8,6 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "ops/matmul.h"
-#include "ops/softmax.h"
 
 namespace thinkey::eval {
 namespace {
@@ -35,26 +34,30 @@ struct Sums {
   }
 };
 
-// c [m, n] = a [m, k] b^T, with b [n, k], into rows of `stride`.
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+Eigen::Map<const Matrix> view(const float* x, std::size_t rows, std::size_t columns) {
+  return {x, static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(columns)};
+}
+Eigen::Map<Matrix> view(std::vector<float>& x, std::size_t rows, std::size_t columns) {
+  return {x.data(), static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(columns)};
+}
+
+// c [m, n] = a [m, k] b^T, with b [n, k].
 void multiply_transposed(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
-                         float* c, std::size_t stride) {
-  if (n == 0) return;
-  MatmulShape shape;
-  shape.m = static_cast<std::int64_t>(m);
-  shape.n = static_cast<std::int64_t>(n);
-  shape.k = shape.lda = shape.ldb = static_cast<std::int64_t>(k);
-  shape.ldc = static_cast<std::int64_t>(stride);
-  matmul(shape, a, b, c);
+                         std::vector<float>& c) {
+  view(c, m, n).noalias() = view(a, m, k) * view(b, n, k).transpose();
 }
 
 // c [m, n] = a [m, k] b, with b [k, n].
-void multiply(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* c) {
-  MatmulShape shape;
-  shape.m = static_cast<std::int64_t>(m);
-  shape.n = shape.ldb = shape.ldc = static_cast<std::int64_t>(n);
-  shape.k = shape.lda = static_cast<std::int64_t>(k);
-  shape.b_transposed = false;
-  matmul(shape, a, b, c);
+void multiply(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
+              std::vector<float>& c) {
+  view(c, m, n).noalias() = view(a, m, k) * view(b, k, n);
+}
+
+void softcap(std::span<float> x, float cap) {
+  if (cap <= 0.0F) return;
+  for (float& logit : x) logit = cap * std::tanh(logit / cap);
 }
 
 // Softmax over the entries `visible` says yes to and the sink, the others 0; log-sum-exp.
@@ -113,9 +116,9 @@ class HeadError {
         bias[r] += queries[r * dim_ + c] * held_.key_mean[c];
     }
     std::vector<float> whole(n * tokens);
-    multiply_transposed(n, tokens, dim_, queries.data(), keys_, whole.data(), tokens);
+    multiply_transposed(n, tokens, dim_, queries.data(), keys_, whole);
     std::vector<float> approximate(n * held);
-    multiply_transposed(n, held, dim_, queries.data(), held_.keys.data(), approximate.data(), held);
+    multiply_transposed(n, held, dim_, queries.data(), held_.keys.data(), approximate);
 
     Sums sums;
     sums.rows = n;
@@ -128,8 +131,8 @@ class HeadError {
       const std::span<float> row(whole.data() + r * tokens, tokens);
       const std::span<float> held_row(approximate.data() + r * held, held);
       for (std::size_t i = 0; i < held_.thin; ++i) held_row[i] += bias[r];
-      softcap(row.data(), tokens, shape_.softcap);
-      softcap(held_row.data(), held, shape_.softcap);
+      softcap(row, shape_.softcap);
+      softcap(held_row, shape_.softcap);
       const double sink = shape_.sink(query_head);
       std::vector<float> logits(held);
       for (std::size_t i = 0; i < held; ++i) {
@@ -147,8 +150,8 @@ class HeadError {
     }
     std::vector<float> outputs(n * dim_);
     std::vector<float> held_outputs(n * dim_);
-    multiply(n, dim_, tokens, whole.data(), values_, outputs.data());
-    multiply(n, dim_, held, approximate.data(), held_.values.data(), held_outputs.data());
+    multiply(n, dim_, tokens, whole.data(), values_, outputs);
+    multiply(n, dim_, held, approximate.data(), held_.values.data(), held_outputs);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const double wrong = static_cast<double>(held_outputs[i]) - outputs[i];
       sums.output_error += wrong * wrong;

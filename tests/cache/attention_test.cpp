@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/block_codec.h"
-#include "cache/block_quads_vnni.h"
+#include "backend/cpu/store/block_codec.h"
+#include "backend/cpu/store/block_quads_vnni.h"
 #include "cache/random_prompt.h"
 #include "thinkey/error.h"
 
@@ -124,7 +124,7 @@ void check(const Case& c, std::uint64_t seed) {
   // multiplies bytes; its other kernels must read the same codes.
   const std::int64_t targets = hwy::SupportedTargets();
   bool bytes = false;
-  for (const HeadCache& head : test::cpu_heads(cache, 0)) {
+  for (const HeadStore& head : test::cpu_heads(cache, 0)) {
     const BlockLayout& layout = head.thin().layout();
     const auto short_codes = [](ElementFormat format) { return element_bits(format) < 8; };
     bytes |= short_codes(layout.value_format);

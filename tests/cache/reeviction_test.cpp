@@ -49,7 +49,7 @@ TEST(Reeviction, TwentyThousandTokensStayBounded) {
       const float* at = noise.data() + (i * 37) % 4096;
       const std::vector<float> row(at, at + 32);
       step(cache, row, row, {at, at + 64}, out);
-      for (const HeadCache& head : test::cpu_heads(cache, 0)) most = std::max(most, head.tokens());
+      for (const HeadStore& head : test::cpu_heads(cache, 0)) most = std::max(most, head.tokens());
       ASSERT_TRUE(std::isfinite(out[0]));
     }
     EXPECT_EQ(cache.next_position(0), 20300);
@@ -80,7 +80,7 @@ TEST(Reeviction, KeepsWhatTheLatestQueriesAttendTo) {
       for (float& x : row) x *= 0.1F;
       step(cache, row, row, q, out);
     }
-    const HeadCache& head = test::cpu_heads(cache, 0)[0];
+    const HeadStore& head = test::cpu_heads(cache, 0)[0];
     EXPECT_TRUE(positions(head.thin()).contains(77)) << text;
     EXPECT_LE(head.tokens(), 240U);
     // Nearly all attention is on token 77, so its value comes out, through every re-encoding.

@@ -167,7 +167,7 @@ TEST(Statistics, VotesOfRememberedQueries) {
       std::set<std::int32_t> expected(held.begin() + 100, held.end());
       for (std::size_t t = 0; t < 80; ++t) expected.insert(held[order[t]]);
       std::set<std::int32_t> found;
-      const HeadCache& head = test::cpu_heads(cache, 0)[h];
+      const HeadStore& head = test::cpu_heads(cache, 0)[h];
       for (const Segment* segment : {&head.thin(), &head.recent()}) {
         for (std::size_t b = 0; b < segment->blocks(); ++b) {
           const std::int32_t* p = segment->layout().positions(segment->block(b));

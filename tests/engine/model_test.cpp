@@ -5,7 +5,7 @@
 #include "formats/model_file.h"
 #include "model/fixture.h"
 #include "model/weights.h"
-#include "ops/matvec_int8.h"
+#include "backend/cpu/ops/matvec_int8.h"
 #include "thinkey/error.h"
 #include "thinkey/session.h"
 

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "backend/cpu/ops/matmul.h"
+#include "backend/cpu/ops/softmax.h"
 #include "backend/cpu/store/cpu_layer_store.h"
 #include "base/parallel.h"
-#include "ops/matmul.h"
-#include "ops/softmax.h"
 
 namespace thinkey {
 namespace {

@@ -41,7 +41,7 @@ void CpuLayerStore::append(std::size_t n, std::int64_t first, const float* k, co
 }
 
 void CpuLayerStore::forget_before(std::int64_t position) {
-  for (HeadCache& head : heads_) head.forget_before(position);
+  for (HeadStore& head : heads_) head.forget_before(position);
 }
 
 void CpuLayerStore::attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const {
@@ -55,16 +55,16 @@ void CpuLayerStore::keep_thin(std::span<const std::optional<std::vector<std::int
 }
 
 HeadSizes CpuLayerStore::sizes(std::size_t kv_head) const {
-  const HeadCache& head = heads_[kv_head];
+  const HeadStore& head = heads_[kv_head];
   return {.thin = head.thin().tokens(),
           .recent = head.recent().tokens(),
-          .keys = head.basis().formats(),
+          .keys = head.kept_keys().formats(),
           .values = head.value_channels().size(),
-          .key_mean = head.basis().has_mean()};
+          .key_mean = head.kept_keys().has_mean()};
 }
 
 HeldTokens CpuLayerStore::read(std::size_t kv_head) const {
-  const HeadCache& head = heads_[kv_head];
+  const HeadStore& head = heads_[kv_head];
   const std::size_t dim = shape_.head_dim;
   HeldTokens out;
   const auto add = [&](const Segment& segment, bool thin) {
@@ -78,7 +78,7 @@ HeldTokens CpuLayerStore::read(std::size_t kv_head) const {
         out.keys.resize(at + dim, 0.0F);
         out.values.resize(at + dim, 0.0F);
         for (std::size_t c = 0; c < layout.key_channels; ++c) {
-          out.keys[at + (thin ? head.basis().channels()[c] : c)] = block.keys[c * kBlockTokens + t];
+          out.keys[at + (thin ? head.kept_keys().channels()[c] : c)] = block.keys[c * kBlockTokens + t];
         }
         for (std::size_t c = 0; c < layout.value_channels; ++c) {
           out.values[at + (thin ? head.value_channels()[c] : c)] =
@@ -96,7 +96,7 @@ HeldTokens CpuLayerStore::read(std::size_t kv_head) const {
 
 std::size_t CpuLayerStore::bytes() const noexcept {
   std::size_t sum = queries_.bytes();
-  for (const HeadCache& head : heads_) sum += head.bytes();
+  for (const HeadStore& head : heads_) sum += head.bytes();
   return sum;
 }
 
@@ -104,7 +104,7 @@ void CpuLayerStore::save(ByteWriter& out) const {
   out.value(queries_end_);
   out.value(queries_count_);
   out.array(queries_.span());
-  for (const HeadCache& head : heads_) head.save(out);
+  for (const HeadStore& head : heads_) head.save(out);
 }
 
 void CpuLayerStore::restore(ByteReader& in, std::int64_t next_position) {
@@ -113,8 +113,8 @@ void CpuLayerStore::restore(ByteReader& in, std::int64_t next_position) {
   const std::size_t row = query_width();
   const auto queries = in.array<float>(format_.remembered * row);
   const auto rows = static_cast<std::int64_t>(queries.size() / row);
-  if (queries_end_ < 0 || queries_end_ > next_position || queries_count_ < 0 || queries_count_ > queries_end_ ||
-      queries_count_ > rows || queries.size() % row != 0) {
+  if (queries_end_ < 0 || queries_end_ > next_position || queries_count_ < 0 ||
+      queries_count_ > queries_end_ || queries_count_ > rows || queries.size() % row != 0) {
     in.damaged("a layer's counters do not fit together");
   }
   if (!std::all_of(queries.begin(), queries.end(), [](float x) { return std::isfinite(x); })) {
@@ -124,7 +124,7 @@ void CpuLayerStore::restore(ByteReader& in, std::int64_t next_position) {
     queries_ = AlignedBuffer<float>(queries.size(), counter_);
     std::copy(queries.begin(), queries.end(), queries_.data());
   }
-  for (HeadCache& head : heads_) head.restore(in, next_position);
+  for (HeadStore& head : heads_) head.restore(in, next_position);
 }
 
 std::unique_ptr<LayerStore> CpuLayerStores::make(const AttentionShape& shape, const StoreFormat& format,
@@ -140,7 +140,7 @@ std::size_t CpuLayerStores::head_bytes(const AttentionShape& shape, const StoreF
   std::size_t tables = (keys + sizes.values) * sizeof(std::uint16_t);
   if (sizes.key_mean) tables += (dim - keys) * sizeof(f16_bits);
   return tables +
-         Segment::blocks_for(sizes.thin) * HeadCache::thin_layout(sizes.keys, sizes.values, format).bytes +
+         Segment::blocks_for(sizes.thin) * HeadStore::thin_layout(sizes.keys, sizes.values, format).bytes +
          Segment::blocks_for(sizes.recent) * BlockLayout(dim, dim).bytes;
 }
 

@@ -1,12 +1,12 @@
-// A layer's cache in this machine's memory: a HeadCache per KV head.
+// A layer's cache in this machine's memory: a HeadStore per KV head.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "backend/cpu/store/head_store.h"
 #include "backend/layer_store.h"
-#include "cache/head_cache.h"
 
 namespace thinkey {
 
@@ -39,7 +39,7 @@ class CpuLayerStore : public LayerStore {
   void save(ByteWriter& out) const override;
   void restore(ByteReader& in, std::int64_t next_position) override;
 
-  [[nodiscard]] const std::vector<HeadCache>& heads() const noexcept { return heads_; }
+  [[nodiscard]] const std::vector<HeadStore>& heads() const noexcept { return heads_; }
 
  private:
   [[nodiscard]] std::vector<float> votes(std::size_t kv_head) const;
@@ -50,7 +50,7 @@ class CpuLayerStore : public LayerStore {
   AttentionShape shape_;
   StoreFormat format_;
   AllocationCounter* counter_;
-  std::vector<HeadCache> heads_;
+  std::vector<HeadStore> heads_;
 
   // The latest queries; a ring indexed by position modulo its rows. It grows with the queries that come: a
   // spec alone decides no allocation.
@@ -68,7 +68,7 @@ class CpuLayerStores : public LayerStores {
 };
 
 // Attention of queries over a layer's heads (LayerStore::attend).
-void attend_layer(const AttentionShape& shape, const std::vector<HeadCache>& heads, std::size_t n,
+void attend_layer(const AttentionShape& shape, const std::vector<HeadStore>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse);
 
 }  // namespace thinkey

@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
+#include "backend/cpu/ops/matmul.h"
+#include "backend/cpu/ops/softmax.h"
 #include "backend/cpu/store/cpu_layer_store.h"
 #include "base/parallel.h"
-#include "ops/matmul.h"
-#include "ops/softmax.h"
 
 namespace thinkey {
 
@@ -19,7 +19,8 @@ void CpuLayerStore::remember(std::size_t n, std::int64_t first, const float* q) 
       std::min(static_cast<std::int64_t>(most), queries_count_ + static_cast<std::int64_t>(n));
   grow_queries(static_cast<std::size_t>(count));
   for (std::size_t i = n > most ? n - most : 0; i < n; ++i) {
-    std::copy_n(q + i * row, row, queries_.data() + (static_cast<std::size_t>(first) + i) % query_rows() * row);
+    std::copy_n(q + i * row, row,
+                queries_.data() + (static_cast<std::size_t>(first) + i) % query_rows() * row);
   }
   queries_end_ = first + static_cast<std::int64_t>(n);
   queries_count_ = count;
@@ -47,7 +48,7 @@ std::vector<std::vector<float>> CpuLayerStore::votes() const {
 
 // Attention that the head's tokens, thin then recent, receive from the remembered queries: [G, tokens].
 std::vector<float> CpuLayerStore::votes(std::size_t kv_head) const {
-  const HeadCache& head = heads_[kv_head];
+  const HeadStore& head = heads_[kv_head];
   const std::size_t dim = shape_.head_dim;
   const std::size_t group = shape_.group();
   const auto queries = static_cast<std::size_t>(queries_count_);
@@ -56,7 +57,7 @@ std::vector<float> CpuLayerStore::votes(std::size_t kv_head) const {
   const float scale = shape_.logit_scale();
 
   std::vector<float> whole(rows * dim);
-  std::vector<float> reduced(rows * head.basis().size());
+  std::vector<float> reduced(rows * head.kept_keys().size());
   std::vector<float> bias(rows);
   const auto position = [&](std::size_t i) {
     return queries_end_ - queries_count_ + static_cast<std::int64_t>(i);
@@ -65,8 +66,8 @@ std::vector<float> CpuLayerStore::votes(std::size_t kv_head) const {
     const std::size_t slot = static_cast<std::size_t>(position(r % queries)) % query_rows();
     const float* from = queries_.data() + (slot * shape_.query_heads + kv_head * group + r / queries) * dim;
     for (std::size_t c = 0; c < dim; ++c) whole[r * dim + c] = from[c] * scale;
-    head.basis().reduce_query(whole.data() + r * dim, reduced.data() + r * head.basis().size());
-    bias[r] = head.basis().bias(whole.data() + r * dim);
+    head.kept_keys().reduce_query(whole.data() + r * dim, reduced.data() + r * head.kept_keys().size());
+    bias[r] = head.kept_keys().bias(whole.data() + r * dim);
   }
 
   constexpr float kHidden = -std::numeric_limits<float>::infinity();
@@ -98,7 +99,7 @@ std::vector<float> CpuLayerStore::votes(std::size_t kv_head) const {
       at += block.tokens;
     }
   };
-  score(head.thin(), reduced, head.basis().has_mean() ? bias.data() : nullptr);
+  score(head.thin(), reduced, head.kept_keys().has_mean() ? bias.data() : nullptr);
   score(head.recent(), whole, nullptr);
 
   std::vector<float> votes(group * tokens, 0.0F);
