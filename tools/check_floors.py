@@ -13,6 +13,7 @@ FLOORS = {
     "base": set(),
     "backend": {"base"},
     "formats": {"base"},
+    "jinja": {"base"},
     "tokenizer": {"base", "formats"},
     "cache": {"base", "backend"},
     "model": {"base", "backend", "formats", "cache"},

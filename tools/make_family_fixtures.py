@@ -6,7 +6,8 @@ as checkpoints are published), <name>.gguf (by llama.cpp's own converter) and <n
 a family lists under `off` is switched off once, and must then change the logits visibly.
 
 Usage: make_family_fixtures.py LLAMA_CPP [NAME ...] [--out FOLDER]
-LLAMA_CPP is a checkout of llama.cpp. Needs torch, transformers 5, safetensors, gguf and sentencepiece.
+LLAMA_CPP is a checkout of llama.cpp. Needs torch, transformers (made with 5.24), accelerate, safetensors, gguf and
+sentencepiece.
 """
 import argparse
 from pathlib import Path

@@ -22,12 +22,28 @@ void put(std::string& out, std::string_view text) {
 }
 
 std::string tokenizer_text(const TokenizerData& t) {
-  std::string out = fmt::format("{} {} {} {} {} {} {} {}\n", static_cast<int>(t.kind), t.bos, t.eos, t.unknown,
-                                t.add_bos, t.add_eos, t.add_space_prefix, t.ignore_merges);
-  put(out, t.pre);
+  std::string out = fmt::format("{} {} {} {} {} {} {} {} {} {} {}\n", static_cast<int>(t.model), t.bos, t.eos,
+                                t.unknown, t.add_bos, t.add_eos, t.ignore_merges, t.byte_fallback, t.fuse_unknown,
+                                t.joins_with_spaces, t.restarts_after_added);
+  put(out, t.subword_prefix);
+  put(out, t.word_suffix);
+  for (const NormalizerStep& step : t.normalizers) {
+    out += fmt::format("{} {} {} ", static_cast<int>(step.kind), step.left, step.right);
+    put(out, step.pattern);
+    put(out, step.content);
+  }
+  for (const SplitStep& step : t.splits) {
+    out += fmt::format("{} {} {} {} ", static_cast<int>(step.kind), static_cast<int>(step.behavior), step.invert,
+                       static_cast<int>(step.prepend));
+    put(out, step.pattern);
+    put(out, step.mark);
+  }
+  for (const AddedToken& token : t.added) {
+    out += fmt::format("{} {} {} {} {} ", token.id, token.single_word, token.lstrip, token.rstrip, token.normalized);
+  }
   for (const std::string& token : t.tokens) put(out, token);
   for (const TokenType type : t.types) out += static_cast<char>(type);
-  for (const float score : t.scores) out += fmt::format("{} ", score);
+  for (const double score : t.scores) out += fmt::format("{} ", score);
   for (const auto& [left, right] : t.merges) {
     put(out, left);
     put(out, right);

@@ -70,8 +70,8 @@ struct Session::Impl {
   }
 
   // NonFiniteError unless the logits after the sequence's token `position` are numbers.
-  void check_logits(std::span<const float> logits, std::int64_t position) const {
-    require_finite_logits(logits, position, decoder.check_finite);
+  void check_logits(std::span<const float> row, std::int64_t position) const {
+    require_finite_logits(row, position, decoder.check_finite);
   }
 
   [[nodiscard]] MemoryEstimate estimate(std::int64_t tokens, bool all_logits) const {

@@ -116,7 +116,12 @@ TokenizerData read_vocabulary(const GgufFile& file) {
     set_space_mark_pipeline(file.boolean("tokenizer.ggml.add_space_prefix").value_or(true), data);
   } else {
     data.merges = merges(file);
-    set_pre_tokenizer(model == "gemma4" ? model : file.text("tokenizer.ggml.pre").value_or("default"), data);
+    const std::string name = model == "gemma4" ? model : file.text("tokenizer.ggml.pre").value_or("default");
+    try {
+      set_pre_tokenizer(name, data);
+    } catch (const Error& error) {
+      fail_data("{}: {}", file.path().string(), error.what());
+    }
     // Bytes without a token are dropped: many files name as unknown what ends a text.
     if (!data.byte_fallback) data.unknown = -1;
   }

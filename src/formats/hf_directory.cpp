@@ -84,6 +84,16 @@ std::vector<SafetensorsFile> open_shards(const std::filesystem::path& directory)
   return shards;
 }
 
+// Errors of what call() does name the file.
+template <typename Call>
+auto naming(const std::filesystem::path& path, const Call& call) {
+  try {
+    return call();
+  } catch (const Error& error) {
+    fail_data("{}: {}", path.string(), error.what());
+  }
+}
+
 class HfDirectory final : public ModelFile {
  public:
   explicit HfDirectory(const std::filesystem::path& directory) {
@@ -94,6 +104,7 @@ class HfDirectory final : public ModelFile {
       fail_data("{}: no config.json: not a Hugging Face model directory", directory.string());
     }
     config_json_ = read_json_object(config_path, kMaxConfigBytes);
+    unwrap(config_path);
     const JsonView view(config_json_, config_path);
     config_.emplace(view);
     architecture_ = view.require_text("model_type");
@@ -114,6 +125,45 @@ class HfDirectory final : public ModelFile {
   }
 
  private:
+  // A model of text and images: what we run is the text model that it wraps.
+  void unwrap(const std::filesystem::path& config_path) {
+    const JsonView whole(config_json_, config_path);
+    const std::string type = whole.require_text("model_type");
+    if (type != "gemma3" && type != "mistral3") return;
+    const auto text = whole.object("text_config");
+    if (!text) whole.fail("text_config", "is missing");
+    Json inner = text->json();
+    for (const char* key : {"tie_word_embeddings", "quantization_config", "bos_token_id", "eos_token_id"}) {
+      if (!inner.contains(key) && config_json_.contains(key)) inner[key] = config_json_[key];
+    }
+    config_json_ = std::move(inner);
+    wrapped_ = true;
+  }
+
+  // A tensor's name in the text model alone; empty for one of the part that sees.
+  [[nodiscard]] std::string text_name(std::string name) const {
+    if (!wrapped_) return name;
+    for (const std::string_view part : {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
+                                        "model.multi_modal_projector.", "vision_encoder."}) {
+      if (name.starts_with(part)) return {};
+    }
+    constexpr std::string_view kOlder = "language_model.";
+    constexpr std::string_view kNewer = "model.language_model.";
+    if (name.starts_with(kNewer)) return "model." + name.substr(kNewer.size());
+    if (name.starts_with(kOlder)) return name.substr(kOlder.size());
+    return name;
+  }
+
+  // Errors of what call() does name the file.
+  template <typename Call>
+  static auto naming(const std::filesystem::path& path, const Call& call) {
+    try {
+      return call();
+    } catch (const Error& error) {
+      fail_data("{}: {}", path.string(), error.what());
+    }
+  }
+
   void add(const SafetensorsTensor& source, const std::filesystem::path& path) {
     const auto refuse = [&](std::string_view reason) {
       fail_data("{}: tensor {} {}", path.string(), printable(source.name), reason);
@@ -132,7 +182,9 @@ class HfDirectory final : public ModelFile {
     }
     if (source.shape.empty() || source.shape.size() > 3) refuse("has more than three dimensions or none");
     if (source.bytes.empty()) refuse("is empty");
-    Tensor tensor{.name = source.name,
+    const std::string name = text_name(source.name);
+    if (name.empty()) return;
+    Tensor tensor{.name = name,
                   .type = *type,
                   .planes = source.shape.size() == 3 ? source.shape[0] : 1,
                   .rows = source.shape.size() >= 2 ? source.shape[source.shape.size() - 2] : 1,
@@ -158,16 +210,6 @@ class HfDirectory final : public ModelFile {
           path_.string(), bytes / kMebibyte, memory / kMebibyte);
     }
     container_ += fmt::format(", F8_E4M3 expanded to BF16 ({} MiB)", (bytes + kMebibyte - 1) / kMebibyte);
-  }
-
-  // Errors of what call() does name the file.
-  template <typename Call>
-  static auto naming(const std::filesystem::path& path, const Call& call) {
-    try {
-      return call();
-    } catch (const Error& error) {
-      fail_data("{}: {}", path.string(), error.what());
-    }
   }
 
   // A weight's scale may lie in another shard.
@@ -210,6 +252,7 @@ class HfDirectory final : public ModelFile {
     return copy.data();
   }
 
+  bool wrapped_ = false;
   std::vector<SafetensorsFile> shards_;
   std::vector<AlignedBuffer<std::byte>> copies_;
   std::vector<AlignedBuffer<bf16_bits>> expanded_;

@@ -104,10 +104,6 @@ void read_byte_pairs(const JsonView& model, TokenizerData& data) {
   data.ignore_merges = model.boolean("ignore_merges").value_or(false);
   read_pieces(model, data);
   read_merges(model, data);
-  if (const auto unknown = model.text("unk_token")) {
-    data.unknown = find_piece(data, *unknown);
-    if (data.unknown >= 0) data.types[static_cast<std::size_t>(data.unknown)] = TokenType::Unknown;
-  }
 }
 
 // "vocab": [[piece, score], ...], an id being a position.
@@ -134,7 +130,6 @@ void read_unigram(const JsonView& model, TokenizerData& data) {
       model.fail("unk_id", "is not that of a piece");
     }
     data.unknown = static_cast<std::int32_t>(*unknown);
-    data.types[static_cast<std::size_t>(data.unknown)] = TokenType::Unknown;
   }
 }
 
@@ -181,6 +176,11 @@ TokenizerData read_tokenizer_tables(const std::filesystem::path& path) {
     read_unigram(model, data);
   }
   read_added_tokens(tokenizer, data);
+  if (const auto unknown = model.text("unk_token")) {
+    data.unknown = find_piece(data, *unknown);
+    if (data.unknown < 0) model.fail("unk_token", fmt::format("\"{}\" is no piece", printable(*unknown)));
+  }
+  if (data.unknown >= 0) data.types[static_cast<std::size_t>(data.unknown)] = TokenType::Unknown;
   fill_gaps(data);
   read_post_processor(tokenizer, data);
   return data;

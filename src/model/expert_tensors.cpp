@@ -87,26 +87,57 @@ class Experts {
     std::vector<FeedForwardWeights> out(ffn_.experts.count);
     const Tensor& gate_up = tensor("mlp.experts.gate_up_proj", count_, width_, 2 * inner_);
     const Tensor& down = tensor("mlp.experts.down_proj", count_, inner_, width_);
-    const float* gate_up_bias = vector("mlp.experts.gate_up_proj_bias", 2 * inner_);
-    const float* down_bias = vector("mlp.experts.down_proj_bias", width_);
-    const auto inner = static_cast<std::size_t>(inner_);
     for (std::size_t e = 0; e < out.size(); ++e) {
       out[e].gate.weight = transpose(gate_up, e, 0, 2);
       out[e].up.weight = transpose(gate_up, e, 1, 2);
       out[e].down.weight = transpose(down, e, 0, 1);
-      AlignedBuffer<float>& biases = s_.vectors.emplace_back(2 * inner);
-      for (std::size_t i = 0; i < inner; ++i) {
-        biases.data()[i] = gate_up_bias[e * 2 * inner + 2 * i];
-        biases.data()[inner + i] = gate_up_bias[e * 2 * inner + 2 * i + 1];
-      }
-      out[e].gate.bias = biases.data();
-      out[e].up.bias = biases.data() + inner;
-      out[e].down.bias = down_bias + e * static_cast<std::size_t>(width_);
     }
+    add_biases(out);
+    return out;
+  }
+
+  // gpt-oss in MXFP4: [E, out, in], rows of gate and up in turns.
+  std::vector<FeedForwardWeights> in_turns() {
+    std::vector<FeedForwardWeights> out(ffn_.experts.count);
+    const Tensor& gate_up = tensor("mlp.experts.gate_up_proj_blocks", count_, 2 * inner_, width_);
+    const Tensor& down = tensor("mlp.experts.down_proj_blocks", count_, width_, inner_);
+    const std::size_t plane = static_cast<std::size_t>(width_) * row_bytes(down.type, static_cast<std::size_t>(inner_));
+    for (std::size_t e = 0; e < out.size(); ++e) {
+      out[e].gate.weight = every_second_row(gate_up, e, 0);
+      out[e].up.weight = every_second_row(gate_up, e, 1);
+      out[e].down.weight = {.type = down.type, .rows = width_, .cols = inner_, .data = down.data + e * plane};
+    }
+    add_biases(out);
     return out;
   }
 
  private:
+  // gpt-oss's: those of gate and up in turns.
+  void add_biases(std::vector<FeedForwardWeights>& out) {
+    const float* gate_up = vector("mlp.experts.gate_up_proj_bias", 2 * inner_);
+    const float* down = vector("mlp.experts.down_proj_bias", width_);
+    const auto inner = static_cast<std::size_t>(inner_);
+    for (std::size_t e = 0; e < out.size(); ++e) {
+      AlignedBuffer<float>& biases = s_.vectors.emplace_back(2 * inner);
+      for (std::size_t i = 0; i < inner; ++i) {
+        biases.data()[i] = gate_up[e * 2 * inner + 2 * i];
+        biases.data()[inner + i] = gate_up[e * 2 * inner + 2 * i + 1];
+      }
+      out[e].gate.bias = biases.data();
+      out[e].up.bias = biases.data() + inner;
+      out[e].down.bias = down + e * static_cast<std::size_t>(width_);
+    }
+  }
+
+  MatrixView every_second_row(const Tensor& t, std::size_t e, std::size_t first) {
+    const std::size_t bytes = row_bytes(t.type, static_cast<std::size_t>(t.cols));
+    const auto rows = static_cast<std::size_t>(t.rows) / 2;
+    AlignedBuffer<std::byte>& copy = s_.converted.emplace_back(rows * bytes);
+    const std::byte* from = t.data + (e * 2 * rows + first) * bytes;
+    for (std::size_t r = 0; r < rows; ++r) std::memcpy(copy.data() + r * bytes, from + 2 * r * bytes, bytes);
+    return {.type = t.type, .rows = static_cast<std::int64_t>(rows), .cols = t.cols, .data = copy.data()};
+  }
+
   const Tensor& tensor(std::string_view name, std::int64_t planes, std::int64_t rows, std::int64_t cols) {
     const std::string full = layer_tensor(s_.file.kind(), s_.spec, s_.layer, name);
     const Tensor& found = checked_tensor(s_.file, full, planes, rows, cols);
@@ -150,9 +181,11 @@ class Experts {
 std::vector<FeedForwardWeights> bind_experts(const ExpertSource& source) {
   Experts experts(source);
   if (source.file.kind() == Container::Gguf) return experts.stacked();
-  const bool transposed =
-      source.file.find(layer_tensor(source.file.kind(), source.spec, source.layer, "mlp.experts.gate_up_proj")) != nullptr;
-  return transposed ? experts.transposed() : experts.separate();
+  const auto has = [&](std::string_view name) {
+    return source.file.find(layer_tensor(source.file.kind(), source.spec, source.layer, name)) != nullptr;
+  };
+  if (has("mlp.experts.gate_up_proj_blocks")) return experts.in_turns();
+  return has("mlp.experts.gate_up_proj") ? experts.transposed() : experts.separate();
 }
 
 }  // namespace thinkey

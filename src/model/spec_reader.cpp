@@ -96,7 +96,8 @@ void SpecReader::common(const SpecDefaults& defaults) {
     }
     head_dim = spec.width / query_heads;
   }
-  const std::int64_t feed_forward = integer(kFeedForward).value_or(0);
+  const std::int64_t feed_forward =
+      defaults.feed_forward ? require_integer(kFeedForward) : integer(kFeedForward).value_or(0);
   for (const std::int64_t n : {query_heads, kv_heads, *head_dim, feed_forward}) {
     if (n < 0) fail(kHeads, "or another size is negative");
   }
@@ -128,6 +129,7 @@ void SpecReader::common(const SpecDefaults& defaults) {
     // Checkpoints with tied weights usually leave lm_head out, and some also the key that says so.
     if (!config().has("tie_word_embeddings")) spec.tied_output = file_.find("lm_head.weight") == nullptr;
   }
+  check_sizes();
 }
 
 std::vector<bool> SpecReader::windows(std::optional<std::int64_t> window,
@@ -215,11 +217,21 @@ struct Bound {
 
 }  // namespace
 
-void SpecReader::check() const {
-  const std::string path = file_.path().string();
+namespace {
+
+void check_bound(const ModelFile& file, const Bound& bound) {
+  if (bound.value >= bound.least && bound.value <= bound.most) return;
+  fail_data("{}: {} {} is outside {} to {}", file.path().string(), bound.what, static_cast<std::int64_t>(bound.value),
+            bound.least, bound.most);
+}
+
+constexpr std::size_t kMaxContext = std::size_t{1} << 30U;
+
+}  // namespace
+
+// Before anything is made from them. The largest products of these (vocabulary x width, ...) stay far below 2^63.
+void SpecReader::check_sizes() const {
   const AttentionShape& heads = spec.heads();
-  constexpr std::size_t kMaxContext = std::size_t{1} << 30U;
-  // The largest products of these (vocabulary x width, ...) stay far below 2^63.
   const std::array<Bound, 6> bounds{{
       {"vocabulary size", size(spec.vocabulary), 1, std::size_t{1} << 21U},
       {"hidden size", size(spec.width), 1, std::size_t{1} << 17U},
@@ -228,16 +240,15 @@ void SpecReader::check() const {
       {"head dimension", heads.head_dim, 8, 512},
       {"context length", size(spec.context_length), 1, kMaxContext},
   }};
-  const auto check_bound = [&](const Bound& bound) {
-    if (bound.value < bound.least || bound.value > bound.most) {
-      fail_data("{}: {} {} is outside {} to {}", path, bound.what, static_cast<std::int64_t>(bound.value), bound.least,
-                bound.most);
-    }
-  };
-  std::for_each(bounds.begin(), bounds.end(), check_bound);
+  for (const Bound& bound : bounds) check_bound(file_, bound);
+}
+
+void SpecReader::check() const {
+  const std::string path = file_.path().string();
+  const AttentionShape& heads = spec.heads();
   for (const LayerSpec& layer : spec.layers) {
-    check_bound({"feed-forward size", layer.feed_forward.width, 1, std::size_t{1} << 20U});
-    check_bound({"sliding window", layer.attention.shape.sliding_window, 0, kMaxContext});
+    check_bound(file_, {"feed-forward size", layer.feed_forward.width, 1, std::size_t{1} << 20U});
+    check_bound(file_, {"sliding window", layer.attention.shape.sliding_window, 0, kMaxContext});
     const int rope = layer.attention.rope;
     if (rope >= 0 && size(rope) >= spec.ropes.size()) fail_data("{}: a layer has no table of positions", path);
     if (!std::isfinite(layer.attention.shape.scale) || layer.attention.shape.scale < 0 ||

@@ -28,6 +28,7 @@ struct SpecDefaults {
   double epsilon = 1e-6;
   bool tied = false;
   const char* activation = "silu";  // the one that this family has
+  bool feed_forward = true;         // the dense layers' width must be given
 };
 
 // Which table of a file that has one per kind of layer (config.json's rope_parameters).
@@ -71,6 +72,8 @@ class SpecReader {
   // Experts in every layer for which `sparse` holds; their count and how many are used come from the file.
   void experts(Key width, const std::function<bool(std::size_t)>& sparse = {});
 
+  // A GGUF may give layers with a window a base of their own; Error when it is another than the first table's.
+  void same_base_everywhere() const;
   // Whether the file has this tensor.
   [[nodiscard]] bool has_tensor(const std::string& name) const { return file_.find(name) != nullptr; }
   // attention_bias and mlp_bias, which a GGUF only shows by its tensors.
@@ -83,6 +86,7 @@ class SpecReader {
   void hf_rope(RopeSpec& rope, const RopeOptions& options) const;
   void gguf_rope(RopeSpec& rope, const RopeOptions& options) const;
   [[nodiscard]] std::vector<float> factors(const std::string& tensor, std::size_t pairs) const;
+  void check_sizes() const;
   void check() const;
   void refuse_unread() const;
 

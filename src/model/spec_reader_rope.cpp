@@ -61,7 +61,8 @@ void SpecReader::hf_rope(RopeSpec& rope, const RopeOptions& options) const {
   }
   std::optional<double> theta = top.number(options.theta_key.hf);
   if (parameters && scaled && parameters->has("rope_theta")) {
-    const double own = parameters->require_positive("rope_theta");
+    const double own = parameters->require_number("rope_theta");
+    if (own <= 0) parameters->fail("rope_theta", "is not a positive number: RoPE base");
     if (theta && *theta != own) top.fail(options.theta_key.hf, "differs from the rope_theta of rope_parameters");
     theta = own;
   }
@@ -149,6 +150,13 @@ void SpecReader::hf_rope(RopeSpec& rope, const RopeOptions& options) const {
   }
   rope.scaling = type == "default" ? "none" : type;
   rope.inverse_frequencies = to_floats(frequencies);
+}
+
+void SpecReader::same_base_everywhere() const {
+  const Key key{"rope.freq_base_swa", ""};
+  if (number(key).value_or(spec.ropes.front().theta) != spec.ropes.front().theta) {
+    fail(key, "differs from rope.freq_base, which is not supported");
+  }
 }
 
 std::vector<float> SpecReader::factors(const std::string& tensor_name, std::size_t pairs) const {

@@ -37,7 +37,7 @@ TEST(Signals, WhileProductsAreGeneratedEndInOneLine) {
   }
 }
 
-TEST(Signals, TermEndsAChatThatWaits) {
+TEST(Signals, TermEndsAnAnswer) {
   const Outcome outcome =
       run_thinkey({"run", "-m", needle_model(), "-p", "Hello", "-n", "4000", "-q", "--temp", "0"},
                   {.interrupt_after = " ", .signal = SIGTERM});

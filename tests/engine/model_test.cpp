@@ -4,6 +4,7 @@
 
 #include "formats/model_file.h"
 #include "model/fixture.h"
+#include "model/spec_reader.h"
 #include "model/weights.h"
 #include "backend/cpu/ops/matvec_int8.h"
 #include "thinkey/error.h"
@@ -104,7 +105,8 @@ TEST(Model, RefusesBadArguments) {
 TEST(Repack, SaysWhenMemoryDoesNotSuffice) {
   if (!cpu_multiplies_int8()) GTEST_SKIP() << "nothing is repacked";
   const auto file = open_model_file(fixture_path("quantized.gguf"));
-  Weights weights(*file);
+  ModelSpec spec = read_spec(*file);
+  Weights weights(*file, spec);
   try {
     weights.repack(1000);
     ADD_FAILURE() << "repacked";

@@ -14,6 +14,8 @@
 #include <string_view>
 
 #include "formats/model_file.h"
+#include "model/spec_reader.h"
+#include "model/weights.h"
 #include "thinkey/error.h"
 
 namespace thinkey::testing {
@@ -90,10 +92,21 @@ void expect_data_error(const std::filesystem::path& path, std::string_view part,
   }
 }
 
+// A file opened as an engine does: its hyperparameters understood, its tensors checked and bound.
+struct OpenedModel {
+  explicit OpenedModel(const std::filesystem::path& path)
+      : file(open_model_file(path)), spec(read_spec(*file)), weights(*file, spec) {}
+  std::unique_ptr<ModelFile> file;
+  ModelSpec spec;
+  Weights weights;
+};
+inline OpenedModel open_as_model(const std::filesystem::path& path) { return OpenedModel(path); }
+
+
 // Opens what may be damaged: either it loads or it throws as it should. True when it loaded.
 inline bool loads_or_throws(const std::filesystem::path& open, const std::filesystem::path& named) {
   try {
-    (void)open_model_file(open);
+    (void)open_as_model(open);
     return true;
   } catch (const Error& error) {
     expect_good_message(error, named, "");
@@ -116,14 +129,14 @@ inline void expect_tensors(const ModelFile& model, const nlohmann::json& wanted)
   }
 }
 
-inline void expect_dimensions(const Hyperparameters& h, const nlohmann::json& wanted) {
-  EXPECT_EQ(h.layers, wanted["layers"]);
-  EXPECT_EQ(h.width, wanted["width"]);
-  EXPECT_EQ(h.query_heads, wanted["query_heads"]);
-  EXPECT_EQ(h.kv_heads, wanted["kv_heads"]);
-  EXPECT_EQ(h.head_dim, wanted["head_dim"]);
-  EXPECT_EQ(h.ffn_width, wanted["ffn_width"]);
-  EXPECT_EQ(h.vocabulary, wanted["vocabulary"]);
+inline void expect_dimensions(const ModelSpec& spec, const nlohmann::json& wanted) {
+  EXPECT_EQ(spec.layers.size(), wanted["layers"]);
+  EXPECT_EQ(spec.width, wanted["width"]);
+  EXPECT_EQ(spec.heads().query_heads, wanted["query_heads"]);
+  EXPECT_EQ(spec.heads().kv_heads, wanted["kv_heads"]);
+  EXPECT_EQ(spec.heads().head_dim, wanted["head_dim"]);
+  EXPECT_EQ(spec.layers[0].feed_forward.width, wanted["ffn_width"]);
+  EXPECT_EQ(spec.vocabulary, wanted["vocabulary"]);
 }
 
 inline std::vector<int> type_numbers(const TokenizerData& data) {

@@ -229,5 +229,31 @@ TEST(Fp8, ADirectoryOpensWithItsWeightsExpanded) {
   EXPECT_THROW((void)open_model_file(directory.path()), Error);
 }
 
+// gpt-oss's experts through a directory: one tensor for blocks and scales, planes first.
+TEST(Mxfp4, ADirectoryHasOneTensorForBlocksAndScales) {
+  const TemporaryDirectory directory;
+  write_file(
+      directory / "config.json",
+      R"({"model_type": "gpt_oss", "vocab_size": 8, "quantization_config": {"quant_method": "mxfp4"}})");
+  const SafetensorsTensor& blocks = reference().at("experts_blocks");
+  const SafetensorsTensor& scales = reference().at("experts_scales");
+  write_safetensors(directory / "model.safetensors", std::vector<SafetensorsTensor>{blocks, scales});
+  const auto model = open_model_file(directory.path());
+  ASSERT_EQ(model->tensors().size(), 1U);
+  const Tensor& tensor = model->tensors().front();
+  EXPECT_EQ(tensor.name, "experts_blocks");
+  EXPECT_EQ(tensor.type, TensorType::MXFP4);
+  EXPECT_EQ(tensor.planes, 2);
+  EXPECT_EQ(tensor.rows, 3);
+  EXPECT_EQ(tensor.cols, 64);
+  const Mxfp4Matrix matrix = read_mxfp4(blocks, scales);
+  ASSERT_EQ(tensor.bytes, matrix.data.bytes());
+  EXPECT_EQ(std::memcmp(tensor.data, matrix.data.data(), tensor.bytes), 0);
+
+  write_safetensors(directory / "model.safetensors", std::vector<SafetensorsTensor>{blocks});
+  expect_data_error(directory.path(), "there is no tensor experts_scales",
+                    [&] { (void)open_model_file(directory.path()); });
+}
+
 }  // namespace
 }  // namespace thinkey

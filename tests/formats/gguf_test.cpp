@@ -8,6 +8,7 @@
 
 #include "formats/format_test_util.h"
 #include "formats/gguf_builder.h"
+#include "formats/pre_tokenizer_table.h"
 
 namespace thinkey {
 namespace {
@@ -21,19 +22,19 @@ using namespace thinkey::testing;  // NOLINT(google-build-using-namespace)
 TEST(Gguf, SentencePieceModel) {
   const auto model = open_model_file(fixture("spm.gguf"));
   const auto& wanted = expected()["spm"];
-  const Hyperparameters& h = model->hyperparameters();
+  const ModelSpec h = read_spec(*model);
   expect_dimensions(h, wanted["dims"]);
   EXPECT_EQ(h.architecture, "llama");
   EXPECT_EQ(h.name, "tiny SentencePiece");
   EXPECT_EQ(h.context_length, 128);
-  EXPECT_EQ(h.sliding_window, 64);
-  EXPECT_FLOAT_EQ(h.rms_epsilon, 1e-6F);
-  EXPECT_FLOAT_EQ(h.rope_theta, 5000.0F);
-  EXPECT_EQ(h.rope_layout, RopeLayout::Interleaved);
-  EXPECT_EQ(h.rope_scaling, "linear");
-  ASSERT_THAT(h.rope_inverse_frequencies, SizeIs(4));
+  EXPECT_EQ(h.heads().sliding_window, 64U);
+  EXPECT_FLOAT_EQ(h.epsilon, 1e-6F);
+  EXPECT_DOUBLE_EQ(h.ropes[0].theta, 5000.0);
+  EXPECT_EQ(h.ropes[0].pairs, RopePairs::Interleaved);
+  EXPECT_EQ(h.ropes[0].scaling, "linear");
+  ASSERT_THAT(h.ropes[0].inverse_frequencies, SizeIs(4));
   for (std::size_t i = 0; i < 4; ++i) {
-    EXPECT_FLOAT_EQ(h.rope_inverse_frequencies[i],
+    EXPECT_FLOAT_EQ(h.ropes[0].inverse_frequencies[i],
                     static_cast<float>(std::pow(5000.0, -static_cast<double>(i) / 4) / 2));
   }
   EXPECT_FALSE(h.tied_output);
@@ -46,9 +47,9 @@ TEST(Gguf, SentencePieceModel) {
 TEST(Gguf, SentencePieceTokenizer) {
   const TokenizerData data = read_gguf_vocabulary(fixture("spm.gguf"));
   const auto& wanted = expected()["spm"];
-  EXPECT_EQ(data.kind, TokenizerKind::SentencePiece);
+  EXPECT_EQ(data.model, TokenizerModel::ScoredPairs);
   EXPECT_EQ(data.tokens, wanted["tokens"].get<std::vector<std::string>>());
-  EXPECT_EQ(data.scores, wanted["scores"].get<std::vector<float>>());
+  EXPECT_EQ(data.scores, wanted["scores"].get<std::vector<double>>());
   EXPECT_EQ(type_numbers(data), wanted["types"].get<std::vector<int>>());
   EXPECT_THAT(data.merges, IsEmpty());
   EXPECT_EQ(data.bos, 1);
@@ -56,7 +57,7 @@ TEST(Gguf, SentencePieceTokenizer) {
   EXPECT_EQ(data.unknown, 0);
   EXPECT_TRUE(data.add_bos);
   EXPECT_FALSE(data.add_eos);
-  EXPECT_FALSE(data.add_space_prefix);
+  EXPECT_FALSE(data.restarts_after_added);                  // no prefix
   EXPECT_THAT(data.end_of_generation, ElementsAre(2, 22));  // </s> and <|im_end|>
   EXPECT_EQ(data.tokens[22], "<|im_end|>");
   EXPECT_EQ(data.chat_template, wanted["chat_template"]);
@@ -65,21 +66,21 @@ TEST(Gguf, SentencePieceTokenizer) {
 TEST(Gguf, BytePairModelWithTiedOutputAndFrequencyFactors) {
   const auto model = open_model_file(fixture("bpe.gguf"));
   const auto& wanted = expected()["bpe"];
-  const Hyperparameters& h = model->hyperparameters();
+  const ModelSpec h = read_spec(*model);
   expect_dimensions(h, wanted["dims"]);
   EXPECT_TRUE(h.tied_output);
-  EXPECT_EQ(h.sliding_window, 0);
-  EXPECT_EQ(h.rope_scaling, "llama3");
+  EXPECT_EQ(h.heads().sliding_window, 0U);
+  EXPECT_EQ(h.ropes[0].scaling, "llama3");
   const auto factors = wanted["factors"].get<std::vector<double>>();
-  ASSERT_EQ(h.rope_inverse_frequencies.size(), factors.size());
+  ASSERT_EQ(h.ropes[0].inverse_frequencies.size(), factors.size());
   for (std::size_t i = 0; i < factors.size(); ++i) {
-    EXPECT_FLOAT_EQ(h.rope_inverse_frequencies[i],
+    EXPECT_FLOAT_EQ(h.ropes[0].inverse_frequencies[i],
                     static_cast<float>(std::pow(500000.0, -static_cast<double>(i) / 8) / factors[i]));
   }
   expect_tensors(*model, wanted["tensors"]);
 
   const TokenizerData& data = model->tokenizer();
-  EXPECT_EQ(data.kind, TokenizerKind::BytePairs);
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
   EXPECT_EQ(data.pre, "llama-bpe");
   EXPECT_EQ(data.tokens, wanted["tokens"].get<std::vector<std::string>>());
   EXPECT_EQ(type_numbers(data), wanted["types"].get<std::vector<int>>());
@@ -95,7 +96,7 @@ TEST(Gguf, BytePairModelWithTiedOutputAndFrequencyFactors) {
 
 TEST(Gguf, EveryTensorType) {
   const auto model = open_model_file(fixture("types.gguf"));
-  expect_dimensions(model->hyperparameters(), expected()["types"]["dims"]);
+  expect_dimensions(read_spec(*model), expected()["types"]["dims"]);
   expect_tensors(*model, expected()["types"]["tensors"]);
   std::vector<TensorType> seen;
   for (const Tensor& tensor : model->tensors()) seen.push_back(tensor.type);
@@ -105,7 +106,7 @@ TEST(Gguf, EveryTensorType) {
     EXPECT_NE(std::find(seen.begin(), seen.end(), type), seen.end()) << traits(type).name;
   }
   EXPECT_THAT(model->tokenizer().tokens, IsEmpty());
-  EXPECT_EQ(model->hyperparameters().rope_scaling, "none");
+  EXPECT_EQ(read_spec(*model).ropes[0].scaling, "none");
 }
 
 TEST(Gguf, Version2) {
@@ -171,19 +172,19 @@ TEST(Gguf, DefaultsAndOldKeys) {
   const TemporaryDirectory directory;
   write_file(directory / "old.gguf", file.build());
   const auto model = open_model_file(directory / "old.gguf");
-  const Hyperparameters& h = model->hyperparameters();
-  EXPECT_EQ(h.kv_heads, 2);
-  EXPECT_EQ(h.ffn_width, 24);
-  EXPECT_FLOAT_EQ(h.rope_theta, 10000.0F);
-  EXPECT_FLOAT_EQ(h.rope_inverse_frequencies[0], 0.25F);
-  EXPECT_EQ(h.rope_scaling, "linear");
+  const ModelSpec h = read_spec(*model);
+  EXPECT_EQ(h.heads().kv_heads, 2U);
+  EXPECT_EQ(h.layers[0].feed_forward.width, 24U);
+  EXPECT_DOUBLE_EQ(h.ropes[0].theta, 10000.0);
+  EXPECT_FLOAT_EQ(h.ropes[0].inverse_frequencies[0], 0.25F);
+  EXPECT_EQ(h.ropes[0].scaling, "linear");
 }
 
 TEST(Gguf, MistralArchitecture) {
   GgufBuilder file = tiny_gguf("mistral");
   const TemporaryDirectory directory;
   write_file(directory / "mistral.gguf", file.build());
-  EXPECT_EQ(open_model_file(directory / "mistral.gguf")->hyperparameters().architecture, "mistral");
+  EXPECT_EQ(open_as_model(directory / "mistral.gguf").spec.architecture, "mistral");
 }
 
 TEST(GgufVocabulary, DefaultsOfTheTwoFamilies) {
@@ -195,7 +196,7 @@ TEST(GgufVocabulary, DefaultsOfTheTwoFamilies) {
   TokenizerData data = read_gguf_vocabulary(path);
   EXPECT_THAT(type_numbers(data), ElementsAre(2, 3, 3, 6, 1));
   EXPECT_TRUE(data.add_bos);
-  EXPECT_TRUE(data.add_space_prefix);
+  EXPECT_TRUE(data.restarts_after_added);  // a prefix
   EXPECT_THAT(data.end_of_generation, ElementsAre(2));
 
   GgufBuilder bpe = tiny_vocabulary("gpt2", {"a", "b", "ab", "<|im_end|>", "<e>", "<m>"});
@@ -216,14 +217,14 @@ TEST(GgufVocabulary, DefaultsOfTheTwoFamilies) {
 
   bpe.set("tokenizer.ggml.pre", gguf_text("llama-v3"));
   write_file(path, bpe.build());
-  EXPECT_EQ(read_gguf_vocabulary(path).pre, "llama-bpe");
+  EXPECT_EQ(read_gguf_vocabulary(path).splits[0].pattern, kLlama3Words);
 }
 
 TEST(GgufVocabulary, PublicVocabularies) {
   const std::filesystem::path directory = std::filesystem::path(THINKEY_SHARED) / "tokenizers";
   if (!std::filesystem::exists(directory / "gpt-2.gguf")) GTEST_SKIP() << "no shared files";
   const TokenizerData gpt2 = read_gguf_vocabulary(directory / "gpt-2.gguf");
-  EXPECT_EQ(gpt2.kind, TokenizerKind::BytePairs);
+  EXPECT_EQ(gpt2.model, TokenizerModel::BytePairs);
   EXPECT_EQ(gpt2.pre, "gpt-2");
   EXPECT_THAT(gpt2.tokens, SizeIs(50257));
   EXPECT_THAT(gpt2.merges, SizeIs(50000));
@@ -231,7 +232,7 @@ TEST(GgufVocabulary, PublicVocabularies) {
   EXPECT_FALSE(gpt2.add_bos);
 
   const TokenizerData llama = read_gguf_vocabulary(directory / "llama-spm.gguf");
-  EXPECT_EQ(llama.kind, TokenizerKind::SentencePiece);
+  EXPECT_EQ(llama.model, TokenizerModel::ScoredPairs);
   EXPECT_THAT(llama.tokens, SizeIs(32000));
   EXPECT_THAT(llama.scores, SizeIs(32000));
   EXPECT_EQ(llama.tokens[259], "\u2581\u2581");

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "formats/format_test_util.h"
+#include "formats/pre_tokenizer_table.h"
 #include "formats/safetensors.h"
 
 namespace thinkey {
@@ -17,40 +18,19 @@ using ::testing::SizeIs;
 using namespace thinkey::testing;  // NOLINT(google-build-using-namespace)
 using Json = nlohmann::json;
 
-void expect_frequencies(const Hyperparameters& h, const Json& wanted) {
-  ASSERT_EQ(h.rope_inverse_frequencies.size(), wanted.size());
+void expect_frequencies(const ModelSpec& spec, const Json& wanted) {
+  const std::vector<float>& frequencies = spec.ropes.at(0).inverse_frequencies;
+  ASSERT_EQ(frequencies.size(), wanted.size());
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    EXPECT_NEAR(h.rope_inverse_frequencies[i] / wanted[i].get<double>(), 1.0, 1e-6) << i;
+    EXPECT_NEAR(frequencies[i] / wanted[i].get<double>(), 1.0, 1e-6) << i;
   }
-}
-
-// GGUF names of the layer tensors by the checkpoint's.
-std::map<std::string, std::string> names(std::int64_t layers) {
-  std::map<std::string, std::string> out{{"model.embed_tokens.weight", "token_embd.weight"},
-                                         {"model.norm.weight", "output_norm.weight"},
-                                         {"lm_head.weight", "output.weight"}};
-  for (std::int64_t i = 0; i < layers; ++i) {
-    const std::string from = "model.layers." + std::to_string(i) + ".";
-    const std::string to = "blk." + std::to_string(i) + ".";
-    out[from + "input_layernorm.weight"] = to + "attn_norm.weight";
-    out[from + "post_attention_layernorm.weight"] = to + "ffn_norm.weight";
-    out[from + "self_attn.q_proj.weight"] = to + "attn_q.weight";
-    out[from + "self_attn.k_proj.weight"] = to + "attn_k.weight";
-    out[from + "self_attn.v_proj.weight"] = to + "attn_v.weight";
-    out[from + "self_attn.o_proj.weight"] = to + "attn_output.weight";
-    out[from + "mlp.gate_proj.weight"] = to + "ffn_gate.weight";
-    out[from + "mlp.up_proj.weight"] = to + "ffn_up.weight";
-    out[from + "mlp.down_proj.weight"] = to + "ffn_down.weight";
-  }
-  return out;
 }
 
 void expect_checkpoint(const ModelFile& model, const Json& tensors, TensorType type) {
-  const auto gguf = names(model.hyperparameters().layers);
   EXPECT_EQ(model.tensors().size(), tensors.size());
   for (const auto& [name, wanted] : tensors.items()) {
     SCOPED_TRACE(name);
-    const Tensor* tensor = model.find(gguf.at(name));
+    const Tensor* tensor = model.find(name);
     ASSERT_NE(tensor, nullptr);
     EXPECT_EQ(tensor->type, type);
     const auto shape = wanted["shape"].get<std::vector<std::int64_t>>();
@@ -63,22 +43,22 @@ void expect_checkpoint(const ModelFile& model, const Json& tensors, TensorType t
 TEST(HfDirectory, LlamaInOneShard) {
   const auto model = open_model_file(fixture("hf_one"));
   const auto& wanted = expected()["hf_one"];
-  const Hyperparameters& h = model->hyperparameters();
+  const ModelSpec h = read_spec(*model);
   EXPECT_EQ(h.architecture, "llama");
   EXPECT_EQ(h.vocabulary, 48);
-  EXPECT_EQ(h.layers, 2);
+  EXPECT_EQ(h.layers.size(), 2U);
   EXPECT_EQ(h.width, 32);
-  EXPECT_EQ(h.query_heads, 4);
-  EXPECT_EQ(h.kv_heads, 2);
-  EXPECT_EQ(h.head_dim, 16);  // not width / heads
-  EXPECT_EQ(h.ffn_width, 40);
+  EXPECT_EQ(h.heads().query_heads, 4U);
+  EXPECT_EQ(h.heads().kv_heads, 2U);
+  EXPECT_EQ(h.heads().head_dim, 16U);  // not width / heads
+  EXPECT_EQ(h.layers[0].feed_forward.width, 40U);
   EXPECT_EQ(h.context_length, 4096);
-  EXPECT_EQ(h.sliding_window, 0);
-  EXPECT_FLOAT_EQ(h.rms_epsilon, 1e-5F);
+  EXPECT_EQ(h.heads().sliding_window, 0U);
+  EXPECT_FLOAT_EQ(h.epsilon, 1e-5F);
   EXPECT_TRUE(h.tied_output);
-  EXPECT_EQ(h.rope_layout, RopeLayout::HalfSplit);
-  EXPECT_EQ(h.rope_scaling, "llama3");
-  EXPECT_FLOAT_EQ(h.rope_theta, 500000.0F);
+  EXPECT_EQ(h.ropes[0].pairs, RopePairs::HalfSplit);
+  EXPECT_EQ(h.ropes[0].scaling, "llama3");
+  EXPECT_DOUBLE_EQ(h.ropes[0].theta, 500000.0);
   expect_frequencies(h, wanted["rope"]);
   expect_checkpoint(*model, wanted["tensors"], TensorType::BF16);
   EXPECT_EQ(model->container(), "Hugging Face, 1 shard");
@@ -92,7 +72,7 @@ TEST(HfDirectory, SentencePieceTokenizer) {
   const auto model = open_model_file(fixture("hf_one"));
   const auto& wanted = expected()["hf_one"];
   const TokenizerData& data = model->tokenizer();
-  EXPECT_EQ(data.kind, TokenizerKind::SentencePiece);
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
   ASSERT_THAT(data.tokens, SizeIs(48));  // padded to the embedding
   const auto pieces = wanted["tokens"].get<std::vector<std::string>>();
   EXPECT_TRUE(std::equal(pieces.begin(), pieces.end(), data.tokens.begin()));
@@ -104,7 +84,8 @@ TEST(HfDirectory, SentencePieceTokenizer) {
   EXPECT_EQ(type_numbers(data), types);
   EXPECT_THAT(data.scores, IsEmpty());
   EXPECT_EQ(data.merges, (wanted["merges"].get<std::vector<std::pair<std::string, std::string>>>()));
-  EXPECT_TRUE(data.add_space_prefix);
+  EXPECT_THAT(data.normalizers, SizeIs(2));  // Prepend and Replace
+  EXPECT_TRUE(data.byte_fallback);
   EXPECT_TRUE(data.add_bos);
   EXPECT_FALSE(data.add_eos);
   EXPECT_EQ(data.bos, 1);
@@ -117,21 +98,21 @@ TEST(HfDirectory, SentencePieceTokenizer) {
 TEST(HfDirectory, MistralInShards) {
   const auto model = open_model_file(fixture("hf_two"));
   const auto& wanted = expected()["hf_two"];
-  const Hyperparameters& h = model->hyperparameters();
+  const ModelSpec h = read_spec(*model);
   EXPECT_EQ(h.architecture, "mistral");
-  EXPECT_EQ(h.kv_heads, 1);
-  EXPECT_EQ(h.head_dim, 16);
-  EXPECT_EQ(h.sliding_window, 96);
+  EXPECT_EQ(h.heads().kv_heads, 1U);
+  EXPECT_EQ(h.heads().head_dim, 16U);
+  EXPECT_EQ(h.heads().sliding_window, 96U);
   EXPECT_FALSE(h.tied_output);
-  EXPECT_EQ(h.rope_scaling, "none");
+  EXPECT_EQ(h.ropes[0].scaling, "none");
   expect_frequencies(h, wanted["rope"]);
   expect_checkpoint(*model, wanted["tensors"], TensorType::F32);
   EXPECT_EQ(model->container(), "Hugging Face, " + std::to_string(wanted["shards"].get<int>()) + " shards");
   EXPECT_GT(wanted["shards"], 1);
 
   const TokenizerData& data = model->tokenizer();
-  EXPECT_EQ(data.kind, TokenizerKind::BytePairs);
-  EXPECT_EQ(data.pre, "llama-bpe");
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
+  EXPECT_EQ(data.splits[0].pattern, kLlama3Words);
   EXPECT_TRUE(data.ignore_merges);
   EXPECT_THAT(data.tokens, SizeIs(32));
   EXPECT_EQ(data.bos, 18);
@@ -166,7 +147,7 @@ TEST_F(HfVariant, WithoutTokenizerOnlyIdsRemain) {
   const auto model = open_model_file(directory_.path());
   EXPECT_THAT(model->tokenizer().tokens, IsEmpty());
   EXPECT_THAT(model->tokenizer().end_of_generation, ElementsAre(2, 5));
-  EXPECT_EQ(model->hyperparameters().vocabulary, 48);
+  EXPECT_EQ(read_spec(*model).vocabulary, 48);
 }
 
 TEST_F(HfVariant, TransformersDefaults) {
@@ -177,27 +158,30 @@ TEST_F(HfVariant, TransformersDefaults) {
       config.erase(key);
     }
   });
-  Hyperparameters h = open_model_file(directory_.path())->hyperparameters();
-  EXPECT_EQ(h.sliding_window, 4096);
-  EXPECT_FLOAT_EQ(h.rms_epsilon, 1e-6F);
-  EXPECT_FLOAT_EQ(h.rope_theta, 10000.0F);
+  ModelSpec h = open_as_model(directory_.path()).spec;
+  EXPECT_EQ(h.heads().sliding_window, 4096U);
+  EXPECT_FLOAT_EQ(h.epsilon, 1e-6F);
+  EXPECT_DOUBLE_EQ(h.ropes[0].theta, 10000.0);
   EXPECT_EQ(h.context_length, 131072);
-  EXPECT_EQ(h.head_dim, 16);
+  EXPECT_EQ(h.heads().head_dim, 16U);
   EXPECT_FALSE(h.tied_output);  // lm_head is there
   change_config([](Json& config) { config["sliding_window"] = nullptr; });
-  EXPECT_EQ(open_model_file(directory_.path())->hyperparameters().sliding_window, 0);
+  EXPECT_EQ(open_as_model(directory_.path()).spec.heads().sliding_window, 0U);
 }
 
 TEST_F(HfVariant, TiedModelsNeedNoOutputMatrix) {
   copy("hf_one");
   change_config([](Json& config) { config.erase("tie_word_embeddings"); });
-  EXPECT_TRUE(open_model_file(directory_.path())->hyperparameters().tied_output);
-  std::filesystem::remove(directory_ / "model.safetensors");  // or it would be taken for hf_two's shards
-  copy("hf_two");
+  EXPECT_TRUE(open_as_model(directory_.path()).spec.tied_output);
+  // The same matrix a second time is harmless.
+  const SafetensorsFile file(fixture("hf_one/model.safetensors"));
+  std::vector<SafetensorsTensor> tensors = file.tensors();
+  SafetensorsTensor head = file.at("model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  tensors.push_back(head);
+  write_safetensors(directory_ / "model.safetensors", tensors);
   change_config([](Json& config) { config["tie_word_embeddings"] = true; });
-  const auto model = open_model_file(directory_.path());
-  EXPECT_TRUE(model->hyperparameters().tied_output);
-  EXPECT_EQ(model->find("output.weight"), nullptr);  // transformers ties over it
+  EXPECT_TRUE(open_as_model(directory_.path()).spec.tied_output);
 }
 
 // The format promises no alignment: a header of odd length must not give misaligned floats.

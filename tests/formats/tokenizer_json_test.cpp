@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "formats/format_test_util.h"
+#include "formats/pre_tokenizer_table.h"
 
 namespace thinkey {
 namespace {
@@ -14,9 +15,6 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using namespace thinkey::testing;  // NOLINT(google-build-using-namespace)
 using Json = nlohmann::json;
-
-const char* const kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 class TokenizerJson : public ::testing::Test {
  protected:
@@ -37,9 +35,6 @@ class TokenizerJson : public ::testing::Test {
   void refuses_byte_level(std::string_view part, const std::function<void(Json&)>& change) {
     refuses(part, byte_level_, change);
   }
-  void refuses_sentence_piece(std::string_view part, const std::function<void(Json&)>& change) {
-    refuses(part, sentence_piece_, change);
-  }
 
   TemporaryDirectory directory_;
   std::filesystem::path path_ = directory_ / "tokenizer.json";
@@ -48,8 +43,10 @@ class TokenizerJson : public ::testing::Test {
 TEST_F(TokenizerJson, ByteLevel) {
   const TokenizerData data = read_tokenizer_json(fixture("hf_two/tokenizer.json"));
   const auto& wanted = expected()["hf_two"];
-  EXPECT_EQ(data.kind, TokenizerKind::BytePairs);
-  EXPECT_EQ(data.pre, "llama-bpe");
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
+  ASSERT_THAT(data.splits, SizeIs(2));
+  EXPECT_EQ(data.splits[0].pattern, kLlama3Words);
+  EXPECT_EQ(data.splits[1].kind, SplitStep::Kind::ByteAlphabet);
   EXPECT_EQ(data.tokens, wanted["tokens"].get<std::vector<std::string>>());
   EXPECT_EQ(data.merges, (wanted["merges"].get<std::vector<std::pair<std::string, std::string>>>()));
   EXPECT_EQ(data.types[17], TokenType::Normal);
@@ -61,28 +58,6 @@ TEST_F(TokenizerJson, ByteLevel) {
   EXPECT_THAT(data.end_of_generation, ElementsAre(19, 20));
 }
 
-TEST_F(TokenizerJson, OtherPreTokenizers) {
-  const Json byte_level{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
-  Json json = byte_level_;
-  json["pre_tokenizer"] = byte_level;
-  EXPECT_EQ(read(json).pre, "gpt-2");
-  const Json digits{{"type", "Digits"}, {"individual_digits", true}};
-  json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {digits, byte_level}}};
-  EXPECT_EQ(read(json).pre, "smollm");
-  json["pre_tokenizer"] = byte_level_["pre_tokenizer"];
-  json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = kGpt2Pattern;
-  EXPECT_EQ(read(json).pre, "gpt-2");
-  const Json punctuation{{"type", "Punctuation"}, {"behavior", "Contiguous"}};
-  const Json all_digits{{"type", "Digits"}, {"individual_digits", false}};
-  const Json three{{"type", "Split"},
-                   {"pattern", {{"Regex", "[0-9][0-9][0-9]"}}},
-                   {"behavior", "Isolated"},
-                   {"invert", false}};
-  json["pre_tokenizer"] = {{"type", "Sequence"},
-                           {"pretokenizers", {punctuation, byte_level, all_digits, three}}};
-  EXPECT_EQ(read(json).pre, "default");
-}
-
 TEST_F(TokenizerJson, MergesAsText) {
   Json json = byte_level_;
   for (Json& merge : json["model"]["merges"]) {
@@ -91,21 +66,28 @@ TEST_F(TokenizerJson, MergesAsText) {
   EXPECT_EQ(read(json).merges, read_tokenizer_json(fixture("hf_two/tokenizer.json")).merges);
 }
 
-TEST_F(TokenizerJson, MetaspaceMakesSentencePiece) {
+TEST_F(TokenizerJson, MetaspaceOfOldFiles) {
   Json json = sentence_piece_;
   json["normalizer"] = nullptr;
-  json["pre_tokenizer"] = {
-      {"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "first"}, {"split", false}};
-  TokenizerData data = read(json);
-  EXPECT_EQ(data.kind, TokenizerKind::SentencePiece);
-  EXPECT_TRUE(data.add_space_prefix);
-  json["pre_tokenizer"]["prepend_scheme"] = "never";
-  EXPECT_FALSE(read(json).add_space_prefix);
-  json["normalizer"] = sentence_piece_["normalizer"]["normalizers"][1];  // Replace alone
-  json["pre_tokenizer"] = nullptr;
-  data = read(json);
-  EXPECT_EQ(data.kind, TokenizerKind::SentencePiece);
-  EXPECT_FALSE(data.add_space_prefix);
+  json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"add_prefix_space", true}};
+  const TokenizerData data = read(json);
+  ASSERT_THAT(data.splits, SizeIs(2));
+  EXPECT_EQ(data.splits[0].prepend, SplitStep::Prepend::Always);
+  EXPECT_EQ(data.splits[1].behavior, SplitBehavior::MergedWithNext);
+  json["pre_tokenizer"]["add_prefix_space"] = false;
+  EXPECT_EQ(read(json).splits[0].prepend, SplitStep::Prepend::Never);
+}
+
+TEST_F(TokenizerJson, BertAndRobertaStandAroundTheText) {
+  Json json = byte_level_;
+  json["post_processor"] = {{"type", "RobertaProcessing"},
+                            {"sep", {"<|eot_id|>", 20}},
+                            {"cls", {"<|begin_of_text|>", 18}},
+                            {"trim_offsets", true}};
+  const TokenizerData data = read(json);
+  EXPECT_TRUE(data.add_bos);
+  EXPECT_TRUE(data.add_eos);
+  EXPECT_EQ(data.bos, 18);
 }
 
 TEST_F(TokenizerJson, SmolLm2) {
@@ -113,8 +95,10 @@ TEST_F(TokenizerJson, SmolLm2) {
       std::filesystem::path(THINKEY_SHARED) / "tokenizers/smollm2.tokenizer.json";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no shared files";
   const TokenizerData data = read_tokenizer_json(path);
-  EXPECT_EQ(data.kind, TokenizerKind::BytePairs);
-  EXPECT_EQ(data.pre, "smollm");
+  EXPECT_EQ(data.model, TokenizerModel::BytePairs);
+  ASSERT_THAT(data.splits, SizeIs(3));
+  EXPECT_EQ(data.splits[0].pattern, kEveryNumber);
+  EXPECT_EQ(data.splits[1].pattern, kGpt2Words);
   EXPECT_THAT(data.tokens, SizeIs(49152));
   EXPECT_THAT(data.merges, SizeIs(48900));
   EXPECT_EQ(data.merges[0], (std::pair<std::string, std::string>("\u0120", "t")));
@@ -133,32 +117,39 @@ TEST_F(TokenizerJson, GapsBecomeUnusedTokens) {
   EXPECT_EQ(data.types[25], TokenType::Control);
 }
 
-TEST_F(TokenizerJson, RefusesOtherModels) {
+TEST_F(TokenizerJson, NamesWhatItDoesNotHave) {
   refuses_byte_level("model is missing", [](Json& j) { j.erase("model"); });
-  refuses_byte_level("\"Unigram\" is not supported", [](Json& j) { j["model"]["type"] = "Unigram"; });
-  refuses_byte_level("dropout", [](Json& j) { j["model"]["dropout"] = 0.1; });
-  refuses_byte_level("end_of_word_suffix", [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; });
-  refuses_byte_level("normalizer (NFC)", [](Json& j) { j["normalizer"] = {{"type", "NFC"}}; });
-  refuses_byte_level("pattern that is not supported",
-                     [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\w+"; });
-  refuses_byte_level("pre_tokenizer (Split, ByteLevel)",
-                     [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Removed"; });
-  refuses_byte_level("add_prefix_space is true",
-                     [](Json& j) { j["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true; });
-  refuses_byte_level("neither byte-level nor", [](Json& j) { j["pre_tokenizer"] = nullptr; });
-  refuses_byte_level("pre_tokenizer (Whitespace)", [](Json& j) {
-    j["pre_tokenizer"] = {{"type", "Whitespace"}};
+  refuses_byte_level("\"WordPiece\" is not supported", [](Json& j) { j["model"]["type"] = "WordPiece"; });
+  refuses_byte_level("vocab is not a list", [](Json& j) {
+    j["model"] = {{"type", "Unigram"}, {"vocab", "a"}};
   });
-  refuses_byte_level("\"BertProcessing\" is not supported", [](Json& j) {
+  refuses_byte_level("dropout", [](Json& j) { j["model"]["dropout"] = 0.1; });
+  refuses_byte_level("unk_token", [](Json& j) { j["model"]["unk_token"] = "<nothing>"; });
+  refuses_byte_level("surprise is not a known setting of BPE", [](Json& j) { j["model"]["surprise"] = 1; });
+  refuses_byte_level("\"BertNormalizer\" is not supported", [](Json& j) {
+    j["normalizer"] = {{"type", "Sequence"},
+                       {"normalizers", {Json{{"type", "NFC"}}, Json{{"type", "BertNormalizer"}}}}};
+  });
+  refuses_byte_level("strip_middle is not a known setting", [](Json& j) {
+    j["normalizer"] = {{"type", "Strip"}, {"strip_middle", true}};
+  });
+  refuses_byte_level("behavior \"Sometimes\"",
+                     [](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sometimes"; });
+  refuses_byte_level("\"UnicodeScripts\" is not supported", [](Json& j) {
+    j["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
+  });
+  refuses_byte_level("prepend_scheme \"last\"", [](Json& j) {
+    j["pre_tokenizer"] = {{"type", "Metaspace"}, {"prepend_scheme", "last"}};
+  });
+  refuses_byte_level("\"CTC\" is not supported", [](Json& j) { j["decoder"] = {{"type", "CTC"}}; });
+  refuses_byte_level("start is not from 0", [](Json& j) {
+    j["decoder"] = {{"type", "Strip"}, {"content", " "}, {"start", -1}, {"stop", 0}};
+  });
+  refuses_byte_level("cls is not a pair", [](Json& j) {
     j["post_processor"] = {{"type", "BertProcessing"}};
   });
-  refuses_sentence_piece("byte_fallback", [](Json& j) { j["model"]["byte_fallback"] = false; });
-  refuses_sentence_piece("normalizer (Prepend, NFKC)", [](Json& j) {
-    j["normalizer"]["normalizers"][1] = {{"type", "NFKC"}};
-  });
-  refuses_sentence_piece("pre_tokenizer (Metaspace)", [](Json& j) {
-    j["normalizer"] = nullptr;
-    j["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"split", true}};
+  refuses_byte_level("\"Other\" is not supported", [](Json& j) {
+    j["post_processor"] = {{"type", "Other"}};
   });
 }
 
@@ -197,6 +188,8 @@ TEST_F(TokenizerJson, RefusesBadTables) {
   post("single is missing", nullptr);
   post("single holds", {1});
   post("more than one token", {bos, bos, text});
+  post("writes the text twice", {text, text});
+  post("does not write the text", {bos});
   post("is not a piece", {Json{{"SpecialToken", {{"id", "<nothing>"}}}}, text});
   post("id is missing", {Json{{"SpecialToken", Json::object()}}, text});
   refuses_byte_level("processors is missing", [](Json& j) { j["post_processor"] = {{"type", "Sequence"}}; });

@@ -18,6 +18,7 @@ class Decode : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Decode, TokenMajorEqualsLayerMajor) {
   const TinyModel model(GetParam());
+  if (model.positions_depend_on_length()) GTEST_SKIP() << "a prompt's first tokens have its length's angles";
   SequenceCache layer_major = model.cache();
   SequenceCache token_major = model.cache();
   const auto prefilled = model.all_logits(model.decoder(32), model.expects.ids, layer_major);

@@ -80,6 +80,11 @@ struct TinyModel {
   [[nodiscard]] Decoder decoder(std::size_t chunk = 512) const {
     return {.network = network(), .backend = *backend, .chunk = chunk};
   }
+  // LongRoPE and dynamic NTK: positions of long sequences have other angles (RopeSpec::limit).
+  [[nodiscard]] bool positions_depend_on_length() const {
+    const auto limit = network().ropes.empty() ? 0 : network().ropes.front().limit;
+    return limit > 0 && static_cast<std::int64_t>(expects.ids.size()) > limit;
+  }
   [[nodiscard]] CacheShape shape() const { return cache_shape(spec); }
   [[nodiscard]] SequenceCache cache(const char* text = "full") const {
     return {shape(), CacheSpec::parse(text)};

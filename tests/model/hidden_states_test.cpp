@@ -1,4 +1,4 @@
-#include "model/hidden_states.h"
+#include "backend/cpu/hidden_states.h"
 
 #include <gtest/gtest.h>
 

@@ -30,6 +30,7 @@ TEST_P(Checkpoint, ChunkSizeDoesNotMatter) {
 // The last layer leaves out what only other tokens' logits need; the first 8 tokens take the matvec path.
 TEST_P(Checkpoint, LastLogitsAloneAreTheSame) {
   const TinyModel model(GetParam());
+  if (model.positions_depend_on_length()) GTEST_SKIP() << "a shorter prompt has other angles";
   for (const std::size_t tokens : {1U, 2U, 7U, 8U, 9U, 33U, 48U}) {
     for (const std::size_t chunk : {3U, 32U, 512U}) {
       for (const char* spec : {"full", "snapkv:16,window=8+think:0.5", "h2o:16,window=8"}) {

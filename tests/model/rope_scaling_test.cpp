@@ -1,8 +1,11 @@
 #include "model/rope_scaling.h"
 
+
 #include <gtest/gtest.h>
 
 #include <cmath>
+
+#include "backend/stages.h"
 
 namespace thinkey {
 namespace {

@@ -71,7 +71,7 @@ TEST(Encode, UnusedPiecesFallApart) {
   data.types[0] = TokenType::Unknown;
   data.scores = {0, -9, -9, -9, -1, -2};
   data.unknown = 0;
-  data.add_space_prefix = false;
+  data.fuse_unknown = true;
   EXPECT_THAT(Tokenizer::create(data)->encode("ababc"), ElementsAre(4, 5));
   data.types[4] = TokenType::Unused;  // still a step on the way to "abc"
   EXPECT_THAT(Tokenizer::create(data)->encode("ababc"), ElementsAre(1, 2, 5));
@@ -83,12 +83,14 @@ TEST(Encode, CharactersWithoutAPiece) {
   data.types = {TokenType::Unknown, TokenType::Normal};
   data.scores = {0, 0};
   data.unknown = 0;
-  data.add_space_prefix = false;
+  data.fuse_unknown = true;
   EXPECT_THAT(Tokenizer::create(data)->encode("a\xC3\xA9xya"), ElementsAre(1, 0, 1));  // one run, one token
 
-  data.kind = TokenizerKind::BytePairs;
-  data.pre = "gpt-2";
-  EXPECT_THAT(Tokenizer::create(data)->encode("ab"), ElementsAre(1, 0));
+  data.model = TokenizerModel::BytePairs;
+  set_pre_tokenizer("gpt-2", data);
+  EXPECT_THAT(Tokenizer::create(data)->encode("abc"), ElementsAre(1, 0));
+  data.fuse_unknown = false;
+  EXPECT_THAT(Tokenizer::create(data)->encode("abc"), ElementsAre(1, 0, 0));
   data.unknown = -1;
   EXPECT_THAT(Tokenizer::create(data)->encode("ab"), ElementsAre(1));
 }
@@ -115,6 +117,26 @@ TEST(Encode, LongRunsTakeNoLongerThanTheyShould) {
       EXPECT_LT(seconds, 20.0) << name << " '" << byte << "'";
     }
   }
+}
+
+TEST(Encode, LongUserDefinedTokensAndPiecesAreNotSearchedForAgainAndAgain) {
+  TokenizerData data = tables_of("bpe_gpt-2");
+  const std::string long_token(1000, 'a');
+  data.tokens.push_back(long_token + "b");
+  data.types.push_back(TokenType::UserDefined);
+  const std::clock_t begin = std::clock();
+  const std::string text(300'000, 'a');
+  EXPECT_EQ(Tokenizer::create(data)->decode(Tokenizer::create(data)->encode(text)), text);
+  EXPECT_LT(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC, 20.0);
+  data.tokens.back() = std::string(80'000, 'a') + "b";
+  EXPECT_THAT(error_of([&] { (void)Tokenizer::create(data); }).what(), HasSubstr("80001 bytes"));
+}
+
+TEST(Encode, AnExpressionThatNeverEndsIsAnError) {
+  TokenizerData data = tables_of("bpe_gpt-2");
+  data.splits = {{.pattern = "(?:a+)+[bc]"}, {.kind = SplitStep::Kind::ByteAlphabet}};
+  const auto tokenizer = Tokenizer::create(data);
+  EXPECT_EQ(error_of([&] { (void)tokenizer->encode(std::string(60, 'a')); }).kind(), ErrorKind::Data);
 }
 
 TEST(Tokenizer, Pieces) {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "fixtures.h"
+#include "tokenizer/regex_syntax.h"
+#include "tokenizer/word_scanner.h"
 
 namespace thinkey::test {
 namespace {
@@ -11,51 +13,116 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+std::vector<std::string> split(const std::vector<SplitStep>& steps, const std::string& text,
+                               const PreTokenizer::Options& options = {}) {
+  PreTokenizer::Words words;
+  PreTokenizer(steps, options).split(text, true, words);
+  return {words.words.begin(), words.words.end()};
+}
+
+std::vector<std::string> split(const std::string& name, const std::string& text) {
+  TokenizerData data;
+  set_pre_tokenizer(name, data);
+  return split(data.splits, text);
+}
+
 TEST(PreTokenizer, NumbersDistinguishTheModels) {
-  EXPECT_THAT(PreTokenizer("gpt-2").split("x 12345"), ElementsAre("x", " 12345"));
-  EXPECT_THAT(PreTokenizer("smollm").split("x 123"), ElementsAre("x", " ", "1", "2", "3"));
-  EXPECT_THAT(PreTokenizer("llama-bpe").split("x 12345"), ElementsAre("x", " ", "123", "45"));
-  EXPECT_THAT(PreTokenizer("default").split("x 12345"), ElementsAre("x", " ", "123", "45"));
+  EXPECT_THAT(split("gpt-2", "x 12345"), ElementsAre("x", " 12345"));
+  EXPECT_THAT(split("smollm", "x 123"), ElementsAre("x", " ", "1", "2", "3"));
+  EXPECT_THAT(split("llama-bpe", "x 12345"), ElementsAre("x", " ", "123", "45"));
+  EXPECT_THAT(split("qwen2", "x 123"), ElementsAre("x", " ", "1", "2", "3"));
+  EXPECT_THAT(split("default", "x 12345"), ElementsAre("x", " ", "123", "45"));
 }
 
 TEST(PreTokenizer, Contractions) {
-  EXPECT_THAT(PreTokenizer("gpt-2").split("it's IT'S"), ElementsAre("it", "'s", " IT", "'", "S"));
-  EXPECT_THAT(PreTokenizer("llama-bpe").split("it's IT'S"), ElementsAre("it", "'s", " IT", "'S"));
+  EXPECT_THAT(split("gpt-2", "it's IT'S"), ElementsAre("it", "'s", " IT", "'", "S"));
+  EXPECT_THAT(split("llama-bpe", "it's IT'S"), ElementsAre("it", "'s", " IT", "'S"));
+  EXPECT_THAT(split("gpt-4o", "it's HTMLPage"), ElementsAre("it's", " HTMLPage"));
+  EXPECT_THAT(split("tekken", "it's aPage"), ElementsAre("it", "'s", " a", "Page"));
 }
 
 TEST(PreTokenizer, WhitespaceLeavesOneForTheNextWord) {
-  EXPECT_THAT(PreTokenizer("gpt-2").split("a   b\n\n c  "), ElementsAre("a", "  ", " b", "\n\n", " c", "  "));
-  EXPECT_THAT(PreTokenizer("llama-bpe").split("a  \n b!\n\n"), ElementsAre("a", "  \n", " b", "!\n\n"));
-  EXPECT_THAT(PreTokenizer("gpt-2").split("\t\tx"), ElementsAre("\t", "\t", "x"));
+  EXPECT_THAT(split("gpt-2", "a   b\n\n c  "), ElementsAre("a", "  ", " b", "\n\n", " c", "  "));
+  EXPECT_THAT(split("llama-bpe", "a  \n b!\n\n"), ElementsAre("a", "  \n", " b", "!\n\n"));
+  EXPECT_THAT(split("gpt-2", "\t\tx"), ElementsAre("\t", "\t", "x"));
 }
 
 TEST(PreTokenizer, MongolianVowelSeparatorIsNoSpace) {
-  EXPECT_THAT(PreTokenizer("gpt-2").split("\xE1\xA0\x8E!"), ElementsAre("\xE1\xA0\x8E!"));
+  EXPECT_THAT(split("gpt-2", "\xE1\xA0\x8E!"), ElementsAre("\xE1\xA0\x8E!"));
 }
 
-TEST(PreTokenizer, PartsCoverTheText) {
+TEST(PreTokenizer, EveryNameOfTheTableCoversTheText) {
   std::mt19937 random(31);
-  for (const char* name : {"gpt-2", "smollm", "llama-bpe", "default", ""}) {
-    const PreTokenizer pre(name);
-    EXPECT_TRUE(pre.split("").empty());
-    for (int i = 0; i < 200; ++i) {
+  for (const char* name :
+       {"",          "default",      "gpt-2",          "phi-2",       "mpt",        "olmo",
+        "starcoder", "refact",       "smollm",         "command-r",   "llama-bpe",  "dbrx",
+        "glm4",      "stablelm2",    "qwen2",          "qwen35",      "gpt-4o",     "tekken",
+        "falcon",    "deepseek-llm", "deepseek-coder", "deepseek-v3", "spark2_5",   "youtu",
+        "bloom",     "viking",       "superbpe",       "tiny_aya",    "bailingmoe", "seed-coder",
+        "ufakzeka",  "laguna",       "exaone-moe",     "minicpm5",    "jais-2"}) {
+    for (int i = 0; i < 60; ++i) {
       const std::string text = random_text(random, 60);
-      const char* at = text.data();
-      for (const std::string_view part : pre.split(text)) {
+      std::string whole;
+      for (const std::string& part : split(name, text)) {
         ASSERT_FALSE(part.empty());
-        ASSERT_EQ(part.data(), at);
-        at += part.size();
+        whole += part;
       }
-      ASSERT_EQ(at, text.data() + text.size());
+      ASSERT_EQ(whole, text) << name;
     }
   }
 }
 
 TEST(PreTokenizer, UnknownNameIsRefusedWithTheChoices) {
-  const Error error = error_of([] { const PreTokenizer pre("nonsense"); });
+  TokenizerData data;
+  const Error error = error_of([&] { set_pre_tokenizer("nonsense", data); });
   EXPECT_EQ(error.kind(), ErrorKind::Data);
   EXPECT_THAT(error.what(), HasSubstr("nonsense"));
   EXPECT_THAT(error.what(), HasSubstr("smollm"));
+}
+
+// Characters that the expressions treat differently, in any order.
+std::string random_words(std::mt19937& random) {
+  constexpr std::string_view kParts[] = {
+      "a",  "B",      "s",      "t",      "re",     "LL",     "'",          "'s",
+      "'S", "\u017F", "1",      "23",     "\u00BD", "\u0663", " ",          "  ",
+      "\t", "\n",     "\r",     "\u00A0", "\u2028", "\u0085", "!",          "_",
+      "-",  "\u00E9", "\u4E16", "\u0301", "\u093E", "\u200D", "\U0001F642", "\u180E"};
+  std::string text;
+  for (int i = std::uniform_int_distribution<int>(0, 14)(random); i > 0; --i) {
+    text += kParts[random() % std::size(kParts)];
+  }
+  return text;
+}
+
+TEST(WordScanner, EqualsItsExpression) {
+  for (const std::string_view expression :
+       {kGpt2Words, kLlama3Words, kQwen2Words, kQwen35Words, kEveryNumber}) {
+    ASSERT_TRUE(WordScanner::for_expression(expression).has_value());
+    const std::vector<SplitStep> steps{{.pattern = std::string(expression)}};
+    const PreTokenizer by_hand(steps);
+    const PreTokenizer by_pcre(steps, {.scanners = false});
+    PreTokenizer::Words ours;
+    PreTokenizer::Words theirs;
+    std::mt19937 random(5);
+    for (int i = 0; i < 20'000; ++i) {
+      const std::string text = random_words(random);
+      by_hand.split(text, true, ours);
+      by_pcre.split(text, true, theirs);
+      ASSERT_EQ(ours.words, theirs.words) << nlohmann::json(text).dump() << "\n" << expression;
+    }
+  }
+}
+
+TEST(RegexSyntax, NamesWhatItDoesNotTranslate) {
+  for (const char* expression :
+       {R"(\X)",  R"(\R)", R"(\K)", R"(\G)",   R"((a)\1)", R"(\k<x>)", R"(\g<x>)",         "(?<x>a)",
+        "(?m:a)", "(?#a)", "(?~a)", "(*FAIL)", "[a[bc]]",  "[a&&b]",   "[^a&&[b]]",        "[",
+        "[a",     "[]",    "a{,3}", "a{2}+",   R"(\pL)",   R"(\u00)",  R"(\x{110000000})", "[[:graph:]]",
+        "\\"}) {
+    EXPECT_THAT(error_of([&] { (void)to_pcre2(expression); }).what(), HasSubstr("not supported"))
+        << expression;
+  }
+  EXPECT_THAT(error_of([] { const Regex bad("(a"); }).what(), HasSubstr("not valid"));
 }
 
 }  // namespace

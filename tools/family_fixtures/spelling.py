@@ -24,7 +24,7 @@ def old_rope_type(config):
     return config
 
 
-def with_defaults_dropped(*fields):
+def without(*fields):
     """Without fields that published files leave to be derived."""
     return lambda config: {key: value for key, value in old_rope(config).items() if key not in fields}
 

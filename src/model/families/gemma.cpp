@@ -52,6 +52,7 @@ void gemma2(SpecReader& r) {
   if (!r.gguf() && !r.config().json().contains("final_logit_softcapping")) r.spec.logit_softcap = 30.0F;
   if (r.gguf() && r.spec.layers.size() == 46) scale_by_width(r);  // 27B
   r.rope(RopePairs::HalfSplit);
+  r.same_base_everywhere();
   r.windows(r.integer({"attention.sliding_window", "sliding_window"}).value_or(4096),
             [](std::size_t i) { return i % 2 == 0; });
 }

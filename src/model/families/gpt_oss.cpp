@@ -6,7 +6,8 @@
 namespace thinkey::family {
 
 void gpt_oss(SpecReader& r) {
-  r.common({.context_length = 131072, .kv_heads = 8, .head_dim = 64, .epsilon = 1e-5});
+  r.common({.context_length = 131072, .kv_heads = 8, .head_dim = 64, .epsilon = 1e-5, .feed_forward = false});
+
   r.spec.layout.qkv_bias = r.spec.layout.output_bias = true;
   r.spec.layout.router_bias = r.spec.layout.feed_forward_bias = true;
   r.require_equal({"", "attention_bias"}, true);
@@ -16,6 +17,7 @@ void gpt_oss(SpecReader& r) {
   }
   // The ramp's ends are not whole pairs, which a GGUF cannot say.
   r.rope(RopePairs::HalfSplit, {.theta = 150000.0, .yarn_truncates = false});
+  r.same_base_everywhere();
   r.windows(r.integer({"attention.sliding_window", "sliding_window"}).value_or(128),
             [](std::size_t i) { return i % 2 == 0; });
   r.experts({"expert_feed_forward_length", "intermediate_size"});

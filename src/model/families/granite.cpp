@@ -6,6 +6,20 @@
 namespace thinkey::family {
 namespace {
 
+// What converters write of state-space layers for models that have none: their tensors would be refused.
+void ignore_state_space(SpecReader& r) {
+  for (const char* key : {"ssm.conv_kernel", "ssm.inner_size", "ssm.state_size", "ssm.time_step_rank",
+                          "ssm.group_count", "expert_shared_feed_forward_length"}) {
+    r.config().ignore(key);
+  }
+}
+
+// Granite's converters say by this key whether positions are used at all.
+void forget_positions(SpecReader& r) {
+  if (r.config().boolean("rope.scaling.finetuned").value_or(true)) return;
+  for (LayerSpec& layer : r.spec.layers) layer.attention.rope = -1;
+}
+
 void multipliers(SpecReader& r) {
   const auto multiplier = [&](Key key) {
     const double value = r.number(key).value_or(1.0);
@@ -25,14 +39,20 @@ void multipliers(SpecReader& r) {
 
 void granite(SpecReader& r) {
   r.common({.context_length = 2048});
+  if (r.integer({"expert_count", ""}).value_or(0) != 0) {
+    r.fail({"expert_count", ""}, "is not 0: Granite's mixture of experts is not supported");
+  }
+  (void)r.integer({"expert_used_count", ""});
+  if (r.gguf()) ignore_state_space(r);
   r.biases(false, true);
   multipliers(r);
   r.rope(r.gguf() ? RopePairs::Interleaved : RopePairs::HalfSplit);
+  if (r.gguf()) forget_positions(r);
 }
 
 // GraniteMoeHybrid without state-space layers and without routed experts: its "shared" feed-forward is all.
 void granite_hybrid(SpecReader& r) {
-  r.common({.context_length = 2048});
+  r.common({.context_length = 2048, .feed_forward = false});
   r.biases(false, true);
   multipliers(r);
   const Key experts{"expert_count", "num_local_experts"};
@@ -41,14 +61,9 @@ void granite_hybrid(SpecReader& r) {
   }
   (void)r.integer({"expert_used_count", "num_experts_per_tok"});
   if (r.gguf()) {
-    for (const char* key : {"ssm.conv_kernel", "ssm.inner_size", "ssm.state_size", "ssm.time_step_rank",
-                            "ssm.group_count", "expert_shared_feed_forward_length"}) {
-      r.config().ignore(key);  // no layer has them: its tensors would be refused
-    }
+    ignore_state_space(r);
     r.rope(RopePairs::Interleaved);
-    if (!r.config().boolean("rope.scaling.finetuned").value_or(true)) {
-      for (LayerSpec& layer : r.spec.layers) layer.attention.rope = -1;
-    }
+    forget_positions(r);
     return;
   }
   for (const char* key : {"mamba_n_heads", "mamba_n_groups", "mamba_d_state", "mamba_d_head", "mamba_d_conv",

@@ -22,7 +22,10 @@ void windows(SpecReader& r) {
   const std::vector<bool> slides =
       r.windows(window, [&](std::size_t i) { return window.value_or(0) > 0 && (i + 1) % 4 != 0; });
   r.rope(RopePairs::HalfSplit, {.theta = 500000.0});
-  r.rope(RopePairs::HalfSplit, {.theta = 500000.0, .layer_type = "sliding_attention", .scaled = false});
+  r.rope(RopePairs::HalfSplit, {.theta = r.spec.ropes.front().theta,
+                                .layer_type = "sliding_attention",
+                                .theta_key = {"rope.freq_base_swa", "rope_theta"},
+                                .scaled = false});
   for (std::size_t i = 0; i < slides.size(); ++i) r.spec.layers[i].attention.rope = slides[i] ? 1 : 0;
 }
 

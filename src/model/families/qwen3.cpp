@@ -25,7 +25,7 @@ void qwen3(SpecReader& r) {
 }
 
 void qwen3_moe(SpecReader& r) {
-  r.common({.context_length = 32768, .kv_heads = 4});
+  r.common({.context_length = 32768, .kv_heads = 4, .feed_forward = false});
   attention(r);
   // Where the mixture's layers have its window, all have (transformers' class knows no layer_types here).
   const std::int64_t step = r.integer({"", "decoder_sparse_step"}).value_or(1);

@@ -17,17 +17,32 @@ T load(const std::uint8_t* p) noexcept {
   return value;
 }
 
-// Eight sign bits from the seven that a file stores: the number of ones is even.
-std::uint8_t with_parity(std::uint32_t seven) noexcept {
-  return static_cast<std::uint8_t>(seven | static_cast<std::uint32_t>(std::popcount(seven) % 2) << 7U);
+constexpr std::uint64_t kOnes = 0x0101010101010101U;
+
+// 0xFF in the bytes that eight sign bits negate.
+constexpr std::array<std::uint64_t, 256> make_masks() {
+  std::array<std::uint64_t, 256> masks{};
+  for (std::size_t signs = 0; signs < masks.size(); ++signs) {
+    for (std::size_t i = 0; i < 8; ++i) masks[signs] |= std::uint64_t{(signs >> i) & 1U} * 0xFFU << (8 * i);
+  }
+  return masks;
 }
+constexpr std::array<std::uint64_t, 256> kMasks = make_masks();
+
+// Eight sign bits from the seven that a file stores: the number of ones is even.
+constexpr std::array<std::uint8_t, 128> make_even() {
+  std::array<std::uint8_t, 128> even{};
+  for (unsigned i = 0; i < even.size(); ++i) {
+    even[i] = static_cast<std::uint8_t>(i | static_cast<unsigned>(std::popcount(i) % 2) << 7U);
+  }
+  return even;
+}
+constexpr std::array<std::uint8_t, 128> kEven = make_even();
 
 // Eight positive bytes, negated where `signs` has a one.
 void put_signed(std::uint64_t bytes, std::uint8_t signs, std::int8_t* out) noexcept {
-  constexpr std::uint64_t kOnes = 0x0101010101010101U;
-  const std::uint64_t bits = (kOnes * signs) & 0x8040201008040201U;
-  const std::uint64_t one = ((bits + 0x7F * kOnes) >> 7U) & kOnes;  // 1 in the bytes to be negated
-  const std::uint64_t value = (bytes ^ (one * 0xFF)) + one;         // no carry: no byte is zero
+  const std::uint64_t mask = kMasks[signs];
+  const std::uint64_t value = (bytes ^ mask) + (mask & kOnes);  // no carry: no byte is zero
   std::memcpy(out, &value, sizeof(value));
 }
 
@@ -44,9 +59,13 @@ std::uint64_t pair_of(const std::array<std::uint32_t, 256>& grid, unsigned first
 
 // Eight weights of IQ1: 8 g + 1, or 8 g - 1.
 void put_shifted(unsigned row, bool minus, std::int8_t* out) noexcept {
-  std::int8_t g[8];
-  std::memcpy(g, &kIq1Grid[row], sizeof(g));
-  for (std::size_t i = 0; i < 8; ++i) out[i] = static_cast<std::int8_t>(g[i] + (minus ? -1 : 1));
+  constexpr std::uint64_t kTops = 0x80 * kOnes;
+  const std::uint64_t g = kIq1Grid[row];
+  const std::uint64_t less = ((g | kTops) - kOnes) ^ (~g & kTops);     // byte by byte
+  const std::uint64_t more = g + kOnes;                                // no carry: no byte is 0xFF
+  const std::uint64_t mask = std::uint64_t{0} - std::uint64_t{minus};  // a branch would be mispredicted
+  const std::uint64_t value = (less & mask) | (more & ~mask);
+  std::memcpy(out, &value, sizeof(value));
 }
 
 }  // namespace
@@ -60,7 +79,7 @@ void unpack_codebook<TensorType::IQ2_XXS>(const std::uint8_t* block, CodebookGro
     const auto signs = load<std::uint32_t>(sub + 4);
     out.scales[s] = odd(signs >> 28U);
     for (std::size_t k = 0; k < 4; ++k) {
-      put_signed(kIq2XxsGrid[sub[k]], with_parity((signs >> (7 * k)) & 0x7FU), out.values + 32 * s + 8 * k);
+      put_signed(kIq2XxsGrid[sub[k]], kEven[(signs >> (7 * k)) & 0x7FU], out.values + 32 * s + 8 * k);
     }
   }
 }
@@ -71,7 +90,7 @@ void unpack_codebook<TensorType::IQ2_XS>(const std::uint8_t* block, CodebookGrou
   out.d = load<std::uint16_t>(block);
   for (std::size_t k = 0; k < 32; ++k) {
     const unsigned code = load<std::uint16_t>(block + 2 + 2 * k);
-    put_signed(kIq2XsGrid[code & 511U], with_parity(code >> 9U), out.values + 8 * k);
+    put_signed(kIq2XsGrid[code & 511U], kEven[code >> 9U], out.values + 8 * k);
   }
   put_nibble_scales(block + 66, 16, out.scales);
 }
@@ -96,7 +115,7 @@ void unpack_codebook<TensorType::IQ3_XXS>(const std::uint8_t* block, CodebookGro
     const auto signs = load<std::uint32_t>(block + 66 + 4 * s);
     out.scales[s] = odd(signs >> 28U);
     for (std::size_t k = 0; k < 4; ++k) {
-      put_signed(pair_of(kIq3XxsGrid, rows[2 * k], rows[2 * k + 1]), with_parity((signs >> (7 * k)) & 0x7FU),
+      put_signed(pair_of(kIq3XxsGrid, rows[2 * k], rows[2 * k + 1]), kEven[(signs >> (7 * k)) & 0x7FU],
                  out.values + 32 * s + 8 * k);
     }
   }

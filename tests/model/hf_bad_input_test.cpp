@@ -22,7 +22,7 @@ class HfBadInput : public ::testing::Test {
   }
   void refuses(std::string_view part) {
     SCOPED_TRACE(part);
-    expect_data_error(directory_.path(), part, [&] { (void)open_model_file(directory_.path()); });
+    expect_data_error(directory_.path(), part, [&] { (void)open_as_model(directory_.path()); });
   }
   // With `file` changed the directory must be refused; the file is put back afterwards.
   void refuses_json(const std::string& file, std::string_view part,
@@ -84,11 +84,12 @@ TEST_F(HfBadInput, Config) {
   refuses_text("config.json", "at most", std::string(17U << 20U, ' '));
   refuses_config("\"gpt2\" is not supported", "model_type", "gpt2");
   refuses_config("model_type is missing", "model_type", nullptr);
-  refuses_config("attention_bias is true", "attention_bias", true);
-  refuses_config("mlp_bias is true", "mlp_bias", true);
+  refuses_config("q_proj.bias is missing", "attention_bias", true);
+  refuses_config("is_causal is false", "is_causal", false);
+  refuses_config("clip_qkv is not known to this program", "clip_qkv", 8);
+  refuses_config("is_encoder_decoder is not known", "is_encoder_decoder", true);
   refuses_config("\"gelu\" is not supported", "hidden_act", "gelu");
   refuses_config("\"gptq\" is not supported", "quantization_config", {{"quant_method", "gptq"}});
-  refuses_config("\"float8\" is not supported", "dtype", "float8");
   for (const char* key :
        {"vocab_size", "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads"}) {
     refuses_json("config.json", std::string(key) + " is missing", [&](Json& config) { config.erase(key); });
@@ -101,14 +102,14 @@ TEST_F(HfBadInput, Config) {
       refuses_config("", key, value);
     }
   }
-  refuses_config("layers 1025", "num_hidden_layers", 1025);
+  refuses_config("num_hidden_layers is outside 1 to 1024", "num_hidden_layers", 1025);
   refuses_config("hyperparameters ask for", "intermediate_size", 32);
   refuses_config("hyperparameters ask for", "head_dim", 8);
   refuses_config("is missing", "num_hidden_layers", 3);
-  refuses_config("is not part of a llama model", "num_hidden_layers", 1);
+  refuses_config("is not part of a mistral model", "num_hidden_layers", 1);
   refuses_config("epsilon", "rms_norm_eps", -1);
-  refuses_config("sliding window", "sliding_window", -5);
-  refuses_config("not all sliding_attention", "layer_types", {"full_attention", "sliding_attention"});
+  refuses_config("sliding_window is negative", "sliding_window", -5);
+  refuses_config("contradicts sliding_window", "layer_types", {"full_attention", "sliding_attention"});
   refuses_config("eos_token_id holds", "eos_token_id", {1, "a"});
   refuses_json("config.json", "does not divide", [](Json& config) {
     config.erase("head_dim");
@@ -120,9 +121,11 @@ TEST_F(HfBadInput, Rope) {
   const auto rope = [&](std::string_view part, const Json& value) {
     refuses_config(part, "rope_parameters", value);
   };
-  rope("\"yarn\" is not supported", {{"rope_type", "yarn"}, {"factor", 2}});
-  rope("\"longrope\" is not supported", {{"rope_type", "longrope"}});
-  rope("\"dynamic\" is not supported", {{"rope_type", "dynamic"}, {"factor", 2}});
+  rope("\"proportional\" is not supported", {{"rope_type", "proportional"}});
+  rope("long_factor is not a list", {{"rope_type", "longrope"}});
+  rope("short_factor is not a list",
+       {{"rope_type", "longrope"}, {"long_factor", {1, 1, 1, 1, 1, 1, 1, 1}}, {"short_factor", {1, 0}}});
+  rope("factor is not a positive", {{"rope_type", "yarn"}, {"factor", 0}});
   rope("factor is missing", {{"rope_type", "linear"}});
   rope("factor is not a positive", {{"rope_type", "linear"}, {"factor", 0}});
   rope("factor is not a number", {{"rope_type", "linear"}, {"factor", "2"}});
@@ -131,13 +134,23 @@ TEST_F(HfBadInput, Rope) {
        {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}});
   rope("RoPE base", {{"rope_type", "default"}, {"rope_theta", -1}});
   rope("RoPE base", {{"rope_type", "default"}, {"rope_theta", 0}});
-  rope("differs by layer", {{"full_attention", {{"rope_type", "default"}}}});
-  rope("partial", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}});
+  rope("partial_rotary_factor", {{"rope_type", "default"}, {"partial_rotary_factor", 1.5}});
+  rope("differs from rope_type", {{"rope_type", "default"}, {"type", "linear"}});
+  rope("rope_parameters.speed is not known", {{"rope_type", "default"}, {"speed", 2}});
   rope("is not an object", Json::array());
   refuses_json("config.json", "rope_scaling.type is not a string", [](Json& config) {
     config.erase("rope_parameters");
     config["rope_scaling"] = {{"type", 3}};
   });
+}
+
+// What a file says twice must be the same both times.
+TEST_F(HfBadInput, Contradictions) {
+  refuses_json("config.json", "rope_scaling differs from rope_parameters", [](Json& config) {
+    config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 4.0}};
+  });
+  refuses_json("config.json", "rope_theta differs", [](Json& config) { config["rope_theta"] = 5.0; });
+  refuses_config("lm_head.weight holds other numbers than the embedding", "tie_word_embeddings", true);
 }
 
 TEST_F(HfBadInput, Index) {
@@ -169,15 +182,15 @@ TEST_F(HfBadInput, Index) {
 TEST_F(HfBadInput, Weights) {
   const std::string q = "model.layers.1.self_attn.q_proj.weight";
   const std::vector<float> many(64 * 32);
-  refuses_weights("blk.1.attn_q.weight is missing", [&](auto& tensors) {
+  refuses_weights("model.layers.1.self_attn.q_proj.weight is missing", [&](auto& tensors) {
     tensors.erase(std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == q; }));
   });
-  refuses_weights("blk.1.attn_q.weight has 16 rows", [&](auto& tensors) {
+  refuses_weights("model.layers.1.self_attn.q_proj.weight has", [&](auto& tensors) {
     auto& tensor = by_name(tensors, q);
     tensor.shape = {16, 64};
   });
-  refuses_weights("neither a vector nor a matrix", [&](auto& tensors) {
-    by_name(tensors, q).shape = {32, 16, 2};
+  refuses_weights("more than three dimensions", [&](auto& tensors) {
+    by_name(tensors, q).shape = {32, 4, 4, 2};
   });
   refuses_weights("dtype I32", [&](auto& tensors) { by_name(tensors, q).type = SafetensorsType::I32; });
   refuses_weights("dtype F8_E4M3", [&](auto& tensors) {
@@ -191,7 +204,7 @@ TEST_F(HfBadInput, Weights) {
                        .shape = {2},
                        .bytes = std::as_bytes(std::span(many)).subspan(0, 8)});
   });
-  refuses_weights("is not part of a llama model", [&](auto& tensors) {
+  refuses_weights("is not part of a mistral model", [&](auto& tensors) {
     tensors.push_back({.name = "model.layers.0.block_sparse_moe.gate.weight",
                        .type = SafetensorsType::F32,
                        .shape = {2},

@@ -28,7 +28,7 @@ class GgufBadInput : public ::testing::Test {
   }
   void refuses_bytes(std::string_view part, const std::string& bytes) {
     write_file(path_, bytes);
-    expect_data_error(path_, part, [&] { (void)open_model_file(path_); });
+    expect_data_error(path_, part, [&] { (void)open_as_model(path_); });
   }
   void refuses_value(std::string_view part, const std::string& key, const std::string& value) {
     refuses(part, [&](GgufBuilder& file) { file.set(key, value); });
@@ -97,10 +97,10 @@ TEST_F(GgufBadInput, NotThisFormat) {
   refuses("version 0 ", [](auto& f) { f.version = 0; });
   refuses("big-endian", [](auto& f) { f.version = 0x03000000; });
   expect_data_error(directory_ / "absent.gguf", "no such file",
-                    [&] { (void)open_model_file(directory_ / "absent.gguf"); });
+                    [&] { (void)open_as_model(directory_ / "absent.gguf"); });
   write_file(directory_ / "model.safetensors", "x");
   expect_data_error(directory_ / "model.safetensors", "give the directory",
-                    [&] { (void)open_model_file(directory_ / "model.safetensors"); });
+                    [&] { (void)open_as_model(directory_ / "model.safetensors"); });
 }
 
 TEST_F(GgufBadInput, AbsurdCounts) {
@@ -151,7 +151,7 @@ TEST_F(GgufBadInput, TensorDirectory) {
   refuses("zero extent", [](auto& f) { f.tensor("blk.0.attn_q.weight").extents = {16, 0}; });
   refuses("0 dimensions", [](auto& f) { f.tensor("blk.0.attn_q.weight").extents = {}; });
   refuses("5 dimensions", [](auto& f) { f.tensor("blk.0.attn_q.weight").extents = {16, 16, 1, 1, 1}; });
-  refuses("more than two dimensions", [](auto& f) { f.tensor("blk.0.attn_q.weight").extents = {16, 8, 2}; });
+  refuses("has 2 x 8 rows", [](auto& f) { f.tensor("blk.0.attn_q.weight").extents = {16, 8, 2}; });
   refuses("two tensors are called", [](auto& f) { f.add("output.weight", {16, 5}); });
   refuses("type Q8_K", [](auto& f) { f.tensor("output.weight").type = 15; });
   refuses("type TQ1_0", [](auto& f) { f.tensor("output.weight").type = 34; });
@@ -172,11 +172,12 @@ TEST_F(GgufBadInput, MissingAndForeignTensors) {
   for (const std::string& name : names) {
     if (name != "output.weight") refuses("tensor " + name + " is missing", [&](auto& f) { f.remove(name); });
   }
-  refuses("is a bias", [](auto& f) { f.add("blk.0.attn_q.bias", {16}); });
-  refuses("mixture of experts", [](auto& f) { f.add("blk.0.ffn_gate_exps.weight", {16, 24, 2}); });
-  refuses("mixture of experts", [](auto& f) { f.add("blk.0.ffn_gate_inp.weight", {16, 2}); });
-  refuses("normalises queries or keys", [](auto& f) { f.add("blk.0.attn_q_norm.weight", {8}); });
-  refuses("longrope", [](auto& f) { f.add("rope_factors_long.weight", {4}); });
+  refuses("attn_k.bias is missing", [](auto& f) { f.add("blk.0.attn_q.bias", {16}); });
+  refuses("(it is a bias)", [](auto& f) { f.add("blk.0.attn_k.bias", {8}); });
+  refuses("is not part of a llama model", [](auto& f) { f.add("blk.0.ffn_gate_exps.weight", {16, 24, 2}); });
+  refuses("is not part of a llama model", [](auto& f) { f.add("blk.0.ffn_gate_inp.weight", {16, 2}); });
+  refuses("is not part of a llama model", [](auto& f) { f.add("blk.0.attn_q_norm.weight", {8}); });
+  refuses("rope_factors_long.weight holds 0", [](auto& f) { f.add("rope_factors_long.weight", {4}); });
   for (const char* name :
        {"position_embd.weight", "blk.1.attn_q.weight", "blk.00.attn_q.weight", "blk..attn_q.weight",
         "blk.x.attn_q.weight", "blk.99999999999999999999.attn_q.weight", "blk.0", "", "a\nb\x1B"}) {
@@ -197,7 +198,7 @@ TEST_F(GgufBadInput, ShapesThatDisagree) {
     f.resize("token_embd.weight", {16, 6});
     f.resize("output.weight", {16, 6});
   });
-  refuses("a norm of type Q8_0", [](auto& f) {
+  refuses("a vector of type Q8_0", [](auto& f) {
     f.set("llama.embedding_length", gguf_u32(32));
     f.set("llama.attention.key_length", gguf_u32(8));
     f.set("llama.attention.value_length", gguf_u32(8));
@@ -221,7 +222,7 @@ TEST_F(GgufBadInput, Hyperparameters) {
   refuses_value("is the first of 2 parts of a split model, but is not called", "split.count",
                 gguf_scalar(GgufType::U16, std::uint16_t{2}));
   refuses_value("holds a \"adapter\"", "general.type", gguf_text("adapter"));
-  refuses_value("experts", "llama.expert_count", gguf_u32(8));
+  refuses_value("expert_count is not 0", "llama.expert_count", gguf_u32(8));
   refuses_value("causal", "llama.attention.causal", gguf_scalar(GgufType::Bool, std::uint8_t{0}));
   for (const char* key :
        {"llama.block_count", "llama.context_length", "llama.embedding_length", "llama.feed_forward_length",
@@ -239,13 +240,13 @@ TEST_F(GgufBadInput, Hyperparameters) {
     refuses_value("", key, gguf_scalar(GgufType::U64, std::numeric_limits<std::uint64_t>::max()));
     refuses_value("", key, gguf_scalar(GgufType::U64, kHuge));
   }
-  refuses_value("layers 1025", "llama.block_count", gguf_u32(1025));
+  refuses_value("is outside 1 to 1024", "llama.block_count", gguf_u32(1025));
   refuses_value("KV heads evenly", "llama.attention.head_count_kv", gguf_u32(3));
   refuses_value("does not divide", "llama.attention.head_count", gguf_u32(3));
   refuses_value("differs from layer to layer", "llama.attention.head_count",
                 gguf_array(GgufType::U8, 2, "\2\1"));
   refuses_value("is empty", "llama.attention.head_count", gguf_array(GgufType::U8, 0, ""));
-  refuses_value("value_length differ", "llama.attention.key_length", gguf_u32(8));
+  refuses_value("value_length differs", "llama.attention.key_length", gguf_u32(8));
   refuses("multiple of 8", [](auto& f) {
     f.set("llama.attention.key_length", gguf_u32(12));
     f.set("llama.attention.value_length", gguf_u32(12));
@@ -254,7 +255,7 @@ TEST_F(GgufBadInput, Hyperparameters) {
     f.set("llama.attention.key_length", gguf_u32(1024));
     f.set("llama.attention.value_length", gguf_u32(1024));
   });
-  refuses_value("sliding window", "llama.attention.sliding_window",
+  refuses_value("sliding_window is negative", "llama.attention.sliding_window",
                 gguf_scalar(GgufType::I32, std::int32_t{-1}));
   for (const float bad : {std::nanf(""), -1.0F, 2.0F, std::numeric_limits<float>::infinity()}) {
     refuses_value("epsilon", "llama.attention.layer_norm_rms_epsilon", gguf_f32(bad));
@@ -262,14 +263,16 @@ TEST_F(GgufBadInput, Hyperparameters) {
 }
 
 TEST_F(GgufBadInput, Rope) {
-  refuses_value("partial RoPE", "llama.rope.dimension_count", gguf_u32(4));
+  refuses_value("heads have 8 channels", "llama.rope.dimension_count", gguf_u32(16));
+  refuses_value("heads have 8 channels", "llama.rope.dimension_count", gguf_u32(3));
   for (const float bad : {std::nanf(""), -1.0F, 0.0F, std::numeric_limits<float>::infinity()}) {
-    refuses_value("RoPE base", "llama.rope.freq_base", gguf_f32(bad));
+    refuses_value("rope.freq_base is not a", "llama.rope.freq_base", gguf_f32(bad));
   }
-  refuses_value("\"yarn\" is not supported", "llama.rope.scaling.type", gguf_text("yarn"));
-  refuses_value("\"longrope\" is not supported", "llama.rope.scaling.type", gguf_text("longrope"));
+  refuses_value("\"dynamic\" is not supported", "llama.rope.scaling.type", gguf_text("dynamic"));
+  refuses_value("is not known to this program", "llama.rope.scaling.alpha", gguf_f32(2.0F));
+  refuses_value("is not known to this program", "llama.attention.clamp_kqv", gguf_f32(8.0F));
   for (const float bad : {std::nanf(""), -2.0F, std::numeric_limits<float>::infinity()}) {
-    refuses_value("not a positive number", "llama.rope.scaling.factor", gguf_f32(bad));
+    refuses_value("llama.rope.scaling.factor is not a", "llama.rope.scaling.factor", gguf_f32(bad));
   }
   refuses_value("frequencies", "llama.rope.scaling.factor",
                 gguf_f32(std::numeric_limits<float>::denorm_min()));
