@@ -11,8 +11,8 @@
 #include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "base/parallel.h"
-#include "ops/matvec.h"
-#include "ops/packed_matrix.h"
+#include "backend/cpu/ops/matvec.h"
+#include "backend/cpu/ops/packed_matrix.h"
 
 namespace thinkey {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "formats/model_file.h"
-#include "ops/dequantize.h"
+#include "backend/cpu/ops/dequantize.h"
 
 namespace thinkey::fuzz {
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks that includes point downwards: a floor of src/ sees only the floors below it, include/
-sees nothing of src/, and no files include each other in a circle. Exit 1 with file:line for each
+sees nothing of src/, a device (src/backend/cpu) is seen by its own folder and by who chooses it, and no files
+include each other in a circle. Exit 1 with file:line for each
 violation."""
 
 import re
@@ -10,16 +11,28 @@ from pathlib import Path
 # What each floor may include besides itself and the public headers.
 FLOORS = {
     "base": set(),
-    "backend": {"base", "ops", "cache"},
-    "ops": {"base", "backend"},
+    "backend": {"base"},
     "formats": {"base"},
+    "jinja": {"base"},
     "tokenizer": {"base", "formats"},
-    "cache": {"base", "backend", "ops"},
-    "model": {"base", "backend", "ops", "formats", "cache"},
-    "engine": {"base", "backend", "ops", "formats", "tokenizer", "cache", "model"},
+    "cache": {"base", "backend"},
+    "model": {"base", "backend", "formats", "cache"},
+    "engine": {"base", "backend", "formats", "tokenizer", "cache", "model"},
 }
 FLOORS["eval"] = FLOORS["engine"] | {"engine"}
 FLOORS["cli"] = FLOORS["server"] = FLOORS["eval"] | {"eval"}
+
+# A device's folder is seen by itself alone, and by these.
+DEVICES = ("backend/cpu/",)
+SEES_DEVICES = {
+    "src/backend/default_stores.cpp": "chooses the backend",
+    "src/engine/model.cpp": "chooses the backend",
+    "src/cli/machine_limits.cpp": "measures the machine",
+    "src/cli/machine_limits.h": "measures the machine",
+    "src/model/expert_tensors.cpp": "widens and repacks weights while they are loaded",
+    "src/model/weights.cpp": "widens and repacks weights while they are loaded",
+    "src/model/forward.cpp": "joins attention over a past",
+}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 
@@ -57,6 +70,10 @@ def check_file(root, path):
             found.append((number, f'"{name}" is neither in include/ nor in src/'))
             continue
         targets.append((number, target))
+        device = next((d for d in DEVICES if name.startswith(d)), None)
+        own = path.relative_to(root).as_posix()
+        if device and not own.startswith("src/" + device) and own not in SEES_DEVICES:
+            found.append((number, f'"{name}" belongs to a device; only its own folder sees it'))
         target_top, target_floor = target.relative_to(root).parts[:2]
         if target_top == "include" or (top == "src" and target_floor == floor):
             continue

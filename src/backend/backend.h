@@ -14,8 +14,8 @@
 #include <string>
 
 #include "backend/network.h"
+#include "backend/token_rows.h"
 #include "base/aligned_buffer.h"
-#include "cache/token_rows.h"
 
 namespace thinkey {
 
@@ -81,8 +81,8 @@ class Pass {
   virtual void keep(Rows rows, const float* keys, const float* values) = 0;
   // Attention of the rows over the layer's keys so far; of the current chunk.
   virtual void attend_prompt(Rows rows) = 0;
-  // Where attention goes, [n, H, D] and [n, H] (null unless request.log_sums), of the current chunk's rows whose
-  // output is needed.
+  // Where attention goes, [n, H, D] and [n, H] (null unless request.log_sums), of the current chunk's rows
+  // whose output is needed.
   [[nodiscard]] virtual float* attended() = 0;
   [[nodiscard]] virtual float* log_sums() = 0;
   // Room for attention over a past; with request.has_past.

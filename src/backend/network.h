@@ -1,5 +1,5 @@
-// A decoder as a backend runs it: each stage's numbers (backend/stages.h) beside its weights. Made by the model
-// floor (model/weights.h), which keeps what the pointers show alive.
+// A decoder as a backend runs it: each stage's numbers (backend/stages.h) beside its weights. Made by the
+// model floor (model/weights.h), which keeps what the pointers show alive.
 #pragma once
 
 #include <cstddef>
@@ -26,9 +26,9 @@ struct Norm {
 
 struct Attention {
   AttentionSpec spec;
-  Linear query, key, value;    // [H*D, d], [Hkv*D, d], [Hkv*D, d]
-  Linear output;               // [d, H*D]
-  Norm query_norm, key_norm;   // by spec.qk_norm: [D], or [H*D] and [Hkv*D]
+  Linear query, key, value;   // [H*D, d], [Hkv*D, d], [Hkv*D, d]
+  Linear output;              // [d, H*D]
+  Norm query_norm, key_norm;  // by spec.qk_norm: [D], or [H*D] and [Hkv*D]
 };
 
 // One dense feed-forward, or one expert.
@@ -40,9 +40,9 @@ struct FeedForwardWeights {
 
 struct FeedForward {
   FeedForwardSpec spec;
-  FeedForwardWeights dense;                  // when spec.experts.count == 0
-  Linear router;                             // [E, d]
-  std::vector<FeedForwardWeights> experts;   // [E]
+  FeedForwardWeights dense;                 // when spec.experts.count == 0
+  Linear router;                            // [E, d]
+  std::vector<FeedForwardWeights> experts;  // [E]
 };
 
 // x += scale * post_norm(attention(norm(x))); x += scale * post_norm(feed_forward(norm(x)))

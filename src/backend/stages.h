@@ -63,10 +63,11 @@ struct AttentionSpec {
 };
 
 enum class Activation : std::uint8_t {
-  Silu,         // gate / (1 + exp(-gate)) * up
-  GeluTanh,     // gelu(gate), by its tanh approximation, * up
-  ReluSquared,  // max(up, 0)^2, without a gate
-  ClampedSwiglu,  // gpt-oss: gate' sigmoid(1.702 gate') (up' + 1), gate' = min(gate, 7), up' = clamp(up, -7, 7)
+  Silu,           // gate / (1 + exp(-gate)) * up
+  GeluTanh,       // gelu(gate), by its tanh approximation, * up
+  ReluSquared,    // max(up, 0)^2, without a gate
+  ClampedSwiglu,  // gpt-oss: gate' sigmoid(1.702 gate') (up' + 1), gate' = min(gate, 7), up' = clamp(up, -7,
+                  // 7)
 };
 [[nodiscard]] constexpr bool is_gated(Activation a) noexcept { return a != Activation::ReluSquared; }
 

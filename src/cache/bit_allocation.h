@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <span>
 
-#include "cache/key_basis.h"
+#include "backend/key_plan.h"
 
 namespace thinkey {
 

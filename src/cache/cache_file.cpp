@@ -5,9 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/byte_stream.h"
 #include "base/mapped_file.h"
-#include "cache/byte_stream.h"
-#include "cache/layer_cache.h"
 
 namespace thinkey {
 namespace {

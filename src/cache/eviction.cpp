@@ -12,10 +12,11 @@ namespace thinkey {
 
 const EvictionPolicy* eviction_policy(Eviction policy) noexcept {
   static constexpr std::array<EvictionPolicy, 4> table{{
-      {Eviction::SnapKV, "snapkv", snapkv_scores, false},
-      {Eviction::H2O, "h2o", h2o_scores, true},
-      {Eviction::PyramidKV, "pyramidkv", snapkv_scores, false},  // its own budgets, SnapKV's scores
-      {Eviction::Streaming, "streaming", streaming_scores, false},
+      {Eviction::SnapKV, "snapkv", snapkv_scores, Voters::LastQueries},
+      {Eviction::H2O, "h2o", h2o_scores, Voters::AllQueries},
+      {Eviction::PyramidKV, "pyramidkv", snapkv_scores,
+       Voters::LastQueries},  // its own budgets, SnapKV's scores
+      {Eviction::Streaming, "streaming", streaming_scores, Voters::None},
   }};
   const auto* entry =
       std::find_if(table.begin(), table.end(), [&](const auto& e) { return e.policy == policy; });
@@ -44,23 +45,24 @@ std::size_t layer_budget(const EvictionSpec& spec, std::size_t tokens, std::size
   return window + static_cast<std::size_t>(up_to(layer + 1) - up_to(layer));
 }
 
-std::vector<std::vector<std::int32_t>> evict(const AttentionShape& shape, const EvictionSpec& spec,
-                                             const PromptView& prompt, std::size_t budget,
-                                             std::span<const float> received) {
-  std::vector<std::vector<std::int32_t>> kept(shape.kv_heads);
+TokenLists evict(const AttentionShape& shape, const EvictionSpec& spec, std::size_t tokens,
+                 std::size_t oldest, std::size_t budget, std::span<const float> votes) {
+  TokenLists kept(shape.kv_heads);
   const EvictionPolicy* policy = eviction_policy(spec.policy);
-  if (policy == nullptr || prompt.tokens <= budget) {
+  if (policy == nullptr || tokens - oldest <= budget) {
     for (auto& head : kept) {
-      head.resize(prompt.tokens);
-      std::iota(head.begin(), head.end(), 0);
+      head.resize(tokens - oldest);
+      std::iota(head.begin(), head.end(), static_cast<std::int32_t>(oldest));
     }
     return kept;
   }
-  const std::size_t share = received.size() / shape.kv_heads;
+  const std::size_t share = votes.size() / shape.kv_heads;
   parallel_for(shape.kv_heads, [&](std::size_t h) {
-    const EvictionInput input{shape, spec, prompt, h, received.subspan(h * share, share)};
+    const EvictionInput input{spec, tokens, shape.group(), votes.subspan(h * share, share)};
     const std::vector<float> scores = policy->scores(input);
-    kept[h] = keep_best(scores, budget, prompt.tokens - scores.size());
+    kept[h] = keep_best(std::span(scores).subspan(std::min(oldest, scores.size())), budget,
+                        tokens - std::max(oldest, scores.size()));
+    for (std::int32_t& t : kept[h]) t += static_cast<std::int32_t>(oldest);
   });
   return kept;
 }

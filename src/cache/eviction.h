@@ -7,17 +7,25 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/sequence_cache.h"
+#include "backend/layer_store.h"
+#include "thinkey/cache_spec.h"
 
 namespace thinkey {
 
+// Whose attention a policy looks at.
+enum class Voters : std::uint8_t {
+  None,         // nobody's
+  LastQueries,  // the last `window` prompt queries'
+  AllQueries,   // every prompt query's (the last ones' with spec.observe_window)
+};
+
+// What a policy knows of one KV head.
 struct EvictionInput {
-  const AttentionShape& shape;
   const EvictionSpec& spec;
-  const PromptView& prompt;
-  std::size_t kv_head;
-  // Attention each token received from all prompt queries, [G, T], when the policy asked for it.
-  std::span<const float> received;
+  std::size_t tokens = 0;  // T
+  std::size_t group = 1;   // G
+  std::span<const float>
+      votes;  // [G, T] attention each token received from the voters; empty: there are none
 };
 
 // Scores of the tokens before the window, [T - window]; the highest are kept, the window always is.
@@ -27,7 +35,7 @@ struct EvictionPolicy {
   Eviction policy;
   std::string_view name;
   EvictionScores scores;
-  bool all_queries;  // needs EvictionInput::received unless spec.observe_window
+  Voters voters;
 };
 
 // The policy's entry; nullptr for None.
@@ -37,12 +45,10 @@ struct EvictionPolicy {
 [[nodiscard]] std::size_t layer_budget(const EvictionSpec& spec, std::size_t tokens, std::size_t layer,
                                        std::size_t layers);
 
-// Kept positions per KV head, ascending; all of them when the prompt fits its budget.
-// received: [H, T] or empty.
-[[nodiscard]] std::vector<std::vector<std::int32_t>> evict(const AttentionShape& shape,
-                                                           const EvictionSpec& spec, const PromptView& prompt,
-                                                           std::size_t budget,
-                                                           std::span<const float> received);
+// Kept positions per KV head, ascending, of which none is before `oldest`: all from there on where they fit
+// the budget. votes: [H, T] or empty.
+[[nodiscard]] TokenLists evict(const AttentionShape& shape, const EvictionSpec& spec, std::size_t tokens,
+                               std::size_t oldest, std::size_t budget, std::span<const float> votes);
 
 // Positions that stay given the prefix's scores: the best of it, and the window.
 [[nodiscard]] std::vector<std::int32_t> keep_best(std::span<const float> scores, std::size_t budget,

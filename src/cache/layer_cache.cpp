@@ -1,156 +1,210 @@
 #include "cache/layer_cache.h"
 
 #include <algorithm>
-#include <cmath>
+#include <numeric>
 #include <utility>
 
+#include "base/byte_stream.h"
 #include "base/parallel.h"
-#include "cache/attention_sums.h"
 #include "cache/bit_allocation.h"
 #include "cache/eviction.h"
 #include "cache/think.h"
 
 namespace thinkey {
-LayerCache::LayerCache(const AttentionShape& shape, const CacheSpec& spec, std::size_t layer,
-                       std::size_t layers, AllocationCounter* counter)
-    : shape_(shape), spec_(spec), layer_(layer), layers_(layers), counter_(counter) {
-  heads_.reserve(shape.kv_heads);
-  for (std::size_t h = 0; h < shape.kv_heads; ++h) heads_.emplace_back(shape.head_dim, spec, counter);
+namespace {
+
+std::vector<std::int32_t> all_channels(std::size_t head_dim) {
+  std::vector<std::int32_t> all(head_dim);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
+bool accumulates(const EvictionSpec& spec) noexcept {
+  const EvictionPolicy* policy = eviction_policy(spec.policy);
+  return policy != nullptr && policy->voters == Voters::AllQueries && !spec.observe_window;
+}
+
+// Keys and values of the tokens in reach, in 16 bits.
+std::size_t full_f16_bytes(const AttentionShape& shape, std::size_t tokens) noexcept {
+  return 2 * sizeof(f16_bits) * shape.kv_heads * shape.head_dim * tokens_in_reach(shape, tokens);
+}
+
+std::size_t key_channels(const HeadSizes& sizes) noexcept {
+  return std::accumulate(sizes.keys.begin(), sizes.keys.end(), std::size_t{0});
+}
+
+}  // namespace
+
+LayerCache::LayerCache(const AttentionShape& shape, LayerCompression compression, const LayerStores& stores,
+                       AllocationCounter* counter)
+    : shape_(shape),
+      compression_(std::move(compression)),
+      store_(stores.make(shape, store_format(compression_.spec), counter)) {}
+
 void LayerCache::observe(const QueryRange& queries) {
+  if (!accumulates(compression_.spec.eviction)) return;
   received_.resize(shape_.query_heads * queries.capacity, 0.0F);
-  const std::size_t group = shape_.group();
-  parallel_for(shape_.kv_heads, [&](std::size_t h) {
-    add_attention_sums(shape_, queries, h, queries.capacity, received_.data() + h * group * queries.capacity);
-  });
+  store_->add_attention_sums(queries, queries.capacity, received_);
 }
 
 void LayerCache::compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace) {
-  const std::vector<std::vector<std::int32_t>> kept =
-      evict(shape_, spec_.eviction, prompt, layer_budget(spec_.eviction, prompt.tokens, layer_, layers_),
-            received_);
+  const TokenLists kept = choose_tokens(prompt);
   std::vector<float>().swap(received_);
-
-  std::vector<HeadPlan> plans = plan(prompt, kept, budget, trace);
-  const std::size_t stride = prompt.capacity * shape_.head_dim;
-  parallel_for(shape_.kv_heads, [&](std::size_t h) {
-    heads_[h].adopt(std::move(plans[h]));
-    heads_[h].fill(kept[h], prompt.k + h * stride, prompt.v + h * stride);
-  });
+  store_->pack(prompt, kept, plan(prompt, kept, budget, trace));
   next_position_ = evicted_at_ = static_cast<std::int64_t>(prompt.tokens);
   if (trace != nullptr) trace->kept_tokens = kept;
 }
 
-std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt,
-                                       const std::vector<std::vector<std::int32_t>>& kept,
+TokenLists LayerCache::choose_tokens(const PromptView& prompt) const {
+  const EvictionSpec& spec = compression_.spec.eviction;
+  const std::size_t reach = tokens_in_reach(shape_, prompt.tokens);
+  const std::size_t budget = layer_budget(spec, reach, compression_.index, compression_.count);
+  const EvictionPolicy* policy = eviction_policy(spec.policy);
+  std::vector<float> own;
+  std::span<const float> votes = received_;
+  if (policy != nullptr && policy->voters != Voters::None && reach > budget && votes.empty()) {
+    // Those who would accumulate, but whom nobody told: the view has the queries.
+    const std::size_t queries = accumulates(spec) ? prompt.queries : static_cast<std::size_t>(spec.window);
+    own.assign(shape_.query_heads * prompt.tokens, 0.0F);
+    store_->add_attention_sums(last_queries(prompt, queries), prompt.tokens, own);
+    votes = own;
+  }
+  return evict(shape_, spec, prompt.tokens, prompt.tokens - reach, budget, votes);
+}
+
+std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenLists& kept,
                                        ChannelBudget& budget, CompressionTrace* trace) const {
   const std::size_t dim = shape_.head_dim;
-  const ChannelSpec& spec = spec_.channels;
+  const auto signed_dim = static_cast<std::int64_t>(dim);
+  const ChannelSpec& spec = compression_.spec.channels;
   const auto window = static_cast<std::size_t>(spec.window);
   const bool prunes_keys = spec.keys > 0.0;
+  const ElementFormat format = store_format(compression_.spec).thin;
 
-  std::vector<std::vector<float>> losses(shape_.kv_heads);
+  std::vector<HeadPlan> plans(shape_.kv_heads);
+  for (HeadPlan& plan : plans) {
+    plan.value_channels = all_channels(dim);
+    plan.keys = {plan.value_channels, uniform_keys(dim, format)};
+  }
+  std::vector<std::vector<float>> losses;
   if (prunes_keys) {
+    const std::vector<KeyStatistics> statistics = store_->key_statistics(prompt, window, kept, spec.mixed);
+    for (const KeyStatistics& s : statistics) losses.push_back(think_key_scores(s, spec.bias));
+    std::vector<std::size_t> sizes(shape_.kv_heads, static_cast<std::size_t>(spec.kept_keys(signed_dim)));
+    if (spec.adaptive) sizes = budget.split(losses);
     parallel_for(shape_.kv_heads, [&](std::size_t h) {
-      losses[h] = think_key_scores(shape_, prompt, window, h, kept[h], spec.bias);
+      if (spec.mixed) {
+        plans[h].keys = allocate_bits(losses[h], key_noise(statistics[h]), sizes[h], format);
+      } else {
+        plans[h].keys = {top_indices(losses[h], sizes[h]), uniform_keys(sizes[h], format)};
+      }
+      if (spec.bias) plans[h].key_mean.assign(statistics[h].mean.begin(), statistics[h].mean.end());
     });
   }
-  std::vector<std::size_t> sizes(shape_.kv_heads,
-                                 static_cast<std::size_t>(spec.kept_keys(static_cast<std::int64_t>(dim))));
-  if (prunes_keys && spec.adaptive) sizes = budget.split(losses);
-
-  const ElementFormat format = HeadCache::thin_format(spec_);
-  std::vector<HeadPlan> plans(shape_.kv_heads);
-  parallel_for(shape_.kv_heads, [&](std::size_t h) {
-    HeadPlan& plan = plans[h];
-    KeyPlan keys = HeadCache::all_channels(dim, spec_);
-    if (prunes_keys && spec.mixed) {
-      keys = allocate_bits(losses[h], key_noise(shape_, prompt, window, h, kept[h]), sizes[h], format);
-    } else if (prunes_keys) {
-      keys = {top_indices(losses[h], sizes[h]), uniform_keys(sizes[h], format)};
+  if (spec.values > 0.0) {
+    const std::vector<std::vector<double>> energy = store_->output_energy(prompt, window, kept);
+    for (std::size_t h = 0; h < plans.size(); ++h) {
+      plans[h].value_channels =
+          top_indices(think_value_scores(energy[h]), static_cast<std::size_t>(spec.kept_values(signed_dim)));
     }
-    plan.basis = KeyBasis(keys, dim, counter_);
-    if (prunes_keys && spec.bias) plan.basis.set_mean(mean_key(shape_, prompt, h, kept[h]), counter_);
-    plan.value_channels = HeadCache::all_channels(dim, spec_).channels;
-    if (spec.values > 0.0) {
-      plan.value_channels =
-          top_indices(think_value_scores(shape_, prompt, window, h, kept[h]),
-                      static_cast<std::size_t>(spec.kept_values(static_cast<std::int64_t>(dim))));
-    }
-  });
-  if (trace != nullptr) {
-    trace->channel_scores = prunes_keys ? std::move(losses) : std::vector<std::vector<float>>{};
   }
+  if (trace != nullptr) trace->channel_scores = std::move(losses);
   return plans;
 }
 
 void LayerCache::append(std::size_t n, const float* k, const float* v, std::size_t stride) {
-  const auto append_head = [&](std::size_t h) {
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t at = i * stride + h * shape_.head_dim;
-      heads_[h].append(static_cast<std::int32_t>(next_position_ + static_cast<std::int64_t>(i)), k + at,
-                       v + at);
-    }
-  };
-  if (n == 1) {
-    for (std::size_t h = 0; h < heads_.size(); ++h) append_head(h);
-  } else {
-    parallel_for(heads_.size(), append_head);
+  // What the first of these tokens sees stays, so that all of them may still be attended with.
+  if (shape_.sliding_window > 0) {
+    store_->forget_before(
+        static_cast<std::int64_t>(shape_.first_seen(static_cast<std::size_t>(next_position_))));
   }
+  store_->append(n, next_position_, k, v, stride);
   next_position_ += static_cast<std::int64_t>(n);
 }
 
 void LayerCache::save(ByteWriter& out) const {
   out.value(next_position_);
   out.value(evicted_at_);
-  out.value(queries_end_);
-  out.value(queries_count_);
-  out.array(queries_.span());
-  for (const HeadCache& head : heads_) head.save(out);
+  store_->save(out);
+}
+
+bool LayerCache::may_have_planned(const HeadSizes& sizes) const noexcept {
+  const ChannelSpec& spec = compression_.spec.channels;
+  const ElementFormat format = store_format(compression_.spec).thin;
+  const auto dim = static_cast<std::int64_t>(shape_.head_dim);
+  const std::size_t keys = key_channels(sizes);
+  // No prompt was compressed.
+  if (sizes.keys == uniform_keys(shape_.head_dim, format) && !sizes.key_mean &&
+      sizes.values == shape_.head_dim) {
+    return true;
+  }
+  if (sizes.values != static_cast<std::size_t>(spec.kept_values(dim))) return false;
+  if (!(spec.keys > 0.0)) return sizes.keys == uniform_keys(shape_.head_dim, format) && !sizes.key_mean;
+  if (sizes.key_mean != (spec.bias && keys < shape_.head_dim)) return false;
+  if (spec.mixed) return keys > 0;
+  if (sizes.keys != uniform_keys(keys, format)) return false;
+  return spec.adaptive ? keys > 0 : keys == static_cast<std::size_t>(spec.kept_keys(dim));
 }
 
 void LayerCache::restore(ByteReader& in) {
   next_position_ = in.value<std::int64_t>();
   evicted_at_ = in.value<std::int64_t>();
-  queries_end_ = in.value<std::int64_t>();
-  queries_count_ = in.value<std::int64_t>();
-  const std::size_t row = query_width();
-  const auto queries = in.array<float>(static_cast<std::size_t>(spec_.eviction.window) * row);
-  const auto rows = static_cast<std::int64_t>(queries.size() / row);
   constexpr std::int64_t kMost = std::int64_t{1} << 31;
-  if (next_position_ < 0 || next_position_ >= kMost || evicted_at_ < 0 || evicted_at_ > next_position_ ||
-      queries_end_ < 0 || queries_end_ > next_position_ || queries_count_ < 0 ||
-      queries_count_ > queries_end_ || queries_count_ > rows || queries.size() % row != 0 ||
-      (!queries.empty() && query_ring_rows(spec_, queries.size()) == 0)) {
+  if (next_position_ < 0 || next_position_ >= kMost || evicted_at_ < 0 || evicted_at_ > next_position_) {
     in.damaged("a layer's counters do not fit together");
   }
-  if (!std::all_of(queries.begin(), queries.end(), [](float x) { return std::isfinite(x); })) {
-    in.damaged("a remembered query is not finite");
+  store_->restore(in, next_position_);
+  for (std::size_t h = 0; h < shape_.kv_heads && next_position_ > 0; ++h) {
+    if (!may_have_planned(store_->sizes(h))) in.damaged("a head's tables do not fit the spec");
   }
-  if (!queries.empty()) {
-    queries_ = AlignedBuffer<float>(queries.size(), counter_);
-    std::copy(queries.begin(), queries.end(), queries_.data());
-  }
-  for (HeadCache& head : heads_) head.restore(in, next_position_);
 }
 
 LayerCacheReport LayerCache::report() const {
   LayerCacheReport report;
-  for (const HeadCache& head : heads_) {
-    report.tokens_kept += static_cast<double>(head.tokens());
-    report.channels_kept +=
-        static_cast<double>(head.basis().size() == 0 ? shape_.head_dim : head.basis().size());
-    report.value_channels_kept +=
-        static_cast<double>(head.basis().size() == 0 ? shape_.head_dim : head.value_channels().size());
-    report.bytes += head.bytes();
+  for (std::size_t h = 0; h < shape_.kv_heads; ++h) {
+    const HeadSizes sizes = store_->sizes(h);
+    const bool empty = key_channels(sizes) == 0;  // has seen nothing and keeps every channel
+    report.tokens_kept += static_cast<double>(sizes.thin + sizes.recent);
+    report.channels_kept += static_cast<double>(empty ? shape_.head_dim : key_channels(sizes));
+    report.value_channels_kept += static_cast<double>(empty ? shape_.head_dim : sizes.values);
   }
-  report.bytes += queries_.bytes();
-  const auto heads = static_cast<double>(heads_.size());
+  const auto heads = static_cast<double>(shape_.kv_heads);
   report.tokens_kept /= heads;
   report.channels_kept /= heads;
   report.value_channels_kept /= heads;
+  report.sliding_window = static_cast<std::int64_t>(shape_.sliding_window);
+  report.bytes = store_->bytes();
+  report.full_bytes = full_f16_bytes(shape_, static_cast<std::size_t>(next_position_));
   return report;
+}
+
+LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompression& compression,
+                                const LayerStores& stores, std::size_t tokens) {
+  const CacheSpec& spec = compression.spec;
+  const StoreFormat format = store_format(spec);
+  const auto dim = static_cast<std::int64_t>(shape.head_dim);
+  const auto keys = static_cast<std::size_t>(spec.channels.kept_keys(dim));
+  const std::size_t reach = tokens_in_reach(shape, tokens);
+  const std::size_t kept = layer_budget(spec.eviction, reach, compression.index, compression.count);
+  HeadSizes sizes;
+  sizes.recent = format.recent_share(kept);
+  sizes.thin = kept - sizes.recent;
+  sizes.keys = uniform_keys(keys, format.thin);
+  sizes.values = static_cast<std::size_t>(spec.channels.kept_values(dim));
+  sizes.key_mean = spec.channels.keys > 0.0 && spec.channels.bias;
+  std::size_t head_bytes = stores.head_bytes(shape, format, sizes);
+  // Mixed precision: blocks of at most this size, and any number of channels in the list.
+  if (spec.channels.keys > 0.0 && spec.channels.mixed) {
+    head_bytes += (shape.head_dim - keys) * sizeof(std::uint16_t);
+  }
+  LayerCacheReport layer;
+  layer.tokens_kept = static_cast<double>(kept);
+  layer.channels_kept = static_cast<double>(keys);
+  layer.value_channels_kept = static_cast<double>(sizes.values);
+  layer.sliding_window = static_cast<std::int64_t>(shape.sliding_window);
+  layer.bytes = shape.kv_heads * head_bytes;
+  layer.full_bytes = full_f16_bytes(shape, tokens);
+  return layer;
 }
 
 }  // namespace thinkey

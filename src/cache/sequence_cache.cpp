@@ -2,32 +2,30 @@
 
 #include <algorithm>
 
-#include "cache/channel_budget.h"
+#include "base/byte_stream.h"
 #include "cache/eviction.h"
-#include "cache/layer_cache.h"
 
 namespace thinkey {
 
-SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter)
-    : shape_(shape), spec_(spec) {
+SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter,
+                             const LayerStores& stores)
+    : shape_(shape),
+      spec_(spec),
+      budget_(compressed_layers(shape), shape.kv_heads(),
+              static_cast<std::size_t>(spec.channels.kept_keys(static_cast<std::int64_t>(shape.head_dim()))),
+              shape.head_dim()) {
   shape_.check();
   spec_.validate();
-  const std::size_t layers = shape_.layers.size();
-  layers_.reserve(layers);
-  for (std::size_t i = 0; i < layers; ++i) layers_.emplace_back(shape_.layers[i], spec_, i, layers, counter);
-  budget_ = std::make_unique<ChannelBudget>(
-      layers, shape_.kv_heads(),
-      static_cast<std::size_t>(spec_.channels.kept_keys(static_cast<std::int64_t>(shape_.head_dim()))),
-      shape_.head_dim());
+  const std::vector<LayerCompression> compression = compression_of_layers(shape_, spec_);
+  layers_.reserve(compression.size());
+  for (std::size_t i = 0; i < compression.size(); ++i) {
+    layers_.emplace_back(shape_.layers[i], compression[i], stores, counter);
+  }
 }
-
-SequenceCache::~SequenceCache() = default;
-SequenceCache::SequenceCache(SequenceCache&&) noexcept = default;
-SequenceCache& SequenceCache::operator=(SequenceCache&&) noexcept = default;
 
 bool SequenceCache::observes_all_queries() const noexcept {
   const EvictionPolicy* policy = eviction_policy(spec_.eviction.policy);
-  return policy != nullptr && policy->all_queries && !spec_.eviction.observe_window;
+  return policy != nullptr && policy->voters == Voters::AllQueries && !spec_.eviction.observe_window;
 }
 
 std::size_t SequenceCache::observed_queries(bool later_turn) const noexcept {
@@ -38,7 +36,7 @@ std::size_t SequenceCache::observed_queries(bool later_turn) const noexcept {
 void SequenceCache::observe(std::size_t layer, const QueryRange& queries) { layers_[layer].observe(queries); }
 
 void SequenceCache::compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace) {
-  layers_[layer].compress_prompt(prompt, *budget_, trace);
+  layers_[layer].compress_prompt(prompt, budget_, trace);
 }
 
 void SequenceCache::append(std::size_t layer, std::size_t n, const float* k, const float* v,
@@ -48,12 +46,12 @@ void SequenceCache::append(std::size_t layer, std::size_t n, const float* k, con
 
 void SequenceCache::attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
                            float* out, float* lse) const {
-  attend_layer(shape_.layers[layer], layers_[layer].heads(), n, first_position, q, out, lse);
+  layers_[layer].store().attend(n, first_position, q, out, lse);
 }
 
 void SequenceCache::renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
                           bool turn_ended) {
-  if (spec_.eviction.every > 0) layers_[layer].renew(n, first_position, q, turn_ended);
+  layers_[layer].renew(n, first_position, q, turn_ended);
 }
 
 void SequenceCache::restore(ByteReader& in) {
@@ -63,65 +61,47 @@ void SequenceCache::restore(ByteReader& in) {
   }
 }
 
+std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept {
+  return store_format(spec).query_rows(queries);
+}
+
 std::int64_t SequenceCache::next_position(std::size_t layer) const noexcept {
   return layers_[layer].next_position();
 }
 
-const LayerCache& SequenceCache::layer(std::size_t i) const noexcept { return layers_[i]; }
-
 namespace {
 
-std::size_t full_f16_bytes(const CacheShape& shape, std::int64_t tokens) {
-  return 2 * sizeof(f16_bits) * shape.layers.size() * shape.kv_heads() * shape.head_dim() *
-         static_cast<std::size_t>(tokens);
+CacheReport report_of(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,
+                      std::vector<LayerCacheReport> layers) {
+  CacheReport report;
+  report.spec = spec.to_string();
+  report.tokens_seen = tokens;
+  report.head_dim = static_cast<std::int64_t>(shape.head_dim());
+  report.layers = std::move(layers);
+  for (const LayerCacheReport& layer : report.layers) {
+    report.bytes += layer.bytes;
+    report.full_bytes += layer.full_bytes;
+  }
+  return report;
 }
 
 }  // namespace
 
 CacheReport SequenceCache::report() const {
-  CacheReport report;
-  report.spec = spec_.to_string();
-  report.tokens_seen = layers_.empty() ? 0 : layers_[0].next_position();
-  report.head_dim = static_cast<std::int64_t>(shape_.head_dim());
-  for (const LayerCache& layer : layers_) {
-    report.layers.push_back(layer.report());
-    report.bytes += report.layers.back().bytes;
-  }
-  report.full_bytes = full_f16_bytes(shape_, report.tokens_seen);
-  return report;
+  std::vector<LayerCacheReport> layers;
+  for (const LayerCache& layer : layers_) layers.push_back(layer.report());
+  return report_of(shape_, spec_, layers_.empty() ? 0 : layers_[0].next_position(), std::move(layers));
 }
 
-CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens) {
-  const std::size_t dim = shape.head_dim();
-  const auto signed_dim = static_cast<std::int64_t>(dim);
-  const auto keys = static_cast<std::size_t>(spec.channels.kept_keys(signed_dim));
-  const auto values = static_cast<std::size_t>(spec.channels.kept_values(signed_dim));
-  const bool pruned = spec.channels.keys > 0.0;
-  // Mixed precision: blocks of at most this size, and any number of channels.
-  const std::size_t listed = (pruned && spec.channels.mixed ? dim : keys) + values;
-  std::size_t tables = listed * sizeof(std::uint16_t);
-  if (pruned && spec.channels.bias) tables += (dim - keys) * sizeof(f16_bits);
-  const std::size_t thin_bytes =
-      HeadCache::thin_layout(uniform_keys(keys, HeadCache::thin_format(spec)), values, spec).bytes;
-  CacheReport report;
-  report.spec = spec.to_string();
-  report.tokens_seen = tokens;
-  report.head_dim = signed_dim;
-  for (std::size_t l = 0; l < shape.layers.size(); ++l) {
-    const std::size_t kept =
-        layer_budget(spec.eviction, static_cast<std::size_t>(tokens), l, shape.layers.size());
-    const std::size_t recent = HeadCache::recent_share(kept, spec);
-    LayerCacheReport layer;
-    layer.tokens_kept = static_cast<double>(kept);
-    layer.channels_kept = static_cast<double>(keys);
-    layer.value_channels_kept = static_cast<double>(values);
-    layer.bytes = shape.kv_heads() * (tables + Segment::blocks_for(kept - recent) * thin_bytes +
-                                      Segment::blocks_for(recent) * BlockLayout(dim, dim).bytes);
-    report.bytes += layer.bytes;
-    report.layers.push_back(layer);
+CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,
+                           const LayerStores& stores) {
+  const std::vector<LayerCompression> compression = compression_of_layers(shape, spec);
+  std::vector<LayerCacheReport> layers;
+  for (std::size_t l = 0; l < compression.size(); ++l) {
+    layers.push_back(
+        estimate_layer(shape.layers[l], compression[l], stores, static_cast<std::size_t>(tokens)));
   }
-  report.full_bytes = full_f16_bytes(shape, tokens);
-  return report;
+  return report_of(shape, spec, tokens, std::move(layers));
 }
 
 }  // namespace thinkey

@@ -1,51 +1,27 @@
 // The KV cache of one sequence: per layer and KV head, a thin segment of tokens that survived
-// eviction with the key channels that survived pruning, and a recent segment of whole tokens.
+// eviction with the key channels that survived pruning, and a recent segment of whole tokens. Layers with a
+// sliding window hold what it shows (cache/layer_compression.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "backend/layer_store.h"
 #include "base/aligned_buffer.h"
 #include "cache/cache_shape.h"
-#include "cache/query_range.h"
-#include "ops/merge_attention.h"
+#include "cache/layer_cache.h"
 #include "thinkey/cache_report.h"
 #include "thinkey/cache_spec.h"
 
 namespace thinkey {
 
-// One layer's whole prompt, after RoPE, right after its prefill.
-struct PromptView {
-  std::size_t tokens = 0;  // T
-
-  const float* q = nullptr;                           // the last `queries` queries
-  std::size_t queries = 0;                            // at least min(T, spec.observation_window())
-  std::size_t q_token_stride = 0, q_head_stride = 0;  // elements; the D values of a head are contiguous
-
-  TokenRows k, v;            // [Hkv, capacity, D]
-  std::size_t capacity = 0;  // tokens between two heads; >= T
-};
-
-// What compression decided in one layer, for those who ask (the `compress` command, tests).
-struct CompressionTrace {
-  std::vector<std::vector<std::int32_t>> kept_tokens;  // [Hkv][B] positions, ascending
-  std::vector<std::vector<float>>
-      channel_scores;  // [Hkv][D] ThinK's key scores; empty when nothing is pruned
-};
-
-class ByteReader;
-class ChannelBudget;
-class LayerCache;
-
 class SequenceCache {
  public:
-  // All element storage is counted in `counter`, if there is one.
-  SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter = nullptr);
-  ~SequenceCache();
-  SequenceCache(SequenceCache&&) noexcept;
-  SequenceCache& operator=(SequenceCache&&) noexcept;
+  // All element storage is the backend's, and counted in `counter`, if there is one. Error(Usage) where the
+  // shape or the spec is out of range.
+  SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter = nullptr,
+                const LayerStores& stores = default_stores());
 
   [[nodiscard]] const CacheShape& shape() const noexcept { return shape_; }
   [[nodiscard]] const CacheSpec& spec() const noexcept { return spec_; }
@@ -86,13 +62,13 @@ class SequenceCache {
   [[nodiscard]] CacheReport report() const;
   // For load_cache() (cache/cache_file.h), into an empty cache.
   void restore(ByteReader& in);
-  [[nodiscard]] const LayerCache& layer(std::size_t i) const noexcept;  // cache/layer_cache.h
+  [[nodiscard]] const LayerCache& layer(std::size_t i) const noexcept { return layers_[i]; }
 
  private:
   CacheShape shape_;
   CacheSpec spec_;
   std::vector<LayerCache> layers_;
-  std::unique_ptr<ChannelBudget> budget_;
+  ChannelBudget budget_;
 };
 
 // At most so many rows of one layer's latest queries are kept after `queries` of them came, for evicting
@@ -100,6 +76,7 @@ class SequenceCache {
 [[nodiscard]] std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept;
 
 // The report of a cache that has just compressed a prompt of `tokens` tokens, by arithmetic alone.
-[[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens);
+[[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,
+                                         const LayerStores& stores = default_stores());
 
 }  // namespace thinkey

@@ -105,8 +105,8 @@ CompressedLayer compress(const DumpedLayer& layer, const CacheSpec& spec) {
   for (std::size_t head = 0; head < heads; ++head) {
     const std::vector<std::int32_t>& kept = trace.kept_tokens.at(head);
     result.kept_tokens.insert(result.kept_tokens.end(), kept.begin(), kept.end());
-    for (const std::uint16_t channel : cache.layer(0).heads()[head].basis().channels()) {
-      result.kept_channels.at(head * head_dim + channel) = 1;
+    for (const std::int32_t channel : cache.layer(0).store().plan(head).keys.channels) {
+      result.kept_channels.at(head * head_dim + static_cast<std::size_t>(channel)) = 1;
     }
     if (!trace.channel_scores.empty()) {
       std::ranges::copy(trace.channel_scores.at(head),

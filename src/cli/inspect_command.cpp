@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -71,23 +72,44 @@ std::string format_model(const ModelInfo& info, const Model& model, const std::s
   return text;
 }
 
+// Layers of one kind, or all of them: the means of what they keep, the sums of their bytes.
+std::vector<std::string> cost_row(const std::string& label, const std::vector<LayerCacheReport>& layers,
+                                  const std::string& peak) {
+  double tokens = 0.0;
+  double channels = 0.0;
+  double value_channels = 0.0;
+  std::size_t bytes = 0;
+  std::size_t full_bytes = 0;
+  for (const LayerCacheReport& layer : layers) {
+    tokens += layer.tokens_kept;
+    channels += layer.channels_kept;
+    value_channels += layer.value_channels_kept;
+    bytes += layer.bytes;
+    full_bytes += layer.full_bytes;
+  }
+  const double count = std::max<double>(1.0, static_cast<double>(layers.size()));
+  const double share = full_bytes == 0 ? 0.0 : static_cast<double>(bytes) / static_cast<double>(full_bytes);
+  return {label,
+          format_count(tokens / count),
+          format_count(channels / count),
+          format_count(value_channels / count),
+          format_bytes(bytes),
+          fmt::format("{:.1f} %", 100.0 * share),
+          peak};
+}
+
 std::string format_costs(const std::vector<Cost>& costs, std::int64_t context) {
   std::vector<std::vector<std::string>> rows = {{"cache", "tokens kept", "key channels", "value channels",
                                                  "bytes", "of full f16", "prefill peak beside weights"}};
   for (const Cost& cost : costs) {
-    double tokens = 0.0;
-    double channels = 0.0;
-    double value_channels = 0.0;
-    for (const LayerCacheReport& layer : cost.cache.layers) {
-      tokens += layer.tokens_kept;
-      channels += layer.channels_kept;
-      value_channels += layer.value_channels_kept;
+    rows.push_back(cost_row(cost.cache.spec, cost.cache.layers, format_bytes(cost.memory.total())));
+    std::map<std::int64_t, std::vector<LayerCacheReport>> kinds;  // by window
+    for (const LayerCacheReport& layer : cost.cache.layers) kinds[layer.sliding_window].push_back(layer);
+    if (kinds.size() < 2) continue;
+    for (const auto& [window, layers] : kinds) {
+      const std::string kind = window == 0 ? "that see everything" : fmt::format("of window {}", window);
+      rows.push_back(cost_row(fmt::format("  {} layers {}", layers.size(), kind), layers, ""));
     }
-    const double layers = std::max<double>(1.0, static_cast<double>(cost.cache.layers.size()));
-    rows.push_back({cost.cache.spec, format_count(tokens / layers), format_count(channels / layers),
-                    format_count(value_channels / layers), format_bytes(cost.cache.bytes),
-                    fmt::format("{:.1f} %", 100.0 * cost.cache.share_of_full()),
-                    format_bytes(cost.memory.total())});
   }
   return fmt::format("\nKV cache at {} tokens\n", context) + format_table(rows, 2);
 }

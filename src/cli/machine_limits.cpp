@@ -12,7 +12,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/parallel.h"
-#include "ops/convert.h"
+#include "backend/cpu/ops/convert.h"
 
 namespace thinkey::cli {
 

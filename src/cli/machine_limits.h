@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "ops/matmul.h"
+#include "backend/cpu/ops/matmul.h"
 
 namespace thinkey::cli {
 

@@ -1,6 +1,7 @@
 #include "cli/report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -19,26 +20,57 @@ std::string kept_of(double kept, std::int64_t all) {
 
 }  // namespace
 
+namespace {
+
+// "0-4, 6-10, 12" of ascending numbers; many ranges are cut short.
+std::string format_ranges(const std::vector<std::size_t>& numbers) {
+  constexpr std::size_t kMostRanges = 4;
+  std::vector<std::string> ranges;
+  for (std::size_t i = 0; i < numbers.size();) {
+    std::size_t end = i + 1;
+    while (end < numbers.size() && numbers[end] == numbers[end - 1] + 1) ++end;
+    ranges.push_back(end == i + 1 ? fmt::format("{}", numbers[i])
+                                  : fmt::format("{}-{}", numbers[i], numbers[end - 1]));
+    i = end;
+  }
+  if (ranges.size() <= kMostRanges) return fmt::format("{}", fmt::join(ranges, ", "));
+  return fmt::format("{}, {}, ... {} ({} layers)", ranges[0], ranges[1], ranges.back(), numbers.size());
+}
+
+}  // namespace
+
 std::string format_cache_report(const CacheReport& report) {
-  const std::size_t layers = report.layers.size();
-  const std::size_t full_layer = layers == 0 ? 0 : report.full_bytes / layers;
-  std::vector<std::vector<std::string>> rows = {
-      {"layers", "tokens kept", "key channels", "value channels", "bytes per layer", "of full f16"}};
-  std::size_t first = 0;  // layer of the latest row
-  for (std::size_t i = 0; i < layers; ++i) {
+  const bool windows = std::ranges::any_of(
+      report.layers, [](const LayerCacheReport& layer) { return layer.sliding_window > 0; });
+  std::vector<std::string> titles = {"layers",         "tokens kept",     "key channels",
+                                     "value channels", "bytes per layer", "of full f16"};
+  if (windows) titles.insert(titles.begin() + 1, "window");
+  // Layers of which there is the same to say share a row.
+  std::vector<std::vector<std::string>> kinds;
+  std::vector<std::vector<std::size_t>> members;
+  for (std::size_t i = 0; i < report.layers.size(); ++i) {
     const LayerCacheReport& layer = report.layers[i];
-    std::vector<std::string> row = {fmt::format("{}", i),
-                                    kept_of(layer.tokens_kept, report.tokens_seen),
+    const std::int64_t seen =
+        layer.sliding_window > 0 ? std::min(layer.sliding_window, report.tokens_seen) : report.tokens_seen;
+    std::vector<std::string> row = {kept_of(layer.tokens_kept, seen),
                                     kept_of(layer.channels_kept, report.head_dim),
                                     kept_of(layer.value_channels_kept, report.head_dim),
-                                    format_bytes(layer.bytes),
-                                    percent_of(layer.bytes, full_layer)};
-    if (i > 0 && std::equal(row.begin() + 1, row.end(), rows.back().begin() + 1)) {
-      rows.back().front() = fmt::format("{}-{}", first, i);
-    } else {
-      rows.push_back(std::move(row));
-      first = i;
+                                    format_bytes(layer.bytes), percent_of(layer.bytes, layer.full_bytes)};
+    if (windows) {
+      row.insert(row.begin(), layer.sliding_window > 0 ? fmt::format("{}", layer.sliding_window) : "all");
     }
+    const auto same = std::ranges::find(kinds, row);
+    if (same == kinds.end()) {
+      kinds.push_back(std::move(row));
+      members.push_back({i});
+    } else {
+      members[static_cast<std::size_t>(same - kinds.begin())].push_back(i);
+    }
+  }
+  std::vector<std::vector<std::string>> rows = {titles};
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    kinds[i].insert(kinds[i].begin(), format_ranges(members[i]));
+    rows.push_back(std::move(kinds[i]));
   }
   return fmt::format("cache    {}: {} of {} in full f16 ({})\n", report.spec, format_bytes(report.bytes),
                      format_bytes(report.full_bytes), percent_of(report.bytes, report.full_bytes)) +
@@ -57,7 +89,9 @@ OrderedJson to_json(const CacheReport& report) {
     layers.push_back({{"tokens_kept", layer.tokens_kept},
                       {"channels_kept", layer.channels_kept},
                       {"value_channels_kept", layer.value_channels_kept},
-                      {"bytes", layer.bytes}});
+                      {"sliding_window", layer.sliding_window},
+                      {"bytes", layer.bytes},
+                      {"full_bytes", layer.full_bytes}});
   }
   OrderedJson json;
   json["spec"] = report.spec;

@@ -12,7 +12,7 @@
 #include "engine/memory.h"
 #include "engine/model_impl.h"
 #include "model/spec_reader.h"
-#include "ops/packed_matrix.h"
+#include "backend/cpu/ops/packed_matrix.h"
 #include "tokenizer/chat_template.h"
 
 namespace thinkey {

@@ -1,5 +1,6 @@
 #include "eval/cache_error.h"
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -7,9 +8,6 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "cache/head_cache.h"
-#include "ops/matmul.h"
-#include "ops/softmax.h"
 
 namespace thinkey::eval {
 namespace {
@@ -36,62 +34,30 @@ struct Sums {
   }
 };
 
-// What a head's cache holds, unpacked.
-struct Unpacked {
-  std::size_t thin = 0;                 // tokens before this one are reduced
-  std::vector<std::int32_t> positions;  // [n]
-  std::vector<float> thin_keys;         // [thin, D']
-  std::vector<float> recent_keys;       // [n - thin, D]
-  std::vector<float> values;            // [n, D], zero where pruned
-};
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-void unpack(const Segment& segment, std::span<const std::uint16_t> value_channels, std::size_t dim,
-            std::vector<float>& keys, Unpacked& out) {
-  StagedBlock block;
-  for (std::size_t b = 0; b < segment.blocks(); ++b) {
-    decode_block(segment.layout(), segment.block(b), block);
-    const std::size_t channels = segment.layout().key_channels;
-    const std::size_t columns = segment.layout().value_channels;
-    for (std::size_t t = 0; t < block.tokens; ++t) {
-      out.positions.push_back(block.positions[t]);
-      for (std::size_t c = 0; c < channels; ++c) keys.push_back(block.keys[c * kBlockTokens + t]);
-      const std::size_t at = out.values.size();
-      out.values.resize(at + dim, 0.0F);
-      for (std::size_t c = 0; c < columns; ++c) {
-        out.values[at + (columns == dim ? c : value_channels[c])] = block.values[t * columns + c];
-      }
-    }
-  }
+Eigen::Map<const Matrix> view(const float* x, std::size_t rows, std::size_t columns) {
+  return {x, static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(columns)};
+}
+Eigen::Map<Matrix> view(std::vector<float>& x, std::size_t rows, std::size_t columns) {
+  return {x.data(), static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(columns)};
 }
 
-Unpacked unpack(const HeadCache& head, std::size_t dim) {
-  Unpacked out;
-  unpack(head.thin(), head.value_channels(), dim, out.thin_keys, out);
-  out.thin = out.positions.size();
-  unpack(head.recent(), head.value_channels(), dim, out.recent_keys, out);
-  return out;
-}
-
-// c [m, n] = a [m, k] b^T, with b [n, k], into rows of `stride`.
+// c [m, n] = a [m, k] b^T, with b [n, k].
 void multiply_transposed(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
-                         float* c, std::size_t stride) {
-  if (n == 0) return;
-  MatmulShape shape;
-  shape.m = static_cast<std::int64_t>(m);
-  shape.n = static_cast<std::int64_t>(n);
-  shape.k = shape.lda = shape.ldb = static_cast<std::int64_t>(k);
-  shape.ldc = static_cast<std::int64_t>(stride);
-  matmul(shape, a, b, c);
+                         std::vector<float>& c) {
+  view(c, m, n).noalias() = view(a, m, k) * view(b, n, k).transpose();
 }
 
 // c [m, n] = a [m, k] b, with b [k, n].
-void multiply(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* c) {
-  MatmulShape shape;
-  shape.m = static_cast<std::int64_t>(m);
-  shape.n = shape.ldb = shape.ldc = static_cast<std::int64_t>(n);
-  shape.k = shape.lda = static_cast<std::int64_t>(k);
-  shape.b_transposed = false;
-  matmul(shape, a, b, c);
+void multiply(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
+              std::vector<float>& c) {
+  view(c, m, n).noalias() = view(a, m, k) * view(b, k, n);
+}
+
+void softcap(std::span<float> x, float cap) {
+  if (cap <= 0.0F) return;
+  for (float& logit : x) logit = cap * std::tanh(logit / cap);
 }
 
 // Softmax over the entries `visible` says yes to and the sink, the others 0; log-sum-exp.
@@ -113,10 +79,10 @@ double masked_softmax(std::span<float> row, double sink, const Visible& visible)
 
 class HeadError {
  public:
-  HeadError(const AttentionShape& shape, const PromptView& prompt, const HeadCache& head, std::size_t kv_head)
+  HeadError(const AttentionShape& shape, const PromptView& prompt, const LayerStore& store,
+            std::size_t kv_head)
       : shape_(shape),
         prompt_(prompt),
-        head_(head),
         dim_(shape.head_dim),
         wide_keys_(prompt.tokens * shape.head_dim),
         wide_values_(wide_keys_.size()),
@@ -124,7 +90,7 @@ class HeadError {
                   .load(wide_keys_.size(), wide_keys_.data())),
         values_((prompt.v + kv_head * prompt.capacity * shape.head_dim)
                     .load(wide_values_.size(), wide_values_.data())),
-        held_(unpack(head, shape.head_dim)) {}
+        held_(store.read(kv_head)) {}
 
   // Queries [begin, end) of the view's, of one query head.
   Sums measure(std::size_t query_head, std::size_t begin, std::size_t end) {
@@ -140,24 +106,19 @@ class HeadError {
     const std::size_t n = end - begin;
     const std::size_t tokens = prompt_.tokens;
     const std::size_t held = held_.positions.size();
-    const std::size_t reduced = head_.basis().size();
     const float scale = shape_.logit_scale();
     std::vector<float> queries(n * dim_);
-    std::vector<float> thin_queries(n * reduced);
-    std::vector<float> bias(n);
+    std::vector<float> bias(n, 0.0F);
     for (std::size_t r = 0; r < n; ++r) {
       const float* q = prompt_.q + (begin + r) * prompt_.q_token_stride + query_head * prompt_.q_head_stride;
       for (std::size_t c = 0; c < dim_; ++c) queries[r * dim_ + c] = q[c] * scale;
-      head_.basis().reduce_query(queries.data() + r * dim_, thin_queries.data() + r * reduced);
-      bias[r] = head_.basis().has_mean() ? head_.basis().bias(queries.data() + r * dim_) : 0.0F;
+      for (std::size_t c = 0; c < held_.key_mean.size(); ++c)
+        bias[r] += queries[r * dim_ + c] * held_.key_mean[c];
     }
     std::vector<float> whole(n * tokens);
-    multiply_transposed(n, tokens, dim_, queries.data(), keys_, whole.data(), tokens);
+    multiply_transposed(n, tokens, dim_, queries.data(), keys_, whole);
     std::vector<float> approximate(n * held);
-    multiply_transposed(n, held_.thin, reduced, thin_queries.data(), held_.thin_keys.data(),
-                        approximate.data(), held);
-    multiply_transposed(n, held - held_.thin, dim_, queries.data(), held_.recent_keys.data(),
-                        approximate.data() + held_.thin, held);
+    multiply_transposed(n, held, dim_, queries.data(), held_.keys.data(), approximate);
 
     Sums sums;
     sums.rows = n;
@@ -170,8 +131,8 @@ class HeadError {
       const std::span<float> row(whole.data() + r * tokens, tokens);
       const std::span<float> held_row(approximate.data() + r * held, held);
       for (std::size_t i = 0; i < held_.thin; ++i) held_row[i] += bias[r];
-      softcap(row.data(), tokens, shape_.softcap);
-      softcap(held_row.data(), held, shape_.softcap);
+      softcap(row, shape_.softcap);
+      softcap(held_row, shape_.softcap);
       const double sink = shape_.sink(query_head);
       std::vector<float> logits(held);
       for (std::size_t i = 0; i < held; ++i) {
@@ -189,8 +150,8 @@ class HeadError {
     }
     std::vector<float> outputs(n * dim_);
     std::vector<float> held_outputs(n * dim_);
-    multiply(n, dim_, tokens, whole.data(), values_, outputs.data());
-    multiply(n, dim_, held, approximate.data(), held_.values.data(), held_outputs.data());
+    multiply(n, dim_, tokens, whole.data(), values_, outputs);
+    multiply(n, dim_, held, approximate.data(), held_.values.data(), held_outputs);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const double wrong = static_cast<double>(held_outputs[i]) - outputs[i];
       sums.output_error += wrong * wrong;
@@ -201,12 +162,11 @@ class HeadError {
 
   const AttentionShape& shape_;
   const PromptView& prompt_;
-  const HeadCache& head_;
   std::size_t dim_;
   std::vector<float> wide_keys_, wide_values_;  // used where prefill left bf16
   const float* keys_;                           // [T, D]
   const float* values_;                         // [T, D]
-  Unpacked held_;
+  HeldTokens held_;
 };
 
 }  // namespace
@@ -219,7 +179,7 @@ LayerError layer_error(const AttentionShape& shape, const PromptView& prompt, co
   std::vector<Sums> before(shape.kv_heads);
   std::vector<Sums> inside(shape.kv_heads);
   parallel_for(shape.kv_heads, [&](std::size_t h) {
-    HeadError head(shape, prompt, cache.heads()[h], h);
+    HeadError head(shape, prompt, cache.store(), h);
     for (std::size_t g = 0; g < group; ++g) {
       before[h].add(head.measure(h * group + g, 0, earlier));
       inside[h].add(head.measure(h * group + g, earlier, prompt.queries));

@@ -5,7 +5,7 @@
 
 #include "base/fail.h"
 #include "model/tensor_table.h"
-#include "ops/dequantize.h"
+#include "backend/cpu/ops/dequantize.h"
 
 namespace thinkey {
 

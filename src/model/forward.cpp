@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "model/finite.h"
+#include "backend/cpu/ops/merge_attention.h"
 #include "model/work.h"
 
 namespace thinkey {

@@ -9,9 +9,9 @@
 #include "formats/printable.h"
 #include "model/expert_tensors.h"
 #include "model/tensor_table.h"
-#include "ops/dequantize.h"
-#include "ops/matvec_int8.h"
-#include "ops/packed_matrix.h"
+#include "backend/cpu/ops/dequantize.h"
+#include "backend/cpu/ops/matvec_int8.h"
+#include "backend/cpu/ops/packed_matrix.h"
 
 namespace thinkey {
 

@@ -8,9 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/block_codec.h"
-#include "cache/block_quads_vnni.h"
-#include "cache/layer_cache.h"
+#include "backend/cpu/store/block_codec.h"
+#include "backend/cpu/store/block_quads_vnni.h"
 #include "cache/random_prompt.h"
 #include "thinkey/error.h"
 
@@ -66,8 +65,9 @@ void check(const Case& c, std::uint64_t seed) {
   const std::vector<float> new_k = prompt.normal(c.appended * kv_width);
   const std::vector<float> new_v = prompt.normal(c.appended * kv_width);
   // In pieces, as decode and chat turns do.
+  const std::size_t piece = 1 + seed % 50;
   for (std::size_t done = 0; done < c.appended;) {
-    const std::size_t n = std::min<std::size_t>(c.appended - done, 1 + seed % 50);
+    const std::size_t n = std::min<std::size_t>(c.appended - done, piece);
     cache.append(0, n, new_k.data() + done * kv_width, new_v.data() + done * kv_width, kv_width);
     done += n;
   }
@@ -75,15 +75,20 @@ void check(const Case& c, std::uint64_t seed) {
   EXPECT_EQ(cache.report().bytes, counter.live());
 
   std::vector<ReferenceHead> heads;
-  const auto budget = static_cast<std::size_t>(spec.eviction.budget_for(static_cast<std::int64_t>(c.tokens)));
+  const std::size_t reach = c.window == 0 ? c.tokens : std::min(c.tokens, c.window);
+  const auto budget = static_cast<std::size_t>(spec.eviction.budget_for(static_cast<std::int64_t>(reach)));
   for (std::size_t h = 0; h < c.kv_heads; ++h) {
     EXPECT_EQ(trace.kept_tokens[h].size(), budget);
     EXPECT_TRUE(std::is_sorted(trace.kept_tokens[h].begin(), trace.kept_tokens[h].end()));
-    heads.emplace_back(cache.layer(0).heads()[h], spec, c.dim);
+    heads.emplace_back(test::cpu_heads(cache, 0)[h], spec, c.dim);
     heads[h].fill(trace.kept_tokens[h], prompt.k.data() + h * c.tokens * c.dim,
                   prompt.v.data() + h * c.tokens * c.dim);
     for (std::size_t i = 0; i < c.appended; ++i) {
       const std::size_t at = i * kv_width + h * c.dim;
+      if (c.window > 0 && i % piece == 0) {
+        heads[h].forget_before(static_cast<std::int64_t>(c.tokens + i + 1) -
+                               static_cast<std::int64_t>(c.window));
+      }
       heads[h].append(static_cast<std::int64_t>(c.tokens + i), new_k.data() + at, new_v.data() + at);
     }
   }
@@ -119,7 +124,7 @@ void check(const Case& c, std::uint64_t seed) {
   // multiplies bytes; its other kernels must read the same codes.
   const std::int64_t targets = hwy::SupportedTargets();
   bool bytes = false;
-  for (const HeadCache& head : cache.layer(0).heads()) {
+  for (const HeadStore& head : test::cpu_heads(cache, 0)) {
     const BlockLayout& layout = head.thin().layout();
     const auto short_codes = [](ElementFormat format) { return element_bits(format) < 8; };
     bytes |= short_codes(layout.value_format);
@@ -385,7 +390,7 @@ TEST(CacheAttention, WithoutPromptTokensAreAppended) {
   cache.attend(0, 1, 69, q.data(), out.data());
   std::vector<double> expected(32);
   for (std::size_t h = 0; h < 4; ++h) {
-    ReferenceHead head(cache.layer(0).heads()[h / 2], spec, 32);
+    ReferenceHead head(test::cpu_heads(cache, 0)[h / 2], spec, 32);
     for (int i = 0; i < 70; ++i) head.append(i, keys[i].data() + h / 2 * 32, values[i].data() + h / 2 * 32);
     head.attend(shape.layers[0], q.data() + h * 32, 69, h, expected);
     for (std::size_t j = 0; j < 32; ++j) EXPECT_NEAR(out[h * 32 + j], expected[j], kFixedTolerance);

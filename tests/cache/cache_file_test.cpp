@@ -10,7 +10,7 @@
 #include <iterator>
 #include <string>
 
-#include "cache/byte_stream.h"
+#include "base/byte_stream.h"
 #include "cache/random_prompt.h"
 #include "thinkey/error.h"
 
@@ -64,7 +64,8 @@ SequenceCache small_cache(const CacheShape& shape, const char* spec, std::size_t
 }
 
 TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
-  const CacheShape shape = CacheShape::uniform(2, {4, 2, 48});
+  CacheShape shape = CacheShape::uniform(2, {4, 2, 48});
+  shape.layers[1].sliding_window = 40;
   for (const char* spec :
        {"full", "snapkv:64+think:0.4", "think:0.6,mixed,bias+kivi:4,residual=32", "think:0.7,bias",
         "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive+kivi:4,residual=0"}) {
@@ -125,7 +126,7 @@ TEST_F(CacheFile, DamageIsRefused) {
 }
 
 // A file whose checksum is right but whose content is not: what a stranger could send.
-TEST_F(CacheFile, ForgedContentIsRefusedOrHarmless) {
+TEST_F(CacheFile, ForgedContentIsRefusedOrAtLeastCrashesNothing) {
   const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
   save_cache(path_, small_cache(shape, "snapkv:40,every=30+think:0.5", 60), 7, {});
   const std::string good = content();
@@ -157,6 +158,8 @@ TEST_F(CacheFile, OfAnotherModelIsRefused) {
   save_cache(path_, small_cache(shape, "full"), 7, {});
   EXPECT_THAT(error_of(shape, 8), HasSubstr("another model"));
   EXPECT_THAT(error_of(CacheShape::uniform(1, {2, 1, 24}), 7), HasSubstr("another shape"));
+  EXPECT_THAT(error_of(CacheShape::uniform(2, {2, 1, 16}), 7), HasSubstr("another shape"));
+  EXPECT_THAT(error_of(CacheShape::uniform(1, {2, 1, 16, 64}), 7), HasSubstr("another shape"));
   replace("GGUF, surely not a cache file at all");
   EXPECT_THAT(error_of(shape, 7), HasSubstr("not a thinkey cache file"));
 }

@@ -1,4 +1,4 @@
-#include "cache/fixed_point.h"
+#include "backend/cpu/store/fixed_point.h"
 
 #include <gtest/gtest.h>
 

@@ -10,9 +10,8 @@
 #include <random>
 #include <string>
 
-#include "cache/byte_stream.h"
+#include "base/byte_stream.h"
 #include "cache/cache_file.h"
-#include "cache/layer_cache.h"
 #include "cache/random_prompt.h"
 #include "thinkey/error.h"
 
@@ -62,7 +61,8 @@ std::string load_forged(const char* spec, const Lists& lists, int positions = 32
     out.array(std::span(lists.values));
     KeyCounts counts{};
     std::copy(lists.counts.begin(), lists.counts.end(), counts.begin());
-    const BlockLayout layout = HeadCache::thin_layout(counts, lists.values.size(), CacheSpec::parse(spec));
+    const BlockLayout layout =
+        HeadStore::thin_layout(counts, lists.values.size(), store_format(CacheSpec::parse(spec)));
     std::vector<std::byte> block(layout.bytes);
     layout.clear(block.data());
     for (int t = 0; t < positions; ++t) layout.positions(block.data())[t] = t;

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/block_codec.h"
-#include "cache/layer_cache.h"
+#include "backend/cpu/store/block_codec.h"
+#include "cache/random_prompt.h"
 #include "formats/safetensors.h"
 
 namespace thinkey {
@@ -78,7 +78,7 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
     for (std::size_t c = 0; c < dim; ++c) {
       if (kept_channels[h * dim + c] != 0) expected.insert(static_cast<std::int64_t>(c));
     }
-    const auto channels = cache.layer(0).heads()[h].basis().channels();
+    const auto channels = test::cpu_heads(cache, 0)[h].kept_keys().channels();
     expect_same_set({channels.begin(), channels.end()}, expected, trace.channel_scores[h]);
   }
   if (const auto* scores = file.find("channel_scores")) {

@@ -10,10 +10,17 @@
 #include <span>
 #include <vector>
 
+#include "backend/cpu/ops/merge_attention.h"
+#include "backend/cpu/store/cpu_layer_store.h"
 #include "base/half.h"
-#include "cache/layer_cache.h"
+#include "cache/sequence_cache.h"
 
 namespace thinkey::test {
+
+// What the CPU's store holds of a layer.
+inline const std::vector<HeadStore>& cpu_heads(const SequenceCache& cache, std::size_t layer) {
+  return dynamic_cast<const CpuLayerStore&>(cache.layer(layer).store()).heads();
+}
 
 struct RandomPrompt {
   AttentionShape shape;
@@ -45,11 +52,11 @@ struct RandomPrompt {
   }
 };
 
-// What one KV head holds, as plain lists of numbers. It knows the head's decisions (which channels or
-// directions were kept) but does its own selecting, rounding, quantizing and attending.
+// What one KV head holds, as plain lists of numbers. It knows the head's decisions (which channels
+// were kept) but does its own selecting, rounding, quantizing and attending.
 class ReferenceHead {
  public:
-  ReferenceHead(const HeadCache& head, const CacheSpec& spec, std::size_t dim)
+  ReferenceHead(const HeadStore& head, const CacheSpec& spec, std::size_t dim)
       : head_(head), spec_(spec), dim_(dim) {}
 
   // The prompt's kept tokens; keys and values [T, D].
@@ -64,6 +71,14 @@ class ReferenceHead {
     while (recent_.size() > whole) retire(std::min<std::size_t>(32, recent_.size() - whole));
     for (Token& token : recent_) round(token);
   }
+  // As the cache does before it appends: blocks that no query sees any more go.
+  void forget_before(std::int64_t position) {
+    while (!recent_.empty()) {
+      const auto block = static_cast<std::ptrdiff_t>(std::min<std::size_t>(32, recent_.size()));
+      if (recent_[static_cast<std::size_t>(block) - 1].position >= position) return;
+      recent_.erase(recent_.begin(), recent_.begin() + block);
+    }
+  }
   void append(std::int64_t position, const float* key, const float* value) {
     recent_.push_back({position, {key, key + dim_}, {value, value + dim_}});
     round(recent_.back());
@@ -76,9 +91,9 @@ class ReferenceHead {
   double attend(const AttentionShape& shape, const float* q, std::int64_t position, std::size_t query_head,
                 std::vector<double>& out) const {
     const double scale = shape.scale != 0.0F ? shape.scale : 1.0 / std::sqrt(static_cast<double>(dim_));
-    std::vector<float> reduced(head_.basis().size());
-    head_.basis().reduce_query(q, reduced.data());
-    const double bias = head_.basis().bias(q);
+    std::vector<float> reduced(head_.kept_keys().size());
+    head_.kept_keys().reduce_query(q, reduced.data());
+    const double bias = head_.kept_keys().bias(q);
     std::vector<double> logits;
     std::vector<const Token*> seen;
     const auto visit = [&](const Token& token, const auto& query, double constant) {
@@ -139,16 +154,16 @@ class ReferenceHead {
     for (std::size_t t = 0; t < n; ++t) {
       for (std::size_t c = 0; c < dim_; ++c) whole[c * 32 + t] = static_cast<float>(block[t].key[c]);
     }
-    const std::size_t reduced = head_.basis().size();
+    const std::size_t reduced = head_.kept_keys().size();
     std::vector<float> keys(reduced * 32);
-    head_.basis().reduce_keys(whole.data(), keys.data());
+    head_.kept_keys().reduce_keys(whole.data(), keys.data());
     for (std::size_t t = 0; t < n; ++t) block[t].key.assign(reduced, 0.0);
     std::vector<std::int64_t> bits;  // of each kept channel
     for (std::size_t f = 0; f < kElementFormats; ++f) {
-      bits.insert(bits.end(), head_.basis().formats()[f],
+      bits.insert(bits.end(), head_.kept_keys().formats()[f],
                   static_cast<std::int64_t>(element_bits(static_cast<ElementFormat>(f))));
     }
-    const std::size_t fixed = head_.basis().formats()[static_cast<std::size_t>(ElementFormat::I16)];
+    const std::size_t fixed = head_.kept_keys().formats()[static_cast<std::size_t>(ElementFormat::I16)];
     for (std::size_t t = 0; t < n; ++t) {
       for (std::size_t c = 0; c < fixed; ++c) block[t].key[c] = keys[c * 32 + t];
       round_row(std::span(block[t].key).first(fixed));
@@ -195,7 +210,7 @@ class ReferenceHead {
     }
   }
 
-  const HeadCache& head_;
+  const HeadStore& head_;
   CacheSpec spec_;
   std::size_t dim_;
   std::vector<Token> thin_, recent_;

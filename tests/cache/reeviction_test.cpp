@@ -49,7 +49,7 @@ TEST(Reeviction, TwentyThousandTokensStayBounded) {
       const float* at = noise.data() + (i * 37) % 4096;
       const std::vector<float> row(at, at + 32);
       step(cache, row, row, {at, at + 64}, out);
-      for (const HeadCache& head : cache.layer(0).heads()) most = std::max(most, head.tokens());
+      for (const HeadStore& head : test::cpu_heads(cache, 0)) most = std::max(most, head.tokens());
       ASSERT_TRUE(std::isfinite(out[0]));
     }
     EXPECT_EQ(cache.next_position(0), 20300);
@@ -80,7 +80,7 @@ TEST(Reeviction, KeepsWhatTheLatestQueriesAttendTo) {
       for (float& x : row) x *= 0.1F;
       step(cache, row, row, q, out);
     }
-    const HeadCache& head = cache.layer(0).heads()[0];
+    const HeadStore& head = test::cpu_heads(cache, 0)[0];
     EXPECT_TRUE(positions(head.thin()).contains(77)) << text;
     EXPECT_LE(head.tokens(), 240U);
     // Nearly all attention is on token 77, so its value comes out, through every re-encoding.
@@ -100,7 +100,7 @@ TEST(Reeviction, StreamingKeepsSinksAndTheLatest) {
   }
   std::set<std::int32_t> expected{0, 1, 2, 3};
   for (std::int32_t t = 154; t < 200; ++t) expected.insert(t);
-  EXPECT_EQ(positions(cache.layer(0).heads()[0].thin()), expected);
+  EXPECT_EQ(positions(test::cpu_heads(cache, 0)[0].thin()), expected);
 }
 
 TEST(Reeviction, TurnsEndWithinBudget) {
@@ -109,10 +109,10 @@ TEST(Reeviction, TurnsEndWithinBudget) {
   SequenceCache cache(shape, CacheSpec::parse("snapkv:64,window=16,every=1000"));
   cache.compress_prompt(0, prompt.view());
   cache.append(0, 100, prompt.k.data(), prompt.v.data(), 16);
-  EXPECT_EQ(cache.layer(0).heads()[0].tokens(), 164U);
+  EXPECT_EQ(test::cpu_heads(cache, 0)[0].tokens(), 164U);
   cache.renew(0, 100, 100, prompt.q.data(), true);
-  EXPECT_EQ(cache.layer(0).heads()[0].tokens(), 64U);
-  const std::set<std::int32_t> kept = positions(cache.layer(0).heads()[0].thin());
+  EXPECT_EQ(test::cpu_heads(cache, 0)[0].tokens(), 64U);
+  const std::set<std::int32_t> kept = positions(test::cpu_heads(cache, 0)[0].thin());
   for (std::int32_t t = 184; t < 200; ++t) EXPECT_TRUE(kept.contains(t));
 }
 
@@ -123,7 +123,7 @@ TEST(Reeviction, WithoutEveryNothingIsEvicted) {
   cache.compress_prompt(0, prompt.view());
   cache.append(0, 100, prompt.k.data(), prompt.v.data(), 16);
   cache.renew(0, 100, 100, prompt.q.data(), true);
-  EXPECT_EQ(cache.layer(0).heads()[0].tokens(), 164U);
+  EXPECT_EQ(test::cpu_heads(cache, 0)[0].tokens(), 164U);
 }
 
 }  // namespace

@@ -6,18 +6,22 @@ import tempfile
 from pathlib import Path
 
 TREE = {
-    "src/base/low.h": '#include "ops/high.h"\n',
+    "src/base/low.h": '#include "formats/high.h"\n',
     "src/base/same.cpp": "#include <vector>\n\n#include \"same.h\"\n",
-    "src/ops/high.h": '#include "ops/circle.h"\n#include "hwy/highway.h"\n#include "base/low2.h"\n',
-    "src/ops/circle.h": '// one\n#include "ops/high.h"\n',
+    "src/formats/high.h": '#include "formats/circle.h"\n#include "hwy/highway.h"\n#include "base/low2.h"\n',
+    "src/formats/circle.h": '// one\n#include "formats/high.h"\n',
     "src/base/low2.h": "",
+    "src/backend/cpu/kernel.h": "",
+    "src/backend/cpu/other.cpp": '#include "backend/cpu/kernel.h"\n',
+    "src/cache/policy.cpp": '#include "backend/cpu/kernel.h"\n',
     "src/attic/old.cpp": '#include "base/low2.h"\n',
     "include/thinkey/api.h": '#include "base/low2.h"\n',
 }
 EXPECTED = {
     "src/base/low.h:1": "floor base may not include",
     "src/base/same.cpp:3": "neither in include/ nor in src/",
-    "src/ops/circle.h:2": "circle",
+    "src/formats/circle.h:2": "circle",
+    "src/cache/policy.cpp:1": "belongs to a device",
     "src/attic/old.cpp:1": "floor attic is not known",
     "include/thinkey/api.h:1": "public header",
 }

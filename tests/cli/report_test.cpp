@@ -36,7 +36,9 @@ CacheReport sample() {
   return {.spec = "snapkv:64+think:0.5",
           .tokens_seen = 100,
           .head_dim = 16,
-          .layers = {{64.0, 8.0, 16.0, 2048}, {64.0, 8.0, 16.0, 2048}, {100.0, 16.0, 16.0, 6400}},
+          .layers = {{64.0, 8.0, 16.0, 2048, 6400},
+                     {64.0, 8.0, 16.0, 2048, 6400},
+                     {100.0, 16.0, 16.0, 6400, 6400}},
           .bytes = 10496,
           .full_bytes = 19200};
 }
@@ -46,6 +48,18 @@ TEST(Report, EqualLayersShareARow) {
   EXPECT_THAT(text, HasSubstr("snapkv:64+think:0.5: 10.2 KiB of 18.8 KiB in full f16 (54.7 %)"));
   EXPECT_THAT(text, ::testing::ContainsRegex("0-1 +64 of 100 +8 of 16 +16 of 16 +2.00 KiB +32.0 %"));
   EXPECT_THAT(text, ::testing::ContainsRegex("2 +100 of 100 +16 of 16 +16 of 16 +6.25 KiB +100.0 %"));
+}
+
+TEST(Report, LayersOfAKindShareARow) {
+  CacheReport report = sample();
+  report.layers.assign(13, {100.0, 16.0, 16.0, 6400, 6400});
+  for (const std::size_t l : {0U, 1U, 2U, 4U, 5U, 7U, 9U, 11U}) {
+    report.layers[l] = {40.0, 16.0, 16.0, 2560, 2560, 40};
+  }
+  const std::string text = format_cache_report(report);
+  EXPECT_THAT(text, HasSubstr("window"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("0-2, 4-5, ... 11 .8 layers. +40 +40 of 40 +16 of 16"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("3, 6, ... 12 .5 layers. +all +100 of 100 +16 of 16"));
 }
 
 TEST(Report, EmptyCache) { EXPECT_THAT(format_cache_report({}), HasSubstr("0 B of 0 B")); }

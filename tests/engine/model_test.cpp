@@ -6,7 +6,7 @@
 #include "model/fixture.h"
 #include "model/spec_reader.h"
 #include "model/weights.h"
-#include "ops/matvec_int8.h"
+#include "backend/cpu/ops/matvec_int8.h"
 #include "thinkey/error.h"
 #include "thinkey/session.h"
 

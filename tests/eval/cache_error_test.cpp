@@ -40,9 +40,9 @@ AttentionError reference(const Compressed& c, std::size_t first, std::size_t end
   double wrong = 0, all = 0, mass = 0, output_wrong = 0, output_all = 0, rows = 0;
   for (std::size_t h = 0; h < shape.query_heads; ++h) {
     const std::size_t kv = h / 2;
-    const HeadCache& head = c.cache.layer(0).heads()[kv];
+    const HeadStore& head = test::cpu_heads(c.cache, 0)[kv];
     std::vector<bool> kept_channel(dim, false);
-    for (const std::uint16_t channel : head.basis().channels()) kept_channel[channel] = true;
+    for (const std::uint16_t channel : head.kept_keys().channels()) kept_channel[channel] = true;
     const std::vector<std::int32_t>& kept = c.trace.kept_tokens[kv];
     for (std::size_t now = first; now < end; ++now, ++rows) {
       const float* q = c.prompt.q.data() + (now * shape.query_heads + h) * dim;

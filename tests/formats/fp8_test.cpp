@@ -6,7 +6,7 @@
 #include "formats/format_test_util.h"
 #include "formats/hf_quantization.h"
 #include "formats/mxfp4.h"
-#include "ops/dequantize.h"
+#include "backend/cpu/ops/dequantize.h"
 
 namespace thinkey {
 namespace {

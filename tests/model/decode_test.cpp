@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/fixture.h"
-#include "ops/matvec_int8.h"
+#include "backend/cpu/ops/matvec_int8.h"
 
 namespace thinkey {
 namespace {

@@ -9,7 +9,7 @@
 #include "base/parallel.h"
 #include "engine/memory.h"
 #include "model/fixture.h"
-#include "ops/matvec_int8.h"
+#include "backend/cpu/ops/matvec_int8.h"
 
 namespace thinkey {
 namespace {

@@ -4,11 +4,11 @@
 
 #include "backend/cpu/cpu_pass.h"
 #include "base/parallel.h"
-#include "ops/activation.h"
-#include "ops/convert.h"
-#include "ops/merge_attention.h"
-#include "ops/norm.h"
-#include "ops/prefill_attention.h"
+#include "backend/cpu/ops/activation.h"
+#include "backend/cpu/ops/convert.h"
+#include "backend/cpu/ops/merge_attention.h"
+#include "backend/cpu/ops/norm.h"
+#include "backend/cpu/ops/prefill_attention.h"
 
 namespace thinkey {
 

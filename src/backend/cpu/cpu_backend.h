@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "backend/backend.h"
-#include "ops/matmul.h"
-#include "ops/matvec.h"
+#include "backend/cpu/ops/matmul.h"
+#include "backend/cpu/ops/matvec.h"
 
 namespace thinkey {
 

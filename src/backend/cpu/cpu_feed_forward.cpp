@@ -7,10 +7,10 @@
 
 #include "backend/cpu/cpu_pass.h"
 #include "base/parallel.h"
-#include "ops/activation.h"
-#include "ops/convert.h"
-#include "ops/matvec.h"
-#include "ops/norm.h"
+#include "backend/cpu/ops/activation.h"
+#include "backend/cpu/ops/convert.h"
+#include "backend/cpu/ops/matvec.h"
+#include "backend/cpu/ops/norm.h"
 
 namespace thinkey {
 

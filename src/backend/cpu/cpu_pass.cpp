@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "base/parallel.h"
-#include "ops/activation.h"
-#include "ops/dequantize.h"
-#include "ops/matvec.h"
-#include "ops/norm.h"
+#include "backend/cpu/ops/activation.h"
+#include "backend/cpu/ops/dequantize.h"
+#include "backend/cpu/ops/matvec.h"
+#include "backend/cpu/ops/norm.h"
 
 namespace thinkey {
 

@@ -7,7 +7,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/pass_memory.h"
-#include "ops/rope.h"
+#include "backend/cpu/ops/rope.h"
 
 namespace thinkey {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/parallel.h"
-#include "ops/activation.h"
-#include "ops/float24.h"
+#include "backend/cpu/ops/activation.h"
+#include "backend/cpu/ops/float24.h"
 
 namespace thinkey {
 namespace {

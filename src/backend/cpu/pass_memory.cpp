@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/matmul_int8.h"
+#include "backend/cpu/ops/matmul_int8.h"
 
 namespace thinkey {
 namespace {

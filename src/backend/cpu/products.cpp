@@ -4,9 +4,9 @@
 #include <stdexcept>
 
 #include "base/parallel.h"
-#include "ops/convert.h"
-#include "ops/dequantize.h"
-#include "ops/matvec.h"
+#include "backend/cpu/ops/convert.h"
+#include "backend/cpu/ops/dequantize.h"
+#include "backend/cpu/ops/matvec.h"
 
 namespace thinkey {
 

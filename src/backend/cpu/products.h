@@ -7,8 +7,8 @@
 
 #include "backend/cpu/weight_form.h"
 #include "base/half.h"
-#include "ops/matmul_int8.h"
-#include "ops/matvec.h"
+#include "backend/cpu/ops/matmul_int8.h"
+#include "backend/cpu/ops/matvec.h"
 
 namespace thinkey {
 

@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ops/matmul.h"
+#include "backend/cpu/ops/matmul.h"
 #include "base/matrix_view.h"
-#include "ops/matvec.h"
+#include "backend/cpu/ops/matvec.h"
 
 namespace thinkey {
 

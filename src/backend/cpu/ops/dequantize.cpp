@@ -1,0 +1,107 @@
+#include "backend/cpu/ops/dequantize.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "base/parallel.h"
+#include "backend/cpu/ops/highway_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backend/cpu/ops/dequantize.cpp"  // this file, once per target
+#include <hwy/foreach_target.h>                  // before highway.h
+#include <hwy/highway.h>
+
+#include "backend/cpu/ops/dequantize-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thinkey::HWY_NAMESPACE {
+
+HWY_INLINE void store_one(float value, float* out) { *out = value; }
+HWY_INLINE void store_one(float value, bf16_bits* out) { *out = bf16_from_f32(value); }
+
+template <class Sink>
+struct WidenRow {
+  const std::uint8_t* row;
+  std::size_t n;
+  typename Sink::Element* out;
+
+  template <class Decoder>
+  HWY_INLINE void visit() const {
+    const F32Tag d;
+    Sink sink{d, out};
+    const std::size_t blocks = n / Decoder::kElements;
+    Decoder::decode(d, row, blocks, sink);
+    if constexpr (Decoder::kPlain) {
+      for (std::size_t i = blocks * Decoder::kElements; i < n; ++i) {
+        store_one(Decoder::element(row, i), out + i);
+      }
+    }
+  }
+};
+
+void widen_row_f32(TensorType type, const std::uint8_t* row, std::size_t n, float* out) {
+  visit_decoder(type, WidenRow<StoreF32<F32Tag>>{row, n, out});
+}
+
+void widen_row_bf16(TensorType type, const std::uint8_t* row, std::size_t n, bf16_bits* out) {
+  visit_decoder(type, WidenRow<StoreBF16<F32Tag>>{row, n, out});
+}
+
+}  // namespace thinkey::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace thinkey {
+namespace {
+
+HWY_EXPORT(widen_row_f32);
+HWY_EXPORT(widen_row_bf16);
+
+// Enough elements per task to outweigh starting it.
+constexpr std::int64_t kElementsPerTask = 1 << 16;
+
+template <typename Out>
+void widen_part(const MatrixView& matrix, std::size_t first, std::size_t count, Out* out) {
+  if (matrix.rows <= 0 || count == 0) return;
+  assert(first % traits(matrix.type).block_elements == 0 &&
+         first + count <= static_cast<std::size_t>(matrix.cols));
+  const std::size_t offset = row_bytes(matrix.type, first);
+  const auto columns = static_cast<std::int64_t>(count);
+  const std::int64_t rows_per_task = std::max<std::int64_t>(1, kElementsPerTask / columns);
+  const std::int64_t tasks = (matrix.rows + rows_per_task - 1) / rows_per_task;
+  parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task) {
+    const std::int64_t begin = static_cast<std::int64_t>(task) * rows_per_task;
+    const std::int64_t end = std::min(matrix.rows, begin + rows_per_task);
+    for (std::int64_t i = begin; i < end; ++i) {
+      widen_row(matrix.type, matrix.row(i) + offset, count, out + i * columns);
+    }
+  });
+}
+
+}  // namespace
+
+void widen_row(TensorType type, const std::byte* row, std::size_t n, float* out) {
+  assert(n % traits(type).block_elements == 0);
+  HWY_DYNAMIC_DISPATCH(widen_row_f32)(type, reinterpret_cast<const std::uint8_t*>(row), n, out);
+}
+
+void widen_row(TensorType type, const std::byte* row, std::size_t n, bf16_bits* out) {
+  assert(n % traits(type).block_elements == 0);
+  HWY_DYNAMIC_DISPATCH(widen_row_bf16)(type, reinterpret_cast<const std::uint8_t*>(row), n, out);
+}
+
+void widen(const MatrixView& matrix, float* out) {
+  widen_part(matrix, 0, static_cast<std::size_t>(matrix.cols), out);
+}
+void widen(const MatrixView& matrix, bf16_bits* out) {
+  widen_part(matrix, 0, static_cast<std::size_t>(matrix.cols), out);
+}
+void widen_columns(const MatrixView& matrix, std::size_t first, std::size_t count, float* out) {
+  widen_part(matrix, first, count, out);
+}
+void widen_columns(const MatrixView& matrix, std::size_t first, std::size_t count, bf16_bits* out) {
+  widen_part(matrix, first, count, out);
+}
+
+}  // namespace thinkey
+#endif  // HWY_ONCE

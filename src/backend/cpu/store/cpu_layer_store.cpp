@@ -1,0 +1,147 @@
+#include "backend/cpu/store/cpu_layer_store.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/byte_stream.h"
+#include "base/parallel.h"
+
+namespace thinkey {
+
+CpuLayerStore::CpuLayerStore(const AttentionShape& shape, const StoreFormat& format,
+                             AllocationCounter* counter)
+    : shape_(shape), format_(format), counter_(counter) {
+  shape_.check();
+  heads_.reserve(shape.kv_heads);
+  for (std::size_t h = 0; h < shape.kv_heads; ++h) heads_.emplace_back(shape.head_dim, format, counter);
+}
+
+void CpuLayerStore::pack(const PromptView& prompt, const TokenLists& tokens, std::vector<HeadPlan> plans) {
+  const std::size_t stride = prompt.capacity * shape_.head_dim;
+  parallel_for(heads_.size(), [&](std::size_t h) {
+    heads_[h].adopt(plans[h]);
+    heads_[h].fill(tokens[h], prompt.k + h * stride, prompt.v + h * stride);
+  });
+}
+
+void CpuLayerStore::append(std::size_t n, std::int64_t first, const float* k, const float* v,
+                           std::size_t stride) {
+  const auto append_head = [&](std::size_t h) {
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::size_t at = i * stride + h * shape_.head_dim;
+      heads_[h].append(static_cast<std::int32_t>(first + static_cast<std::int64_t>(i)), k + at, v + at);
+    }
+  };
+  if (n == 1) {
+    for (std::size_t h = 0; h < heads_.size(); ++h) append_head(h);
+  } else {
+    parallel_for(heads_.size(), append_head);
+  }
+}
+
+void CpuLayerStore::forget_before(std::int64_t position) {
+  for (HeadStore& head : heads_) head.forget_before(position);
+}
+
+void CpuLayerStore::attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const {
+  attend_layer(shape_, heads_, n, first, q, out, lse);
+}
+
+void CpuLayerStore::keep_thin(std::span<const std::optional<std::vector<std::int32_t>>> indices) {
+  parallel_for(heads_.size(), [&](std::size_t h) {
+    if (indices[h].has_value()) heads_[h].keep_thin(*indices[h]);
+  });
+}
+
+HeadSizes CpuLayerStore::sizes(std::size_t kv_head) const {
+  const HeadStore& head = heads_[kv_head];
+  return {.thin = head.thin().tokens(),
+          .recent = head.recent().tokens(),
+          .keys = head.kept_keys().formats(),
+          .values = head.value_channels().size(),
+          .key_mean = head.kept_keys().has_mean()};
+}
+
+HeldTokens CpuLayerStore::read(std::size_t kv_head) const {
+  const HeadStore& head = heads_[kv_head];
+  const std::size_t dim = shape_.head_dim;
+  HeldTokens out;
+  const auto add = [&](const Segment& segment, bool thin) {
+    const BlockLayout& layout = segment.layout();
+    StagedBlock block;
+    for (std::size_t b = 0; b < segment.blocks(); ++b) {
+      decode_block(layout, segment.block(b), block);
+      for (std::size_t t = 0; t < block.tokens; ++t) {
+        out.positions.push_back(block.positions[t]);
+        const std::size_t at = out.keys.size();
+        out.keys.resize(at + dim, 0.0F);
+        out.values.resize(at + dim, 0.0F);
+        for (std::size_t c = 0; c < layout.key_channels; ++c) {
+          out.keys[at + (thin ? head.kept_keys().channels()[c] : c)] = block.keys[c * kBlockTokens + t];
+        }
+        for (std::size_t c = 0; c < layout.value_channels; ++c) {
+          out.values[at + (thin ? head.value_channels()[c] : c)] =
+              block.values[t * layout.value_channels + c];
+        }
+      }
+    }
+  };
+  add(head.thin(), true);
+  out.thin = out.positions.size();
+  add(head.recent(), false);
+  out.key_mean = head.plan().key_mean;
+  return out;
+}
+
+std::size_t CpuLayerStore::bytes() const noexcept {
+  std::size_t sum = queries_.bytes();
+  for (const HeadStore& head : heads_) sum += head.bytes();
+  return sum;
+}
+
+void CpuLayerStore::save(ByteWriter& out) const {
+  out.value(queries_end_);
+  out.value(queries_count_);
+  out.array(queries_.span());
+  for (const HeadStore& head : heads_) head.save(out);
+}
+
+void CpuLayerStore::restore(ByteReader& in, std::int64_t next_position) {
+  queries_end_ = in.value<std::int64_t>();
+  queries_count_ = in.value<std::int64_t>();
+  const std::size_t row = query_width();
+  const auto queries = in.array<float>(format_.remembered * row);
+  const auto rows = static_cast<std::int64_t>(queries.size() / row);
+  if (queries_end_ < 0 || queries_end_ > next_position || queries_count_ < 0 ||
+      queries_count_ > queries_end_ || queries_count_ > rows || queries.size() % row != 0) {
+    in.damaged("a layer's counters do not fit together");
+  }
+  if (!std::all_of(queries.begin(), queries.end(), [](float x) { return std::isfinite(x); })) {
+    in.damaged("a remembered query is not finite");
+  }
+  if (!queries.empty()) {
+    queries_ = AlignedBuffer<float>(queries.size(), counter_);
+    std::copy(queries.begin(), queries.end(), queries_.data());
+  }
+  for (HeadStore& head : heads_) head.restore(in, next_position);
+}
+
+std::unique_ptr<LayerStore> CpuLayerStores::make(const AttentionShape& shape, const StoreFormat& format,
+                                                 AllocationCounter* counter) const {
+  return std::make_unique<CpuLayerStore>(shape, format, counter);
+}
+
+std::size_t CpuLayerStores::head_bytes(const AttentionShape& shape, const StoreFormat& format,
+                                       const HeadSizes& sizes) const {
+  const std::size_t dim = shape.head_dim;
+  std::size_t keys = 0;
+  for (const std::size_t n : sizes.keys) keys += n;
+  std::size_t tables = (keys + sizes.values) * sizeof(std::uint16_t);
+  if (sizes.key_mean) tables += (dim - keys) * sizeof(f16_bits);
+  return tables +
+         Segment::blocks_for(sizes.thin) * HeadStore::thin_layout(sizes.keys, sizes.values, format).bytes +
+         Segment::blocks_for(sizes.recent) * BlockLayout(dim, dim).bytes;
+}
+
+}  // namespace thinkey

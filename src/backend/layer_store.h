@@ -1,0 +1,148 @@
+// One layer of one sequence's cache in the backend's memory. Policies (src/cache) ask it for statistics,
+// decide, and answer with lists of tokens, lists of channels and bits; element data never leaves it, but for
+// analyses. Every operation is a stage of all KV heads of the layer, which may use all threads.
+//
+// A head has two segments: `thin` holds tokens reduced to the planned channels and formats, `recent` the
+// latest ones whole and in 16 bits. Where the format reduces nothing there is only the first.
+//
+// In the shapes: H query heads, Hkv KV heads, G = H / Hkv, D head dimension, T tokens of the prompt.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "backend/attention_shape.h"
+#include "backend/key_plan.h"
+#include "backend/prompt_view.h"
+#include "base/aligned_buffer.h"
+
+namespace thinkey {
+
+class ByteReader;
+class ByteWriter;
+
+struct StoreFormat {
+  ElementFormat thin = ElementFormat::I16;  // of the thin segment, keys and values
+  std::size_t value_group = 32;             // value channels that share a scale: 32, 64 or 128
+  bool reduces = false;                     // thin tokens differ from recent ones
+  std::size_t recent = 0;                   // latest tokens that stay whole, where it reduces
+  std::size_t remembered = 0;               // latest queries that votes() counts
+
+  // Rows of memory for the latest queries after so many came, at most: they grow with what comes.
+  [[nodiscard]] std::size_t query_rows(std::size_t queries) const noexcept {
+    const std::size_t wanted = queries < 16 ? 32 : 2 * queries;
+    return wanted < remembered ? wanted : remembered;
+  }
+  // Of `kept` prompt tokens, how many stay in the recent segment.
+  [[nodiscard]] std::size_t recent_share(std::size_t kept) const noexcept {
+    if (!reduces) return 0;
+    const std::size_t share = kept < recent ? kept : recent;
+    // Quantized groups are whole: what does not fill one waits in 16 bits, as in KIVI.
+    return thin == ElementFormat::I16 ? share : share + (kept - share) % kBlockTokens;
+  }
+};
+
+// What a head holds, by number.
+struct HeadSizes {
+  std::size_t thin = 0, recent = 0;  // tokens
+  KeyCounts keys{};                  // channels of the thin segment
+  std::size_t values = 0;            // likewise
+  bool key_mean = false;             // HeadPlan::key_mean
+};
+
+// Lists of tokens, [Hkv], ascending.
+using TokenLists = std::vector<std::vector<std::int32_t>>;
+
+// Of one KV head, [D] each.
+struct KeyStatistics {
+  std::vector<double> query_energy;  // mean of q_j^2 over the last queries and the group's heads
+  std::vector<double> energy;        // mean of k_j^2 over the listed tokens
+  std::vector<double> mean;          // of k_j
+  std::vector<double>
+      range_energy;  // mean over blocks of 32 listed tokens of (max k_j - min k_j)^2; if asked for
+};
+
+// What a head holds as attention sees it, for analyses.
+struct HeldTokens {
+  std::size_t thin = 0;                 // tokens before this one are of the thin segment
+  std::vector<std::int32_t> positions;  // [n]
+  std::vector<float> keys, values;      // [n, D], zero where pruned
+  std::vector<float> key_mean;          // [D]; q . key_mean is added to thin logits. Empty: nothing is
+};
+
+class LayerStore {
+ public:
+  virtual ~LayerStore() = default;
+
+  // -- statistics of a prompt, before it is packed
+
+  // sums[h * pitch + t] += sum over the queries of softmax(q K^T)[t], logits as the layer's shape says, sinks
+  // in the denominator, causal; t < first + n <= pitch. [H, pitch]
+  virtual void add_attention_sums(const QueryRange& queries, std::size_t pitch,
+                                  std::span<float> sums) const = 0;
+  // Over the last `window` queries and the tokens of the lists. [Hkv]
+  [[nodiscard]] virtual std::vector<KeyStatistics> key_statistics(const PromptView& prompt,
+                                                                  std::size_t window,
+                                                                  const TokenLists& tokens,
+                                                                  bool ranges) const = 0;
+  // Mean square of softmax(Q K^T) V[:, j] over the last `window` queries and the group's heads, attention
+  // being over the tokens of the lists. [Hkv][D]
+  [[nodiscard]] virtual std::vector<std::vector<double>> output_energy(const PromptView& prompt,
+                                                                       std::size_t window,
+                                                                       const TokenLists& tokens) const = 0;
+
+  // -- tokens
+
+  // Stores the listed tokens of a prompt in an empty layer, each head by its plan.
+  virtual void pack(const PromptView& prompt, const TokenLists& tokens, std::vector<HeadPlan> plans) = 0;
+  // Appends n whole tokens at positions first, first + 1, ...; what leaves the recent segment is reduced as
+  // planned (without pack(): every channel is kept). k and v: [n, Hkv, D], `stride` elements between tokens.
+  virtual void append(std::size_t n, std::int64_t first, const float* k, const float* v,
+                      std::size_t stride) = 0;
+  // Gives up blocks at the front whose tokens all stand before `position`; later blocks take their memory.
+  virtual void forget_before(std::int64_t position) = 0;
+  // SequenceCache::attend().
+  virtual void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const = 0;
+
+  // -- evicting again
+
+  // Remembers queries at positions first, ... [n, H, D], as many of the latest as the format says.
+  virtual void remember(std::size_t n, std::int64_t first, const float* q) = 0;
+  // Attention that each head's tokens, thin then recent, receive from the remembered queries: [Hkv] of
+  // [G, tokens], by rows of as many tokens as the head holds.
+  [[nodiscard]] virtual std::vector<std::vector<float>> votes() const = 0;
+  // Keeps only the thin tokens with these indices (ascending), in their order; [Hkv], none: the head's all.
+  virtual void keep_thin(std::span<const std::optional<std::vector<std::int32_t>>> indices) = 0;
+
+  // -- what it holds
+
+  [[nodiscard]] virtual HeadSizes sizes(std::size_t kv_head) const = 0;
+  [[nodiscard]] virtual HeadPlan plan(std::size_t kv_head) const = 0;
+  [[nodiscard]] virtual HeldTokens read(std::size_t kv_head) const = 0;
+  [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;  // allocated
+  virtual void save(ByteWriter& out) const = 0;
+  // Into an empty layer; every token must stand before `next_position`. Error(Data) for what cannot be.
+  virtual void restore(ByteReader& in, std::int64_t next_position) = 0;
+};
+
+// Where layers are stored: what a backend offers to the cache.
+class LayerStores {
+ public:
+  virtual ~LayerStores() = default;
+  // Element storage is counted in `counter`, if there is one.
+  [[nodiscard]] virtual std::unique_ptr<LayerStore> make(const AttentionShape& shape,
+                                                         const StoreFormat& format,
+                                                         AllocationCounter* counter) const = 0;
+  // Bytes of a head right after pack(), by arithmetic alone.
+  [[nodiscard]] virtual std::size_t head_bytes(const AttentionShape& shape, const StoreFormat& format,
+                                               const HeadSizes& sizes) const = 0;
+};
+
+// The backend of this build (backend/default_stores.cpp, the one place that chooses).
+[[nodiscard]] const LayerStores& default_stores() noexcept;
+
+}  // namespace thinkey

@@ -1,0 +1,44 @@
+// A layer's queries, keys and values of a prompt as they lie in the backend's memory, which alone reads them.
+#pragma once
+
+#include <cstddef>
+
+#include "backend/token_rows.h"
+
+namespace thinkey {
+
+// One layer's whole prompt, after RoPE, right after its prefill.
+struct PromptView {
+  std::size_t tokens = 0;  // T
+
+  const float* q = nullptr;                           // the last `queries` queries
+  std::size_t queries = 0;                            // at least min(T, spec.observation_window())
+  std::size_t q_token_stride = 0, q_head_stride = 0;  // elements; the D values of a head are contiguous
+
+  TokenRows k, v;            // [Hkv, capacity, D]
+  std::size_t capacity = 0;  // tokens between two heads; >= T
+};
+
+// Queries at positions first .. first+n-1 of one layer and the keys they may see.
+struct QueryRange {
+  const float* q = nullptr;  // the query at `first`
+  std::size_t token_stride = 0, head_stride = 0;
+  std::size_t first = 0, n = 0;
+  const float* lse = nullptr;  // [n, H] log-sum-exp of their logits, after apply_sinks(), if already known
+  TokenRows k;                 // [Hkv, capacity, D]
+  std::size_t capacity = 0;
+};
+
+// The last `n` queries of a prompt; it must have them.
+[[nodiscard]] inline QueryRange last_queries(const PromptView& prompt, std::size_t n) noexcept {
+  return {.q = prompt.q + (prompt.queries - n) * prompt.q_token_stride,
+          .token_stride = prompt.q_token_stride,
+          .head_stride = prompt.q_head_stride,
+          .first = prompt.tokens - n,
+          .n = n,
+          .lse = nullptr,
+          .k = prompt.k,
+          .capacity = prompt.capacity};
+}
+
+}  // namespace thinkey

@@ -1,0 +1,64 @@
+#include "cache/layer_compression.h"
+
+#include <algorithm>
+
+namespace thinkey {
+namespace {
+
+bool all_windowed(const CacheShape& shape) noexcept {
+  return std::ranges::all_of(shape.layers,
+                             [](const AttentionShape& layer) { return layer.sliding_window > 0; });
+}
+
+ElementFormat format_of_bits(std::int64_t bits) noexcept {
+  switch (bits) {
+    case 8:
+      return ElementFormat::Q8;
+    case 4:
+      return ElementFormat::Q4;
+    case 2:
+      return ElementFormat::Q2;
+    default:
+      return ElementFormat::I16;
+  }
+}
+
+}  // namespace
+
+std::size_t compressed_layers(const CacheShape& shape) noexcept {
+  if (all_windowed(shape)) return shape.layers.size();
+  return static_cast<std::size_t>(std::ranges::count(shape.layers, 0U, &AttentionShape::sliding_window));
+}
+
+std::vector<LayerCompression> compression_of_layers(const CacheShape& shape, const CacheSpec& spec) {
+  const bool all = all_windowed(shape);
+  const std::size_t count = compressed_layers(shape);
+  std::vector<LayerCompression> layers;
+  std::size_t index = 0;
+  for (const AttentionShape& layer : shape.layers) {
+    layers.push_back({.spec = spec, .index = index, .count = count});
+    if (all || layer.sliding_window == 0) {
+      ++index;
+    } else {
+      layers.back().spec.eviction = {};
+      layers.back().spec.channels = {};
+    }
+  }
+  return layers;
+}
+
+std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noexcept {
+  return shape.sliding_window == 0 ? tokens : std::min(tokens, shape.sliding_window);
+}
+
+StoreFormat store_format(const CacheSpec& spec) noexcept {
+  const bool remembers = spec.eviction.every > 0 && spec.eviction.active() &&
+                         spec.eviction.policy != Eviction::Streaming;
+  return {.thin = format_of_bits(spec.quantization.bits),
+          .value_group = static_cast<std::size_t>(spec.quantization.group),
+          .reduces = spec.compresses(),
+          .recent = static_cast<std::size_t>(spec.compresses() ? spec.recent_tokens() : 0),
+          .remembered = static_cast<std::size_t>(remembers ? spec.eviction.window : 0)};
+}
+
+}  // namespace thinkey

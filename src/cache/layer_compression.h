@@ -1,0 +1,31 @@
+// What a cache spec means for each layer. A layer with a sliding window holds what its window shows and no
+// more; where others see everything, budgets and pruned channels are theirs alone, and windowed layers are
+// only quantized. Where every layer has a window they are evicted and pruned like others.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "backend/layer_store.h"
+#include "cache/cache_shape.h"
+#include "thinkey/cache_spec.h"
+
+namespace thinkey {
+
+struct LayerCompression {
+  CacheSpec spec;         // the layer's own
+  std::size_t index = 0;  // among the layers that are evicted and pruned, of
+  std::size_t count = 1;  // so many; PyramidKV's budgets and adaptive channels are spread over them
+};
+
+[[nodiscard]] std::vector<LayerCompression> compression_of_layers(const CacheShape& shape,
+                                                                  const CacheSpec& spec);
+// How many layers are evicted and pruned.
+[[nodiscard]] std::size_t compressed_layers(const CacheShape& shape) noexcept;
+
+// Of `tokens` tokens, those that a layer may hold: its window's.
+[[nodiscard]] std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noexcept;
+
+[[nodiscard]] StoreFormat store_format(const CacheSpec& spec) noexcept;
+
+}  // namespace thinkey
