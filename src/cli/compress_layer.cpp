@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "cache/layer_cache.h"
+#include "cache/sequence_cache.h"
 #include "formats/safetensors.h"
 
 namespace thinkey::cli {
