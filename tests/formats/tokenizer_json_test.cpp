@@ -189,7 +189,7 @@ TEST_F(TokenizerJson, RefusesBadTables) {
   post("single holds", {1});
   post("more than one token", {bos, bos, text});
   post("writes the text twice", {text, text});
-  post("does not write the text", {bos});
+  post("does not write the text", Json::array({bos}));
   post("is not a piece", {Json{{"SpecialToken", {{"id", "<nothing>"}}}}, text});
   post("id is missing", {Json{{"SpecialToken", Json::object()}}, text});
   refuses_byte_level("processors is missing", [](Json& j) { j["post_processor"] = {{"type", "Sequence"}}; });
