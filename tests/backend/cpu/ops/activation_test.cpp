@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -19,10 +20,44 @@ TEST(Swiglu, EqualsTheDefinitionAtEveryLength) {
       const auto gate = normal_numbers(n, 1, 4.0F);
       const auto up = normal_numbers(n, 2);
       std::vector<float> out(n, NAN);
-      swiglu(gate.data(), up.data(), n, out.data());
+      gated_activation(Activation::Silu, gate.data(), up.data(), n, out.data());
       for (std::size_t i = 0; i < n; ++i) {
         const double want = swiglu_of(gate[i], up[i]);
         ASSERT_NEAR(out[i], want, 5e-7 * std::abs(want) + 1e-30) << i << " of " << n;
+      }
+    }
+  });
+}
+
+// The other activations, against their definitions in double precision.
+TEST(GatedActivation, EqualsTheDefinitions) {
+  const auto wanted = [](Activation activation, double gate, double up) {
+    switch (activation) {
+      case Activation::Silu:
+        return swiglu_of(gate, up);
+      case Activation::GeluTanh:
+        return 0.5 * gate * (1.0 + std::tanh(0.7978845608028654 * (gate + 0.044715 * gate * gate * gate))) * up;
+      case Activation::ReluSquared:
+        return up > 0 ? up * up : 0.0;
+      case Activation::ClampedSwiglu: {
+        const double g = std::min(gate, 7.0);
+        return g / (1.0 + std::exp(-1.702 * g)) * (std::clamp(up, -7.0, 7.0) + 1.0);
+      }
+    }
+    return 0.0;
+  };
+  for_each_highway_target([&] {
+    for (const Activation activation :
+         {Activation::Silu, Activation::GeluTanh, Activation::ReluSquared, Activation::ClampedSwiglu}) {
+      for (const std::size_t n : {1, 7, 16, 33, 1000}) {
+        const auto gate = normal_numbers(n, 1, 6.0F);
+        const auto up = normal_numbers(n, 2, 6.0F);
+        std::vector<float> out(n, NAN);
+        gated_activation(activation, gate.data(), up.data(), n, out.data());
+        for (std::size_t i = 0; i < n; ++i) {
+          const double want = wanted(activation, gate[i], up[i]);
+          ASSERT_NEAR(out[i], want, 2e-6 * std::abs(want) + 1e-6) << static_cast<int>(activation) << ' ' << i;
+        }
       }
     }
   });
@@ -33,7 +68,7 @@ TEST(Swiglu, IsFiniteForLargeGates) {
     const std::vector<float> gate{-1e30F, -1000.0F, -100.0F, -88.5F, -40.0F, 0.0F, 40.0F, 88.5F, 1000.0F};
     const std::vector<float> up(gate.size(), 1.0F);
     std::vector<float> out(gate.size(), NAN);
-    swiglu(gate.data(), up.data(), gate.size(), out.data());
+    gated_activation(Activation::Silu, gate.data(), up.data(), gate.size(), out.data());
     for (std::size_t i = 0; i < gate.size(); ++i) {
       const double want = swiglu_of(gate[i], 1.0);
       EXPECT_NEAR(out[i], want, 1e-6 * std::abs(want) + 1e-36) << gate[i];
@@ -46,7 +81,7 @@ TEST(Swiglu, ManyElementsInPlaceInTasks) {
   auto gate = normal_numbers(kCount, 3);
   const auto up = normal_numbers(kCount, 4);
   const auto before = gate;
-  swiglu(gate.data(), up.data(), kCount, gate.data());
+  gated_activation(Activation::Silu, gate.data(), up.data(), kCount, gate.data());
   for (std::size_t i = 0; i < kCount; ++i) {
     const double want = swiglu_of(before[i], up[i]);
     ASSERT_NEAR(gate[i], want, 5e-7 * std::abs(want) + 1e-30) << i;

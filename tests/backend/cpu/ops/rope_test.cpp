@@ -42,6 +42,16 @@ std::vector<float> reference(RopePairs layout, const std::vector<float>& frequen
   return out;
 }
 
+// Of consecutive positions.
+RopeAngles angles_of(const std::vector<float>& frequencies, std::int64_t first, std::size_t count) {
+  RopeAngles angles;
+  angles.resize(count, frequencies.size());
+  for (std::size_t t = 0; t < count; ++t) {
+    angles.set(t, frequencies, 1.0F, first + static_cast<std::int64_t>(t));
+  }
+  return angles;
+}
+
 TEST(Rope, EqualsTheDefinitionInBothLayouts) {
   for_each_highway_target([] {
     for (const RopePairs layout : {RopePairs::Interleaved, RopePairs::HalfSplit}) {
@@ -53,7 +63,7 @@ TEST(Rope, EqualsTheDefinitionInBothLayouts) {
         const auto frequencies = inverse_frequencies(pairs);
         auto x = normal_numbers((kTokens - 1) * stride + kHeads * 2 * pairs, 7);
         const auto want = reference(layout, frequencies, kFirst, kTokens, kHeads, stride, x);
-        rope(layout, RopeAngles(frequencies, kFirst, kTokens), kTokens, kHeads, stride, x.data());
+        rope(layout, angles_of(frequencies, kFirst, kTokens), 0, kTokens, kHeads, 2 * pairs, stride, x.data());
         for (std::size_t i = 0; i < x.size(); ++i) {
           ASSERT_NEAR(x[i], want[i], 2e-6F) << pairs << " pairs, " << i;
         }
@@ -64,7 +74,7 @@ TEST(Rope, EqualsTheDefinitionInBothLayouts) {
 
 TEST(Rope, AnglesAreF32Products) {
   const std::vector<float> frequencies{1.0F, 0.1F, 1e-4F};
-  const RopeAngles angles(frequencies, 131000, 7);
+  const RopeAngles angles = angles_of(frequencies, 131000, 7);
   ASSERT_EQ(angles.pairs(), 3U);
   for (std::size_t t = 0; t < 7; ++t) {
     for (std::size_t i = 0; i < 3; ++i) {
@@ -79,8 +89,31 @@ TEST(Rope, PositionZeroChangesNothing) {
   const auto frequencies = inverse_frequencies(32);
   auto x = normal_numbers(64, 8);
   const auto before = x;
-  rope(RopePairs::Interleaved, RopeAngles(frequencies, 0, 1), 1, 1, 64, x.data());
+  rope(RopePairs::Interleaved, angles_of(frequencies, 0, 1), 0, 1, 1, 64, 64, x.data());
   EXPECT_EQ(x, before);
+}
+
+// Part of each head stays as it is; cosines and sines carry YaRN's factor.
+TEST(Rope, RotatesTheLeadingChannelsAlone) {
+  const auto frequencies = inverse_frequencies(8);
+  for (const RopePairs layout : {RopePairs::Interleaved, RopePairs::HalfSplit}) {
+    auto x = normal_numbers(2 * 64, 12);
+    const auto before = x;
+    RopeAngles angles;
+    angles.resize(1, 8);
+    angles.set(0, frequencies, 1.5F, 9);
+    rope(layout, angles, 0, 1, 2, 64, 128, x.data());
+    for (std::size_t head = 0; head < 2; ++head) {
+      double rotated = 0;
+      double was = 0;
+      for (std::size_t c = 0; c < 16; ++c) {
+        rotated += std::pow(double{x[head * 64 + c]}, 2);
+        was += std::pow(double{before[head * 64 + c]}, 2);
+      }
+      EXPECT_NEAR(rotated, 2.25 * was, 1e-4 * was);
+      for (std::size_t c = 16; c < 64; ++c) EXPECT_EQ(x[head * 64 + c], before[head * 64 + c]);
+    }
+  }
 }
 
 // What RoPE is for: the score depends on the distance alone.
@@ -89,8 +122,8 @@ TEST(Rope, ScoresDependOnTheDistanceOnly) {
   const auto score = [&](std::int64_t query_position, std::int64_t key_position) {
     auto q = normal_numbers(64, 9);
     auto k = normal_numbers(64, 10);
-    rope(RopePairs::HalfSplit, RopeAngles(frequencies, query_position, 1), 1, 1, 64, q.data());
-    rope(RopePairs::HalfSplit, RopeAngles(frequencies, key_position, 1), 1, 1, 64, k.data());
+    rope(RopePairs::HalfSplit, angles_of(frequencies, query_position, 1), 0, 1, 1, 64, 64, q.data());
+    rope(RopePairs::HalfSplit, angles_of(frequencies, key_position, 1), 0, 1, 1, 64, 64, k.data());
     double sum = 0;
     for (std::size_t i = 0; i < 64; ++i) sum += double{q[i]} * k[i];
     return sum;
@@ -104,10 +137,10 @@ TEST(Rope, ManyTokensEqualTokenByToken) {
   const auto frequencies = inverse_frequencies(16);
   auto all = normal_numbers(kTokens * 64, 11);
   auto single = all;
-  rope(RopePairs::Interleaved, RopeAngles(frequencies, 5, kTokens), kTokens, 2, 64, all.data());
+  rope(RopePairs::Interleaved, angles_of(frequencies, 5, kTokens), 0, kTokens, 2, 32, 64, all.data());
   for (std::size_t t = 0; t < kTokens; ++t) {
-    const RopeAngles angles(frequencies, static_cast<std::int64_t>(5 + t), 1);
-    rope(RopePairs::Interleaved, angles, 1, 2, 64, single.data() + t * 64);
+    const RopeAngles angles = angles_of(frequencies, static_cast<std::int64_t>(5 + t), 1);
+    rope(RopePairs::Interleaved, angles, 0, 1, 2, 32, 64, single.data() + t * 64);
   }
   EXPECT_EQ(all, single);
 }
