@@ -116,6 +116,10 @@ void add_head_sums(const AttentionShape& shape, const QueryRange& queries, std::
 
 void CpuLayerStore::add_attention_sums(const QueryRange& queries, std::size_t pitch,
                                        std::span<float> sums) const {
+  if (sums.size() < shape_.query_heads * pitch || queries.first + queries.n > pitch) {
+    fail_usage("cache: {} sums have no room for {} heads of {} tokens", sums.size(), shape_.query_heads,
+               queries.first + queries.n);
+  }
   parallel_for(shape_.kv_heads, [&](std::size_t h) {
     add_head_sums(shape_, queries, h, pitch, sums.data() + h * shape_.group() * pitch);
   });

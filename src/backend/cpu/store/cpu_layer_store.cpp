@@ -18,6 +18,10 @@ CpuLayerStore::CpuLayerStore(const AttentionShape& shape, const StoreFormat& for
 }
 
 void CpuLayerStore::pack(const PromptView& prompt, const TokenLists& tokens, std::vector<HeadPlan> plans) {
+  if (tokens.size() != heads_.size() || plans.size() != heads_.size() || prompt.tokens > prompt.capacity) {
+    fail_usage("cache: {} lists of tokens and {} plans do not fit {} KV heads", tokens.size(), plans.size(),
+               heads_.size());
+  }
   const std::size_t stride = prompt.capacity * shape_.head_dim;
   parallel_for(heads_.size(), [&](std::size_t h) {
     heads_[h].adopt(plans[h]);
