@@ -13,9 +13,10 @@ FLOORS = {
     "ops": {"base"},
     "formats": {"base"},
     "tokenizer": {"base", "formats"},
+    "jinja": {"base"},
     "cache": {"base", "ops"},
     "model": {"base", "ops", "formats", "cache"},
-    "engine": {"base", "ops", "formats", "tokenizer", "cache", "model"},
+    "engine": {"base", "ops", "formats", "tokenizer", "jinja", "cache", "model"},
 }
 FLOORS["eval"] = FLOORS["engine"] | {"engine"}
 FLOORS["cli"] = FLOORS["server"] = FLOORS["eval"] | {"eval"}

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "engine/chat_renderer.h"
 #include "formats/model_file.h"
 #include "model/decoder.h"
 #include "model/weights.h"
@@ -15,6 +16,7 @@ namespace thinkey {
 struct Model::Impl {
   std::unique_ptr<ModelFile> file;       // keeps the mapped weights alive
   std::unique_ptr<Tokenizer> tokenizer;  // null when the file has none
+  std::unique_ptr<ChatRenderer> chat;    // of the file's chat templates
   Weights weights;
   Precision precision = Precision::F32;
   ActivationPrecision decode_activations = ActivationPrecision::F32;

@@ -93,6 +93,10 @@ struct TokenizerData {
   // BytePairs (LLaMA 3): a whole pre-token found in the vocabulary is taken as is.
   bool ignore_merges = false;
   std::string chat_template;  // Jinja source or empty
+  // Further templates by name, such as "tool_use", in the file's order.
+  std::vector<std::pair<std::string, std::string>> chat_templates = {};
+  // What templates know special tokens by, such as ("pad_token", "<pad>"); BOS and EOS may be missing here.
+  std::vector<std::pair<std::string, std::string>> special_tokens = {};
 };
 
 class ModelFile {
