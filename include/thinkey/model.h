@@ -91,13 +91,14 @@ class Model {
   [[nodiscard]] bool ends_generation(std::int32_t id) const noexcept;
   [[nodiscard]] std::int32_t bos() const noexcept;  // -1: none
 
-  // What the model's chat template makes of a conversation. Throws Error(Data) when the model has no template and
-  // none is named, or with the template's own message and line; Error(Usage) for an unknown name or bad options.
+  // What the model's chat template makes of a conversation. Throws Error(Data) when the model has no template
+  // and none is named, or with the template's own message and line; Error(Usage) for an unknown name or bad
+  // options.
   [[nodiscard]] std::string render_chat(std::span<const ChatMessage> messages,
                                         const ChatOptions& options = {}) const;
   // The same of a JSON list of messages with any fields, or of an object {"messages": [...], "tools": [...],
-  // "documents": [...], "add_generation_prompt": true, "chat_template_kwargs": {...}}, whose fields but the first
-  // are optional.
+  // "documents": [...], "add_generation_prompt": true, "chat_template_kwargs": {...}}, whose fields but the
+  // first are optional.
   [[nodiscard]] std::string render_chat_json(std::string_view conversation,
                                              const ChatOptions& options = {}) const;
   // Token ids of a rendered conversation: control tokens are recognised, and BOS stands in front once: as the

@@ -107,11 +107,13 @@ void ChatArguments::add(CLI::App& app) {
   system_option =
       app.add_option("--system", system, "System message at the start of the chat")->type_name("TEXT");
   CLI::Option* by_name =
-      app.add_option("--chat-template", name,
-                     fmt::format("Chat template instead of the model's own: one of its named templates, or {}",
-                                 fmt::join(chat_template_names(), ", ")))
+      app.add_option(
+             "--chat-template", name,
+             fmt::format("Chat template instead of the model's own: one of its named templates, or {}",
+                         fmt::join(chat_template_names(), ", ")))
           ->type_name("NAME");
-  app.add_option("--chat-template-file", file, "File with the chat template (Jinja) instead of the model's own")
+  app.add_option("--chat-template-file", file,
+                 "File with the chat template (Jinja) instead of the model's own")
       ->type_name("FILE")
       ->excludes(by_name);
   app.add_option("--chat-template-kwargs", variables,

@@ -68,7 +68,8 @@ std::string gather_prompt(const Arguments& arguments, bool has_prompt, bool has_
 }
 
 // A conversation of one question.
-std::vector<std::int32_t> encode_chat(const Arguments& arguments, const Model& model, const std::string& prompt) {
+std::vector<std::int32_t> encode_chat(const Arguments& arguments, const Model& model,
+                                      const std::string& prompt) {
   const ChatOptions options = arguments.chat.resolve();
   if (!arguments.load_cache.empty()) {
     return model.tokenize(render_next_turn(model, prompt, options), false, true);
@@ -92,7 +93,8 @@ std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model,
 void check_chat(const Arguments& arguments) {
   if (!arguments.as_chat) arguments.chat.require_unused("is for --chat; add --chat or leave it out");
   if (arguments.chat.has_system() && !arguments.load_cache.empty()) {
-    fail_usage("--system comes too late with --load-cache: the saved cache holds the conversation's beginning");
+    fail_usage(
+        "--system comes too late with --load-cache: the saved cache holds the conversation's beginning");
   }
   if (arguments.as_chat) require_utf8(arguments.chat.system, "--system");
 }

@@ -76,7 +76,8 @@ int execute(const Arguments& arguments, bool has_prompt) {
 
 Command add_template_command(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* app = program.add_subcommand("template", "Print what a conversation becomes under a chat template");
+  CLI::App* app =
+      program.add_subcommand("template", "Print what a conversation becomes under a chat template");
   app->add_option("-m,--model", arguments->model.model,
                   "A .gguf file or a Hugging Face directory, for its template and its tokens")
       ->type_name("PATH");
@@ -94,9 +95,10 @@ Command add_template_command(CLI::App& program) {
   app->add_option("--now", arguments->now,
                   "What templates are told as the time, in seconds since 1970 instead of the clock's")
       ->type_name("SECONDS");
-  add_examples(*app, {"thinkey template -m model.gguf -p \"Hello\"",
-                      "thinkey template -m model.gguf --messages conversation.json --tokens",
-                      "thinkey template --chat-template-file chat_template.jinja --messages conversation.json"});
+  add_examples(*app,
+               {"thinkey template -m model.gguf -p \"Hello\"",
+                "thinkey template -m model.gguf --messages conversation.json --tokens",
+                "thinkey template --chat-template-file chat_template.jinja --messages conversation.json"});
   return {app, [arguments, prompt] { return execute(*arguments, !prompt->empty()); }};
 }
 

@@ -10,8 +10,8 @@ namespace thinkey {
 ChatHistory::Step ChatHistory::next(const Model& model, std::string_view prompt) const {
   Step step{model.tokenize_chat(prompt), false};
   if (tokens_.empty()) return step;
-  const bool continues = step.tokens.size() > tokens_.size() &&
-                         std::equal(tokens_.begin(), tokens_.end(), step.tokens.begin());
+  const bool continues =
+      step.tokens.size() > tokens_.size() && std::equal(tokens_.begin(), tokens_.end(), step.tokens.begin());
   if (continues) {
     step.tokens.erase(step.tokens.begin(), step.tokens.begin() + static_cast<std::ptrdiff_t>(tokens_.size()));
     return step;
@@ -51,7 +51,8 @@ std::string render_next_turn(const Model& model, std::string_view message, const
   const std::size_t at = text.rfind(kAnswer);
   if (at == std::string::npos) {
     fail_data(
-        "chat: the template does not write earlier answers as they are, so that a saved cache cannot be continued "
+        "chat: the template does not write earlier answers as they are, so that a saved cache cannot be "
+        "continued "
         "with --chat; leave out --load-cache or --chat");
   }
   std::string_view rest = std::string_view(text).substr(at + kAnswer.size());

@@ -23,7 +23,9 @@ using jinja::Kind;
 using jinja::Value;
 using jinja::Values;
 
-Value dict_value(Dict dict) { return Value(std::shared_ptr<const Dict>(std::make_shared<Dict>(std::move(dict)))); }
+Value dict_value(Dict dict) {
+  return Value(std::shared_ptr<const Dict>(std::make_shared<Dict>(std::move(dict))));
+}
 
 Value parse(std::string_view text, std::string_view what) {
   try {
@@ -39,8 +41,8 @@ Value parse_list(std::string_view text, std::string_view what) {
   return value;
 }
 
-// A message as templates expect it, which is what transformers does too: fields that are null are left out, and
-// reasoning stands under each of the names that templates read it by.
+// A message as templates expect it, which is what transformers does too: fields that are null are left out,
+// and reasoning stands under each of the names that templates read it by.
 Value normalized(const Value& message) {
   if (!message.is(Kind::Dict)) fail_usage("chat: a message must be a JSON object");
   const Value* reasoning = nullptr;
@@ -99,8 +101,8 @@ Dict as_request(const Value& conversation) {
   for (const auto& [key, value] : conversation.dict().entries()) {
     const std::string& name = key.string();
     if (name != "chat_template_kwargs" && std::find(kOwn.begin(), kOwn.end(), name) == kOwn.end()) {
-      fail_usage("chat: \"{}\" in a conversation is not known ({}, chat_template_kwargs are)", printable(name, 40),
-                 fmt::join(kOwn, ", "));
+      fail_usage("chat: \"{}\" in a conversation is not known ({}, chat_template_kwargs are)",
+                 printable(name, 40), fmt::join(kOwn, ", "));
     }
     if (!value.is_none()) request.set(key, value);
   }
@@ -130,7 +132,8 @@ ChatRenderer::Parsed ChatRenderer::find_template(const ChatOptions& options, boo
   };
   const std::string& asked = options.template_name;
   if (!asked.empty()) {
-    if (const std::string* own = named(asked)) return parsed("own " + asked, *own, "the model's template " + asked);
+    if (const std::string* own = named(asked))
+      return parsed("own " + asked, *own, "the model's template " + asked);
     if (const auto built_in = find_chat_template(asked)) return parsed("built-in " + asked, *built_in, asked);
     std::vector<std::string> names;
     for (const auto& [known, source] : data_->chat_templates) names.push_back(printable(known, 40));
@@ -139,16 +142,20 @@ ChatRenderer::Parsed ChatRenderer::find_template(const ChatOptions& options, boo
   }
   const std::string* own = has_tools ? named("tool_use") : nullptr;
   if (own == nullptr) own = named("default");
-  if (own != nullptr) return parsed(own == named("default") ? "own default" : "own tool_use", *own, "the model");
+  if (own != nullptr)
+    return parsed(own == named("default") ? "own default" : "own tool_use", *own, "the model");
   if (!data_->chat_templates.empty()) {
     std::vector<std::string> names;
     for (const auto& [known, source] : data_->chat_templates) names.push_back(printable(known, 40));
-    fail_data("chat: the model has several chat templates and none for everything; choose one with --chat-template: {}",
-              fmt::join(names, ", "));
+    fail_data(
+        "chat: the model has several chat templates and none for everything; choose one with "
+        "--chat-template: {}",
+        fmt::join(names, ", "));
   }
-  fail_data("chat: the model has no chat template; name one with --chat-template ({}) or give one with "
-            "--chat-template-file",
-            fmt::join(chat_template_names(), ", "));
+  fail_data(
+      "chat: the model has no chat template; name one with --chat-template ({}) or give one with "
+      "--chat-template-file",
+      fmt::join(chat_template_names(), ", "));
 }
 
 std::string ChatRenderer::render(std::span<const ChatMessage> messages, const ChatOptions& options) const {
@@ -194,7 +201,8 @@ std::string ChatRenderer::render(Dict request, const ChatOptions& options) const
   token("bos_token", data_->bos);
   token("eos_token", data_->eos);
   if (!options.variables.empty()) {
-    add_variables(parse(options.variables, "the template's variables"), "the template's variables", variables);
+    add_variables(parse(options.variables, "the template's variables"), "the template's variables",
+                  variables);
   }
   if (const Value* more = request.find("chat_template_kwargs")) {
     add_variables(*more, "chat_template_kwargs", variables);
@@ -204,7 +212,8 @@ std::string ChatRenderer::render(Dict request, const ChatOptions& options) const
   variables.set("tools", tools);
   variables.set("documents", given("documents", options.documents));
   const Value* prompts = request.find("add_generation_prompt");
-  variables.set("add_generation_prompt", prompts != nullptr ? *prompts : Value(options.add_generation_prompt));
+  variables.set("add_generation_prompt",
+                prompts != nullptr ? *prompts : Value(options.add_generation_prompt));
   return find_template(options, !tools.is_none())->render(variables, options.now);
 }
 
@@ -212,7 +221,8 @@ namespace {
 
 void require_template(const ChatOptions& options) {
   if (options.template_source.empty() && options.template_name.empty()) {
-    fail_usage("chat: without a model, name a template ({}) or give one", fmt::join(chat_template_names(), ", "));
+    fail_usage("chat: without a model, name a template ({}) or give one",
+               fmt::join(chat_template_names(), ", "));
   }
 }
 

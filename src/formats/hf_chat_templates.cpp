@@ -22,12 +22,14 @@ std::string read_template(const std::filesystem::path& path) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
-void add(TokenizerData& data, const std::string& name, std::string source, const std::filesystem::path& path) {
+void add(TokenizerData& data, const std::string& name, std::string source,
+         const std::filesystem::path& path) {
   if (name == "default") {
     data.chat_template = std::move(source);
     return;
   }
-  if (data.chat_templates.size() >= kMaxTemplates) fail_data("{}: more than {} templates", path.string(), kMaxTemplates);
+  if (data.chat_templates.size() >= kMaxTemplates)
+    fail_data("{}: more than {} templates", path.string(), kMaxTemplates);
   data.chat_templates.emplace_back(name, std::move(source));
 }
 
@@ -42,7 +44,8 @@ bool read_template_files(const std::filesystem::path& directory, TokenizerData& 
   const auto more = directory / "additional_chat_templates";
   std::vector<std::filesystem::path> paths;
   std::error_code error;
-  for (std::filesystem::directory_iterator entry(more, error), end; !error && entry != end; entry.increment(error)) {
+  for (std::filesystem::directory_iterator entry(more, error), end; !error && entry != end;
+       entry.increment(error)) {
     if (entry->path().extension() == ".jinja") paths.push_back(entry->path());
     if (paths.size() > kMaxTemplates) fail_data("{}: more than {} templates", more.string(), kMaxTemplates);
   }

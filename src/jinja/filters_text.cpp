@@ -121,7 +121,8 @@ Value indent(Interpreter& run, const Value& input, Arguments arguments) {
   const bool by_text = bound.has(0) && bound.at(0).is_string();
   const std::string margin =
       by_text ? bound.at(0).string()
-              : binary(Operation::Multiply, Value(std::string(" ")), Value(bound.integer(0, 4)), run.budget()).string();
+              : binary(Operation::Multiply, Value(std::string(" ")), Value(bound.integer(0, 4)), run.budget())
+                    .string();
   const Value lines = call_string_method(run, Value(input.string() + "\n"), "splitlines", {});
   std::string out;
   for (std::size_t i = 0; i < lines.items().size(); ++i) {

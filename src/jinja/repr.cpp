@@ -1,8 +1,8 @@
 #include "jinja/repr.h"
 
 #include <algorithm>
-#include <charconv>
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include "jinja/unicode.h"

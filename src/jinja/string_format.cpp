@@ -57,7 +57,8 @@ std::string format_number(std::string digits, bool negative, std::string_view ma
 
 std::string format_integer(std::int64_t value, const Style& style) {
   const bool negative = value < 0;
-  const std::uint64_t size = negative ? 0U - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
+  const std::uint64_t size =
+      negative ? 0U - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
   switch (style.type) {
     case 'x':
       return format_number(fmt::format("{:x}", size), negative, "0x", style);
@@ -85,7 +86,8 @@ std::string format_float(double value, const Style& style) {
   if (std::isnan(value) || std::isinf(value)) {
     digits = std::isnan(value) ? "nan" : "inf";
   } else if (style.type == '\0') {
-    digits = style.precision < 0 ? float_repr(size) : fmt::format("{:.{}g}", size, precision == 0 ? 1 : precision);
+    digits =
+        style.precision < 0 ? float_repr(size) : fmt::format("{:.{}g}", size, precision == 0 ? 1 : precision);
   } else {
     std::array<char, 12> pattern = {'%', '.', '*', style.type == '%' ? 'f' : style.type, '\0'};
     std::vector<char> buffer(static_cast<std::size_t>(precision) + 400);

@@ -35,13 +35,15 @@ TEST_P(BadTemplate, EndsInOneLineAndSoon) {
   const std::string message = outcome(GetParam().second);
   EXPECT_THAT(message, ::testing::StartsWith("bad: chat template"));
   EXPECT_EQ(message.find('\n'), std::string::npos);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));  // with sanitizers, on a busy machine
+  EXPECT_LT(std::chrono::steady_clock::now() - start,
+            std::chrono::seconds(60));  // with sanitizers, on a busy machine
 }
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadTemplate,
     ::testing::Values(
-        std::pair("DeepParentheses", repeated("{{ ", 1) + repeated("(", 20000) + "1" + repeated(")", 20000) + " }}"),
+        std::pair("DeepParentheses",
+                  repeated("{{ ", 1) + repeated("(", 20000) + "1" + repeated(")", 20000) + " }}"),
         std::pair("DeepLists", "{{ " + repeated("[", 20000) + repeated("]", 20000) + " }}"),
         std::pair("DeepNot", "{{ " + repeated("not ", 20000) + "1 }}"),
         std::pair("DeepMinus", "{{ " + repeated("-", 20000) + "1 }}"),
@@ -54,13 +56,16 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair("EndlessMacro", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
         std::pair("EndlessPair",
                   "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}"),
-        std::pair("EndlessCaller", "{% macro f() %}{% call f() %}{{ caller() }}{% endcall %}{% endmacro %}{{ f() }}"),
+        std::pair("EndlessCaller",
+                  "{% macro f() %}{% call f() %}{{ caller() }}{% endcall %}{% endmacro %}{{ f() }}"),
         std::pair("EndlessLoop", "{% for i in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}"),
-        std::pair("ManySteps", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
+        std::pair("ManySteps",
+                  "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
         std::pair("HugeRange", "{{ range(100001) }}"),
         std::pair("HugeRangeOfNegatives", "{{ range(9223372036854775807, -9223372036854775807, -1) }}"),
-        std::pair("Doubling", "{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}"
-                              "{% endfor %}{{ ns.s }}"),
+        std::pair("Doubling",
+                  "{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}"
+                  "{% endfor %}{{ ns.s }}"),
         std::pair("Repetition", "{{ 'abc' * 999999999999 }}"),
         std::pair("ListRepetition", "{{ ([1] * 99999999)|length }}"),
         std::pair("Padding", "{{ 'a'.rjust(99999999999) }}"),
@@ -68,14 +73,18 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair("BraceWidth", "{{ '{:99999999999}'.format(1) }}"),
         std::pair("Precision", "{{ '%.999999999f' % 1.5 }}"),
         std::pair("OutputBomb", "{% for i in range(99999) %}{{ 'x' * 100000 }}{% endfor %}"),
-        std::pair("KeptText", "{% set ns = namespace(l=[]) %}{% for i in range(99999) %}"
-                              "{% set ns.l = ns.l + ['x' * 100000 ~ i] %}{% endfor %}"),
-        std::pair("DeepValue", "{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}"
-                               "{% endfor %}"),
-        std::pair("WideValue", "{% set ns = namespace(l=[1]) %}{% for i in range(150) %}"
-                               "{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}"),
-        std::pair("WideEquality", "{% set a = namespace(l=[1]) %}{% set b = namespace(l=[1]) %}{% for i in range(150) %}"
-                                  "{% set a.l = [a.l, a.l] %}{% set b.l = [b.l, b.l] %}{% endfor %}{{ a.l == b.l }}"),
+        std::pair("KeptText",
+                  "{% set ns = namespace(l=[]) %}{% for i in range(99999) %}"
+                  "{% set ns.l = ns.l + ['x' * 100000 ~ i] %}{% endfor %}"),
+        std::pair("DeepValue",
+                  "{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}"
+                  "{% endfor %}"),
+        std::pair("WideValue",
+                  "{% set ns = namespace(l=[1]) %}{% for i in range(150) %}"
+                  "{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}"),
+        std::pair("WideEquality",
+                  "{% set a = namespace(l=[1]) %}{% set b = namespace(l=[1]) %}{% for i in range(150) %}"
+                  "{% set a.l = [a.l, a.l] %}{% set b.l = [b.l, b.l] %}{% endfor %}{{ a.l == b.l }}"),
         std::pair("Cycle", "{% set ns = namespace() %}{% set ns.x = [ns] %}{{ ns.x }}"),
         std::pair("BigInteger", "{{ 9223372036854775807 + 1 }}"),
         std::pair("BigPower", "{{ 10 ** 10 ** 10 }}"),

@@ -28,7 +28,8 @@ TEST_P(Reference, RendersWhatJinjaRendersAndRefusesWhatItRefuses) {
   std::ifstream stream(path);
   ASSERT_TRUE(stream) << path;
   const nlohmann::json file = nlohmann::json::parse(stream);
-  const Value variables = from_json(file.at("variables").get<std::string>());  // as text: the keys' order counts
+  const Value variables =
+      from_json(file.at("variables").get<std::string>());  // as text: the keys' order counts
   ASSERT_GT(file.at("cases").size(), 10U);
   for (const nlohmann::json& entry : file.at("cases")) {
     const auto source = entry.at("template").get<std::string>();
@@ -44,8 +45,8 @@ TEST_P(Reference, RendersWhatJinjaRendersAndRefusesWhatItRefuses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Features, Reference,
-                         ::testing::Values("access", "filters", "literals", "methods", "operators", "statements",
-                                           "tests", "whitespace"),
+                         ::testing::Values("access", "filters", "literals", "methods", "operators",
+                                           "statements", "tests", "whitespace"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

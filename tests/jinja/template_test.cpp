@@ -63,8 +63,9 @@ TEST(Template, JsonBeyondItsBoundsIsRefused) {
 }
 
 TEST(Template, ThreadsMayShareOne) {
-  const Template shared("{% set ns = namespace(n=0) %}{% for i in range(k) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}",
-                        "test");
+  const Template shared(
+      "{% set ns = namespace(n=0) %}{% for i in range(k) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}",
+      "test");
   std::vector<std::string> results(4);
   {
     std::vector<std::jthread> threads;
