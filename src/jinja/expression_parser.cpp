@@ -426,7 +426,7 @@ ExpressionPtr Parser::parse_filters(ExpressionPtr node, bool without_pipe) {
   while (std::exchange(without_pipe, false) || skip_operator("|")) {
     const Token token = expect(Type::Name, "name");
     std::string name = token.text;
-    while (skip_operator(".")) name += "." + expect(Type::Name, "name").text;
+    while (skip_operator(".")) name.append(1, '.').append(expect(Type::Name, "name").text);
     check_filter(name, token.line);
     int height = 0;
     auto arguments = current().is_operator("(") ? parse_arguments(height) : std::make_unique<CallArguments>();
@@ -443,7 +443,7 @@ ExpressionPtr Parser::parse_test(ExpressionPtr node) {
   const int line = next().line;
   const bool negated = skip_name("not");
   std::string name = expect(Type::Name, "name").text;
-  while (skip_operator(".")) name += "." + expect(Type::Name, "name").text;
+  while (skip_operator(".")) name.append(1, '.').append(expect(Type::Name, "name").text);
   check_test(name, line);
   int height = 0;
   auto arguments = std::make_unique<CallArguments>();

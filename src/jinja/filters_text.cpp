@@ -151,7 +151,7 @@ Value to_json_filter(Interpreter& run, const Value& input, Arguments arguments) 
     } else {
       fault("tojson: indent must be a number or text");
     }
-    style.item_separator = ",";
+    style.item_separator.assign(1, ',');
   }
   if (bound.has(2) && !bound.at(2).is_none()) {
     const Values parts = items_of(bound.at(2), run.budget());

@@ -44,12 +44,13 @@ std::string padded(const std::string& text, const Style& style, char usual, std:
 
 std::string with_groups(std::string digits) {
   const std::size_t dot = std::min(digits.find_first_of(".eE"), digits.size());
-  for (std::size_t at = dot; at > 3; at -= 3) digits.insert(at - 3, ",");
+  for (std::size_t at = dot; at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
 }
 
 std::string format_number(std::string digits, bool negative, std::string_view mark, const Style& style) {
-  std::string sign = negative ? "-" : style.sign == '-' ? "" : std::string(1, style.sign);
+  std::string sign;
+  if (negative || style.sign != '-') sign += negative ? '-' : style.sign;
   if (style.alternate) sign += mark;
   if (style.grouped) digits = with_groups(std::move(digits));
   return padded(sign + digits, style, '>', sign.size());
@@ -212,7 +213,8 @@ class BraceFormat {
       rest += 2;
       if (rest < end && format[rest] != ':') fault("expected ':' after conversion specifier");
     }
-    const std::string spec = rest < end ? expand(format.substr(rest + 1, end - rest - 1), depth + 1) : "";
+    std::string spec;
+    if (rest < end) spec = expand(format.substr(rest + 1, end - rest - 1), depth + 1);
     at = end + 1;
     std::string shown = apply(value, spec);
     run_.budget().make(shown.size());
@@ -314,7 +316,7 @@ class BraceFormat {
     if (at < spec.size() && (spec[at] == '+' || spec[at] == '-' || spec[at] == ' ')) style.sign = spec[at++];
     style.alternate = take('#');
     if (take('0') && style.align == '\0') {
-      style.fill = "0";
+      style.fill.assign(1, '0');
       style.align = value.is_string() ? '<' : '=';
     }
     style.width = read_number(spec, at);
@@ -397,7 +399,7 @@ Value percent_format(const Value& format, const Value& values, Budget& budget) {
       fault("unsupported format character '{}'", style.type);
     }
     if (zero && style.align == '\0' && std::string_view("srac").find(style.type) == std::string_view::npos) {
-      style.fill = "0";
+      style.fill.assign(1, '0');
       style.align = '=';
     }
     if (!named) value = next();
