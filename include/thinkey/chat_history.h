@@ -24,7 +24,8 @@ class ChatHistory {
 
   // What a session with this history has still to see of `prompt`, a rendered conversation. Tokens are
   // compared, and where they differ (a model may write a word in other pieces than its tokenizer) the text;
-  // then what is left must begin with a control token, so that no piece spans the seam.
+  // then a control
+  // token must stand on one side of the seam, so that no piece spans it.
   [[nodiscard]] Step next(const Model& model, std::string_view prompt) const;
 
   // The session has seen `prompt` whole and answered it.

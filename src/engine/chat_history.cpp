@@ -18,7 +18,9 @@ ChatHistory::Step ChatHistory::next(const Model& model, std::string_view prompt)
   }
   if (prompt.size() > text_.size() && prompt.starts_with(text_)) {
     std::vector<std::int32_t> rest = model.tokenize(prompt.substr(text_.size()), false, true);
-    const bool clean = !rest.empty() && model.impl().need_tokenizer().stands_alone(rest.front());
+    const Tokenizer& tokenizer = model.impl().need_tokenizer();
+    const bool clean =
+        !rest.empty() && (tokenizer.stands_alone(tokens_.back()) || tokenizer.stands_alone(rest.front()));
     if (clean) return {std::move(rest), false};
   }
   step.restart = true;
