@@ -76,8 +76,7 @@ std::vector<Entry> standard_entries(std::int64_t budget) {
 void run_sample(const std::shared_ptr<const Model>& model, const eval::NeedleSample& sample,
                 std::vector<Entry>& entries) {
   const std::vector<ChatMessage> messages = {{"user", sample.message()}};
-  const std::vector<std::int32_t> prompt =
-      model->tokenize(model->render_chat(messages), {.parse_special = true});
+  const std::vector<std::int32_t> prompt = model->tokenize_chat(model->render_chat(messages));
   std::vector<Session> sessions;
   std::vector<Session*> together;
   sessions.emplace_back(model, SessionOptions{});  // the reference

@@ -17,7 +17,7 @@ FLOORS = {
     "tokenizer": {"base", "formats"},
     "cache": {"base", "backend"},
     "model": {"base", "backend", "formats", "cache"},
-    "engine": {"base", "backend", "formats", "tokenizer", "cache", "model"},
+    "engine": {"base", "backend", "formats", "tokenizer", "jinja", "cache", "model"},
 }
 FLOORS["eval"] = FLOORS["engine"] | {"engine"}
 FLOORS["cli"] = FLOORS["server"] = FLOORS["eval"] | {"eval"}

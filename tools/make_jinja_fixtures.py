@@ -2,7 +2,8 @@
 """Writes tests/fixtures/jinja/*.json: small templates, one feature each, and what Jinja renders.
 
 The templates run in the environment that transformers builds for chat templates. Every case is
-{"template", and "text" or "error": true}. Needs transformers.
+{"template", and "text" or "error": true}. named.json holds conversations as templates in their published
+form render them, for the templates that come with thinkey. Needs transformers.
 """
 
 import datetime
@@ -116,6 +117,84 @@ STATEMENTS = [
 ]
 
 
+# --- templates that come with thinkey ----------------------------------------------------------------
+
+# Questions and answers; the system's message joins the first question. The placeholders are the literal text of
+# the published templates, whose spaces differ between versions.
+MISTRAL = (
+    "{{{{ bos_token }}}}{{% if messages[0]['role'] == 'system' %}}{{% set head = messages[0]['content'] + '\\n\\n' %}}"
+    "{{% set turns = messages[1:] %}}{{% else %}}{{% set head = '' %}}{{% set turns = messages %}}{{% endif %}}"
+    "{{% for turn in turns %}}{{% if turn['role'] == 'user' %}}"
+    "{{{{ '{open}' + (head if loop.first else '') + turn['content'] + '{close}' }}}}"
+    "{{% else %}}{{{{ {answer} + eos_token }}}}{{% endif %}}{{% endfor %}}"
+)
+TRIMMED_ANSWER = "' ' + turn['content']|trim"
+PUBLISHED = {
+    "llama-2": (
+        "{% if messages[0]['role'] == 'system' %}{% set turns = messages[1:] %}{% set system = messages[0]['content'] %}"
+        "{% else %}{% set turns = messages %}{% set system = false %}{% endif %}{% for turn in turns %}"
+        "{% if loop.first and system != false %}"
+        "{% set text = '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' + turn['content'] %}"
+        "{% else %}{% set text = turn['content'] %}{% endif %}"
+        "{% if turn['role'] == 'user' %}{{ bos_token + '[INST] ' + text.strip() + ' [/INST]' }}"
+        "{% else %}{{ ' ' + text.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
+    ),
+    "llama-3": (
+        "{% for turn in messages %}{% set text = '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\\n\\n'"
+        " + turn['content'] | trim + '<|eot_id|>' %}{% if loop.first %}{% set text = bos_token + text %}{% endif %}"
+        "{{ text }}{% endfor %}{% if add_generation_prompt %}"
+        "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+    ),
+    "mistral-v1": MISTRAL.format(open=" [INST] ", close=" [/INST]", answer=TRIMMED_ANSWER),
+    "mistral-v3": MISTRAL.format(open="[INST] ", close="[/INST]", answer=TRIMMED_ANSWER),
+    "mistral-v3-tekken": MISTRAL.format(open="[INST]", close="[/INST]", answer="turn['content']"),
+    "chatml": (
+        "{% for turn in messages %}{{ '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>' + '\\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    ),
+    "zephyr": (
+        "{% for message in messages %}\n{% if message['role'] == 'user' %}\n"
+        "{{ '<|user|>\\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n"
+        "{{ '<|system|>\\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n"
+        "{{ '<|assistant|>\\n' + message['content'] + eos_token }}\n{% endif %}\n"
+        "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"
+    ),
+    "phi-3": (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ '<|system|>\\n' + m.content + '<|end|>\\n' }}"
+        "{% elif m.role == 'user' %}{{ '<|user|>\\n' + m.content + '<|end|>\\n' }}"
+        "{% else %}{{ '<|assistant|>\\n' + m.content + '<|end|>\\n' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+    ),
+    "gemma": (  # the form of Gemma 3: the system's message joins the first question
+        "{{ bos_token }}{% if messages[0].role == 'system' %}{% set first = messages[0].content | trim + '\\n\\n' %}"
+        "{% set turns = messages[1:] %}{% else %}{% set first = '' %}{% set turns = messages %}{% endif %}"
+        "{% for m in turns %}{% set role = 'model' if m.role == 'assistant' else m.role %}"
+        "{{ '<start_of_turn>' + role + '\\n' + (first if loop.first else '') }}{{ m.content | trim }}"
+        "{{ '<end_of_turn>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+    ),
+}
+CONVERSATIONS = [
+    [("user", "Hello")],
+    [("system", "Be brief."), ("user", "Hello")],
+    [("user", "One"), ("assistant", "Two"), ("user", "Three")],
+    [("system", "Be\nkind. "), ("user", " spaced \n"), ("assistant", "  An answer.\n"), ("user", "More?\u3000"),
+     ("assistant", "No."), ("user", "¿Y después? 🙂")],
+    [("user", "Hi"), ("assistant", "Bye")],
+]
+
+
+def make_named():
+    cases = []
+    for name, template in PUBLISHED.items():
+        for conversation in CONVERSATIONS:
+            messages = [{"role": role, "content": content} for role, content in conversation]
+            compiled = utils._cached_compile_jinja_template(template)
+            for prompts in (True, False):
+                text = compiled.render(messages=messages, bos_token="<s>", eos_token="</s>", add_generation_prompt=prompts)
+                cases.append({"name": name, "messages": messages, "add_generation_prompt": prompts, "text": text})
+    return cases
+
+
 def render(template):
     class Clock(datetime.datetime):
         @classmethod
@@ -139,6 +218,8 @@ def main():
         variables = json.dumps(json.dumps(VARIABLES, ensure_ascii=False), ensure_ascii=False)  # as text: order counts
         (OUT / f"{name}.json").write_text(
             f'{{"now": {NOW}, "variables": {variables},\n"cases": [\n{lines}\n]}}\n', encoding="utf-8")
+    lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in make_named())
+    (OUT / "named.json").write_text(f'{{"cases": [\n{lines}\n]}}\n', encoding="utf-8")
     print(sum(len(templates) for templates in groups.values()), "templates")
     return 0
 

@@ -8,11 +8,10 @@ byte-level BPE tokenizers (one per pre-tokenizer), and writes
   spm.tokenizer.json         the first one as the `tokenizers` library holds it (merges, no scores)
   bpe_<pre>.tokenizer.json   byte-level BPE
   ids.json                   test strings and each tokenizer's ids for them
-  chat.json                  chat templates, conversations and Jinja's renderings of them
 
 Usage: make_tokenizer_fixtures.py [--smollm2 tokenizer.json]
 With --smollm2, ids.json also holds the ids of that (uncommitted) vocabulary.
-Needs sentencepiece, tokenizers and jinja2.
+Needs sentencepiece and tokenizers.
 """
 
 import argparse
@@ -21,7 +20,6 @@ import json
 import pathlib
 import random
 
-import jinja2
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -213,77 +211,6 @@ def train_byte_level(corpus, pre):
     return tokenizer
 
 
-# --- chat ------------------------------------------------------------------------------------------
-
-# Questions and answers; the system's message joins the first question. The placeholders are the
-# literal text of the published templates, whose spaces differ between versions.
-MISTRAL = (
-    "{{{{ bos_token }}}}{{% if messages[0]['role'] == 'system' %}}{{% set head = messages[0]['content'] + '\\n\\n' %}}"
-    "{{% set turns = messages[1:] %}}{{% else %}}{{% set head = '' %}}{{% set turns = messages %}}{{% endif %}}"
-    "{{% for turn in turns %}}{{% if turn['role'] == 'user' %}}"
-    "{{{{ '{open}' + (head if loop.first else '') + turn['content'] + '{close}' }}}}"
-    "{{% else %}}{{{{ {answer} + eos_token{after} }}}}{{% endif %}}{{% endfor %}}"
-)
-TRIMMED_ANSWER = "' ' + turn['content']|trim"
-TEMPLATES = {
-    "llama2": (
-        "{% if messages[0]['role'] == 'system' %}{% set turns = messages[1:] %}{% set system = messages[0]['content'] %}"
-        "{% else %}{% set turns = messages %}{% set system = false %}{% endif %}{% for turn in turns %}"
-        "{% if loop.first and system != false %}"
-        "{% set text = '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' + turn['content'] %}"
-        "{% else %}{% set text = turn['content'] %}{% endif %}"
-        "{% if turn['role'] == 'user' %}{{ bos_token + '[INST] ' + text.strip() + ' [/INST]' }}"
-        "{% else %}{{ ' ' + text.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
-    ),
-    "llama3": (
-        "{% for turn in messages %}{% set text = '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\\n\\n'"
-        " + turn['content'] | trim + '<|eot_id|>' %}{% if loop.first %}{% set text = bos_token + text %}{% endif %}"
-        "{{ text }}{% endfor %}{% if add_generation_prompt %}"
-        "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
-    ),
-    "mistral-v0.1": MISTRAL.format(open="[INST] ", close=" [/INST]", answer="turn['content']", after=" + ' '"),
-    "mistral": MISTRAL.format(open="[INST] ", close=" [/INST]", answer="turn['content']", after=""),
-    "mistral-spaced": MISTRAL.format(open=" [INST] ", close=" [/INST]", answer=TRIMMED_ANSWER, after=""),
-    "mistral-v0.3": MISTRAL.format(open="[INST] ", close="[/INST]", answer=TRIMMED_ANSWER, after=""),
-    "mistral-compact": MISTRAL.format(open="[INST]", close="[/INST]", answer="turn['content']", after=""),
-    "chatml": (
-        "{% for turn in messages %}{{ '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>' + '\\n' }}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-    ),
-    "zephyr": (
-        "{% for message in messages %}\n{% if message['role'] == 'user' %}\n"
-        "{{ '<|user|>\\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n"
-        "{{ '<|system|>\\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n"
-        "{{ '<|assistant|>\\n' + message['content'] + eos_token }}\n{% endif %}\n"
-        "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"
-    ),
-}
-CONVERSATIONS = [
-    [("user", "Hello")],
-    [("system", "Be brief."), ("user", "Hello")],
-    [("user", "One"), ("assistant", "Two"), ("user", "Three")],
-    [("system", "Be\nkind. "), ("user", " spaced \n"), ("assistant", "  An answer.\n"), ("user", "More?\u3000"),
-     ("assistant", "No."), ("user", "¿Y después? 🙂")],
-    [("user", "Hi"), ("assistant", "Bye")],
-]
-
-
-def make_chat():
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
-    cases = []
-    for name, template in TEMPLATES.items():
-        bos = "<|begin_of_text|>" if name == "llama3" else "" if name in ("chatml", "zephyr") else "<s>"
-        renderings = []
-        for conversation in CONVERSATIONS:
-            messages = [{"role": role, "content": content} for role, content in conversation]
-            text = environment.from_string(template).render(
-                messages=messages, bos_token=bos, eos_token="</s>", add_generation_prompt=messages[-1]["role"] == "user")
-            assert text.startswith(bos)
-            renderings.append(text[len(bos):])  # the tokenizer adds the first BOS
-        cases.append({"format": name, "template": template, "renderings": renderings})
-    return {"conversations": CONVERSATIONS, "formats": cases}
-
-
 # ---------------------------------------------------------------------------------------------------
 
 
@@ -343,7 +270,6 @@ def main():
         ids["smollm2"] = encode_all(tokenizer, strings)
 
     write("ids.json", {"strings": strings, "ids": ids, "special": special})
-    write("chat.json", make_chat())
     for path in sorted(FIXTURES.iterdir()):
         print(f"{path.stat().st_size:8d}  {path.name}")
 

@@ -96,10 +96,19 @@ class Model {
   [[nodiscard]] bool ends_generation(std::int32_t id) const noexcept;
   [[nodiscard]] std::int32_t bos() const noexcept;  // -1: none
 
-  // messages[first..] as text that continues what a session already holds, ending with the header
-  // that lets the assistant speak. `format`: a name ("chatml", "llama-3", ...) or empty to recognise it.
-  [[nodiscard]] std::string render_chat(std::span<const ChatMessage> messages, std::size_t first = 0,
-                                        bool answer_ended = true, const std::string& format = {}) const;
+  // What the model's chat template makes of a conversation. Throws Error(Data) when the model has no template
+  // and none is named, or with the template's own message and line; Error(Usage) for an unknown name or bad
+  // options.
+  [[nodiscard]] std::string render_chat(std::span<const ChatMessage> messages,
+                                        const ChatOptions& options = {}) const;
+  // The same of a JSON list of messages with any fields, or of an object {"messages": [...], "tools": [...],
+  // "documents": [...], "add_generation_prompt": true, "chat_template_kwargs": {...}}, whose fields but the
+  // first are optional.
+  [[nodiscard]] std::string render_chat_json(std::string_view conversation,
+                                             const ChatOptions& options = {}) const;
+  // Token ids of a rendered conversation: control tokens are recognised, and BOS stands in front once: as the
+  // template writes it, or else if the model's tokenizer adds it.
+  [[nodiscard]] std::vector<std::int32_t> tokenize_chat(std::string_view text) const;
 
   [[nodiscard]] MemoryEstimate estimate(const CacheSpec& spec, std::int64_t prompt,
                                         std::int64_t generate) const;

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "formats/printable.h"
+#include "thinkey/chat_history.h"
 #include "thinkey/generate.h"
 
 namespace thinkey::cli {
@@ -43,18 +45,22 @@ class Chat {
   Chat(std::shared_ptr<const Model> model, const Arguments& arguments)
       : model_(std::move(model)),
         session_options_({.cache = arguments.cache.parse(), .context = arguments.generation.context}),
-        format_(arguments.chat.format),
-        system_(arguments.chat.system),
+        template_(arguments.chat.resolve()),
         session_(model_, session_options_) {
     options_.sampler = arguments.sampler.resolve();
     options_.max_tokens = arguments.generation.predict;
     warn_of_context(*model_, session_options_.context);
     terminal_ = ::isatty(STDIN_FILENO) == 1;
     quiet_ = arguments.generation.quiet;
+    if (arguments.chat.has_system()) {
+      require_utf8(arguments.chat.system, "--system");
+      system_ = arguments.chat.system;
+    }
     forget();
-    // A model without a known chat form is refused now, not after the first message.
-    const std::vector<ChatMessage> probe = {{"user", "?"}};
-    static_cast<void>(model_->render_chat(probe, 0, true, format_));
+    // A model without a template is refused now, not after the first message.
+    std::vector<ChatMessage> probe = messages_;
+    probe.push_back({"user", "?"});
+    static_cast<void>(model_->render_chat(probe, template_));
   }
 
   int run() {
@@ -132,13 +138,19 @@ class Chat {
 
   void answer(const std::string& message) {
     messages_.push_back({"user", message});
-    const std::string text = model_->render_chat(messages_, cached_, answer_ended_, format_);
-    const std::vector<std::int32_t> ids =
-        model_->tokenize(text, {.add_special = cached_ == 0, .parse_special = true});
-    const std::int64_t before = session_.tokens_seen();
-    clear_interrupt();
+    std::int64_t before = session_.tokens_seen();
     bool touched = false;  // work on the session has begun
     try {
+      const std::string text = model_->render_chat(messages_, template_);
+      ChatHistory::Step step = history_.next(*model_, text);
+      if (step.restart) {
+        print_message("the template rewrites earlier turns: the conversation is read anew, {} tokens\n",
+                      step.tokens.size());
+        restart();
+        before = 0;
+      }
+      const std::vector<std::int32_t>& ids = step.tokens;
+      clear_interrupt();
       PrefillProgress progress(static_cast<std::int64_t>(ids.size()),
                                !quiet_ && standard_error_is_terminal());
       options_.progress = [&touched, show = progress.callback()](double done, double total) {
@@ -153,8 +165,7 @@ class Chat {
       const Generation generation = generate(session_, ids, options_);
       ++options_.sampler.seed;  // another answer for the same question
       messages_.push_back({"assistant", generation.text});
-      cached_ = messages_.size();
-      answer_ended_ = generation.ended;
+      history_.add(*model_, text, ids, generation);
       write_output("\n");
       flush_output();
       describe(generation);
@@ -191,19 +202,18 @@ class Chat {
     messages_.clear();
     attachment_.clear();
     pending_.clear();
-    if (!system_.empty()) messages_.push_back({"system", system_});
+    if (system_) messages_.push_back({"system", *system_});
   }
 
   void restart() {
     session_ = Session(model_, session_options_);
-    cached_ = 0;
-    answer_ended_ = true;
+    history_.clear();
   }
 
   std::shared_ptr<const Model> model_;
   SessionOptions session_options_;
-  std::string format_;
-  std::string system_;
+  ChatOptions template_;
+  std::optional<std::string> system_;
   Session session_;
   GenerateOptions options_;
   bool terminal_ = false;
@@ -211,10 +221,9 @@ class Chat {
   bool warned_ = false;  // about leaving with Ctrl-C
 
   std::vector<ChatMessage> messages_;
-  std::size_t cached_ = 0;    // messages already in the session
-  bool answer_ended_ = true;  // the model closed its last turn itself
-  std::string attachment_;    // from /file
-  std::string pending_;       // lines that ended in a backslash
+  ChatHistory history_;     // what the session holds of it
+  std::string attachment_;  // from /file
+  std::string pending_;     // lines that ended in a backslash
 };
 
 }  // namespace

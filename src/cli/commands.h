@@ -14,6 +14,7 @@ struct Command {
 [[nodiscard]] Command add_run_command(CLI::App& program);
 [[nodiscard]] Command add_chat_command(CLI::App& program);
 [[nodiscard]] Command add_inspect_command(CLI::App& program);
+[[nodiscard]] Command add_template_command(CLI::App& program);
 [[nodiscard]] Command add_tokenize_command(CLI::App& program);
 [[nodiscard]] Command add_logits_command(CLI::App& program);
 [[nodiscard]] Command add_compress_command(CLI::App& program);

@@ -108,8 +108,7 @@ std::vector<Score> run_all(const std::shared_ptr<const Model>& model,
     together.reserve(specs.size());
     for (const CacheSpec& spec : specs) sessions.emplace_back(model, SessionOptions{.cache = spec});
     for (Session& session : sessions) together.push_back(&session);
-    Session::prefill_together(together,
-                              model->tokenize(model->render_chat(messages), {.parse_special = true}));
+    Session::prefill_together(together, model->tokenize_chat(model->render_chat(messages)));
     for (std::size_t s = 0; s < specs.size(); ++s) answer(sessions[s], samples[i], scores[s]);
   }
   if (visible) write_message("\r                          \r");

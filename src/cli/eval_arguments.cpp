@@ -44,7 +44,7 @@ void EvalArguments::add(CLI::App& app) {
 }
 
 void EvalArguments::add_chat(CLI::App& app) {
-  app.add_option("--chat", chat, "Ask as a chat user: auto (if the model has a known template), yes or no")
+  app.add_option("--chat", chat, "Ask as a chat user: auto (if the model has a chat template), yes or no")
       ->check(CLI::IsMember({"auto", "yes", "no"}))
       ->type_name("WHEN");
 }

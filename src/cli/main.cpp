@@ -23,6 +23,7 @@ std::vector<Command> add_commands(CLI::App& program) {
   commands.push_back(add_run_command(program));
   commands.push_back(add_chat_command(program));
   commands.push_back(add_inspect_command(program));
+  commands.push_back(add_template_command(program));
   commands.push_back(add_tokenize_command(program));
   commands.push_back(add_logits_command(program));
   commands.push_back(add_compress_command(program));

@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -10,6 +12,7 @@
 #include "cli/output.h"
 #include "engine/prompt_limit.h"
 #include "formats/printable.h"
+#include "formats/text_file.h"
 
 namespace thinkey::cli {
 
@@ -138,11 +141,38 @@ void GenerationArguments::add(CLI::App& app) {
 }
 
 void ChatArguments::add(CLI::App& app) {
-  app.add_option("--system", system, "System message at the start of the chat")->type_name("TEXT");
-  app.add_option("--chat-template", format,
-                 "Chat format instead of the one recognised from the model: llama-2, llama-3, mistral, "
-                 "chatml, zephyr")
-      ->type_name("NAME");
+  system_option =
+      app.add_option("--system", system, "System message at the start of the chat")->type_name("TEXT");
+  CLI::Option* by_name =
+      app.add_option(
+             "--chat-template", name,
+             fmt::format("Chat template instead of the model's own: one of its named templates, or {}",
+                         fmt::join(chat_template_names(), ", ")))
+          ->type_name("NAME");
+  app.add_option("--chat-template-file", file,
+                 "File with the chat template (Jinja) instead of the model's own")
+      ->type_name("FILE")
+      ->excludes(by_name);
+  app.add_option("--chat-template-kwargs", variables,
+                 "JSON object of further variables for the template, such as {\"enable_thinking\": false}")
+      ->type_name("JSON");
+}
+
+ChatOptions ChatArguments::resolve() const {
+  ChatOptions options{.variables = variables, .template_name = name};
+  if (!file.empty()) {
+    options.template_source = read_file(file);
+    if (options.template_source.empty()) fail_data("{}: the chat template is empty", file);
+  }
+  return options;
+}
+
+void ChatArguments::require_unused(std::string_view reason) const {
+  const auto refuse = [&](std::string_view option) { fail_usage("{} {}", option, reason); };
+  if (has_system()) refuse("--system");
+  if (!name.empty()) refuse("--chat-template");
+  if (!file.empty()) refuse("--chat-template-file");
+  if (!variables.empty()) refuse("--chat-template-kwargs");
 }
 
 void add_examples(CLI::App& app, const std::vector<std::string>& lines) {

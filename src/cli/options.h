@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "formats/text_file.h"
 #include "thinkey/cache_spec.h"
+#include "thinkey/chat.h"
 #include "thinkey/model.h"
 #include "thinkey/sampler.h"
 
@@ -55,12 +57,20 @@ struct GenerationArguments {
   void add(CLI::App& app);
 };
 
-// --system, --chat-template
+// --system, --chat-template, --chat-template-file, --chat-template-kwargs
 struct ChatArguments {
   std::string system;
-  std::string format;
+  std::string name;
+  std::string file;
+  std::string variables;
+  CLI::Option* system_option = nullptr;
 
   void add(CLI::App& app);
+  [[nodiscard]] bool has_system() const { return system_option != nullptr && system_option->count() > 0; }
+  // The template's file is read. Throws Error.
+  [[nodiscard]] ChatOptions resolve() const;
+  // Error(Usage) naming the option when one was given that a command without a chat cannot use.
+  void require_unused(std::string_view reason) const;
 };
 
 // A range that errors name and the help does not.

@@ -16,6 +16,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "thinkey/chat_history.h"
 #include "thinkey/generate.h"
 
 namespace thinkey::cli {
@@ -82,23 +83,37 @@ void check_early(const Arguments& arguments, bool has_prompt, bool has_file) {
   }
 }
 
+// A conversation of one question.
+std::vector<std::int32_t> encode_chat(const Arguments& arguments, const Model& model,
+                                      const std::string& prompt) {
+  const ChatOptions options = arguments.chat.resolve();
+  if (!arguments.load_cache.empty()) {
+    return model.tokenize(render_next_turn(model, prompt, options), {.add_special = false, .parse_special = true});
+  }
+  std::vector<ChatMessage> messages;
+  if (arguments.chat.has_system()) messages.push_back({"system", arguments.chat.system});
+  messages.push_back({"user", prompt});
+  const std::string text = model.render_chat(messages, options);
+  return arguments.no_bos ? model.tokenize(text, {.add_special = false, .parse_special = true}) : model.tokenize_chat(text);
+}
+
 std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model, const std::string& prompt) {
   // What follows a restored cache is no beginning: no BOS, and in a chat a further turn.
   const bool continues = !arguments.load_cache.empty();
   if (continues && prompt.empty()) return {};
-  if (!arguments.as_chat)
-    return model.tokenize(
-        prompt, {.add_special = !arguments.no_bos && !continues, .parse_special = arguments.special});
-  if (continues) {
-    const std::vector<ChatMessage> turns = {{"user", ""}, {"assistant", ""}, {"user", prompt}};
-    return model.tokenize(model.render_chat(turns, 2, true, arguments.chat.format),
-                          {.add_special = false, .parse_special = true});
+  if (arguments.as_chat) return encode_chat(arguments, model, prompt);
+  return model.tokenize(
+      prompt, {.add_special = !arguments.no_bos && !continues, .parse_special = arguments.special});
+}
+
+// Options of a chat that would have no effect are refused.
+void check_chat(const Arguments& arguments) {
+  if (!arguments.as_chat) arguments.chat.require_unused("is for --chat; add --chat or leave it out");
+  if (arguments.chat.has_system() && !arguments.load_cache.empty()) {
+    fail_usage(
+        "--system comes too late with --load-cache: the saved cache holds the conversation's beginning");
   }
-  std::vector<ChatMessage> messages;
-  if (!arguments.chat.system.empty()) messages.push_back({"system", arguments.chat.system});
-  messages.push_back({"user", prompt});
-  return model.tokenize(model.render_chat(messages, 0, true, arguments.chat.format),
-                        {.add_special = !arguments.no_bos, .parse_special = true});
+  if (arguments.as_chat) require_utf8(arguments.chat.system, "--system");
 }
 
 void report(const Generation& generation, const CacheReport& cache) {
@@ -122,6 +137,7 @@ OrderedJson to_json(const Generation& generation, const Session& session, const 
 }
 
 int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
+  check_chat(arguments);
   const CacheSpec spec = arguments.cache.parse();
   GenerateOptions options;
   options.sampler = arguments.sampler.resolve();

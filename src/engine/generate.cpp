@@ -88,6 +88,7 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
     if (model.ends_generation(token)) {
       session.decode(token);
       out.ended = true;
+      out.end_token = token;
       out.reason = StopReason::EndToken;
       break;
     }

@@ -13,7 +13,6 @@
 #include "engine/model_impl.h"
 #include "model/spec_reader.h"
 #include "backend/cpu/ops/packed_matrix.h"
-#include "tokenizer/chat_template.h"
 
 namespace thinkey {
 namespace {
@@ -98,6 +97,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   impl->info = describe(*impl->file, impl->spec);
   impl->check_finite = options.check_finite;
   if (!impl->file->tokenizer().tokens.empty()) impl->tokenizer = Tokenizer::create(impl->file->tokenizer());
+  impl->chat = std::make_unique<ChatRenderer>(impl->file->tokenizer());
   impl->info.has_tokenizer = impl->tokenizer != nullptr;
   CpuOptions cpu;
   if (options.precision != PrefillPrecision::F32 && cpu_multiplies_bf16()) cpu.precision = Precision::BF16;
@@ -147,17 +147,20 @@ bool Model::ends_generation(std::int32_t id) const noexcept {
 
 std::int32_t Model::bos() const noexcept { return impl_->file->tokenizer().bos; }
 
-std::string Model::render_chat(std::span<const ChatMessage> messages, std::size_t first, bool answer_ended,
-                               const std::string& format) const {
-  const TokenizerData& tables = impl_->file->tokenizer();
-  const ChatFormat chosen = format.empty() ? recognise_chat_format(tables) : chat_format_from_name(format);
-  const bool opens_bare = first == 0 && !messages.empty() && messages.front().role != "system";
-  const auto system =
-      chosen == ChatFormat::ChatML && opens_bare ? default_system_message(tables) : std::nullopt;
-  if (!system) return thinkey::render_chat(chosen, messages, first, answer_ended);
-  std::vector<ChatMessage> whole{{.role = "system", .content = *system}};
-  whole.insert(whole.end(), messages.begin(), messages.end());
-  return thinkey::render_chat(chosen, whole, 0, answer_ended);
+std::string Model::render_chat(std::span<const ChatMessage> messages, const ChatOptions& options) const {
+  return impl_->chat->render(messages, options);
+}
+
+std::string Model::render_chat_json(std::string_view conversation, const ChatOptions& options) const {
+  return impl_->chat->render_json(conversation, options);
+}
+
+std::vector<std::int32_t> Model::tokenize_chat(std::string_view text) const {
+  const Tokenizer& tokenizer = impl_->need_tokenizer();
+  std::vector<std::int32_t> ids = tokenizer.encode(text, {.add_special = false, .parse_special = true});
+  const std::int32_t bos = tokenizer.bos();
+  if (tokenizer.adds_bos() && bos >= 0 && (ids.empty() || ids.front() != bos)) ids.insert(ids.begin(), bos);
+  return ids;
 }
 
 MemoryEstimate Model::estimate(const CacheSpec& spec, std::int64_t prompt, std::int64_t generate) const {

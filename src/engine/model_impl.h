@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 
+#include "engine/chat_renderer.h"
 #include "formats/model_file.h"
 #include "model/forward.h"
 #include "model/spec.h"
@@ -17,6 +18,7 @@ namespace thinkey {
 struct Model::Impl {
   std::unique_ptr<ModelFile> file;       // keeps the mapped weights alive
   std::unique_ptr<Tokenizer> tokenizer;  // null when the file has none
+  std::unique_ptr<ChatRenderer> chat;    // of the file's chat templates
   ModelSpec spec;
   Weights weights;
   std::unique_ptr<Backend> backend;

@@ -30,7 +30,7 @@ PromptEncoder::PromptEncoder(std::shared_ptr<const Model> model, ChatUse chat) :
 
 std::vector<std::int32_t> PromptEncoder::encode(std::string_view text, std::string_view answer_prefix) const {
   if (!chat_) return model_->tokenize(std::string(text) + std::string(answer_prefix));
-  return model_->tokenize(rendered(*model_, text) + std::string(answer_prefix), {.parse_special = true});
+  return model_->tokenize_chat(rendered(*model_, text) + std::string(answer_prefix));
 }
 
 std::int64_t PromptEncoder::length(std::string_view text) const {

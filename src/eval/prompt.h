@@ -12,14 +12,14 @@
 namespace thinkey::eval {
 
 enum class ChatUse {
-  Auto,  // where the model's chat template is recognised
+  Auto,  // where the model has a chat template
   Never,
   Always,
 };
 
 class PromptEncoder {
  public:
-  // Error(Data) when a chat is asked for and the model's template is not recognised.
+  // Error(Data) when a chat is asked for and the model has no template, or one that refuses a question.
   PromptEncoder(std::shared_ptr<const Model> model, ChatUse chat);
 
   // `text` as the user's message of a chat, or bare; then the beginning of the answer.

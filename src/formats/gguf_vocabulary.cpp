@@ -86,6 +86,23 @@ void set_phi3_tokens(const GgufFile& file, TokenizerData& data) {
   }
 }
 
+// tokenizer.chat_template, tokenizer.chat_template.NAME, and the special tokens that templates may write.
+void read_chat_templates(const GgufFile& file, TokenizerData& data) {
+  static constexpr std::string_view kKey = "tokenizer.chat_template";
+  for (const GgufValue& value : file.values()) {
+    if (!value.key.starts_with(kKey) || value.type != GgufType::String) continue;
+    if (value.key.size() > kKey.size() + 1 && value.key[kKey.size()] == '.') {
+      data.chat_templates.emplace_back(value.key.substr(kKey.size() + 1), file.text(value.key).value_or(""));
+    }
+  }
+  data.chat_template = file.text(std::string(kKey)).value_or("");
+  for (const auto& [key, name] : {std::pair("unknown", "unk_token"), std::pair("padding", "pad_token")}) {
+    const std::int32_t id = token_id(file, fmt::format("tokenizer.ggml.{}_token_id", key));
+    if (id < 0 || static_cast<std::size_t>(id) >= data.tokens.size()) continue;
+    data.special_tokens.emplace_back(name, data.tokens[static_cast<std::size_t>(id)]);
+  }
+}
+
 }  // namespace
 
 TokenizerData read_vocabulary(const GgufFile& file) {
@@ -128,7 +145,7 @@ TokenizerData read_vocabulary(const GgufFile& file) {
   set_phi3_tokens(file, data);
   data.add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(data.add_bos) && data.bos >= 0;
   data.add_eos = file.boolean("tokenizer.ggml.add_eos_token").value_or(false) && data.eos >= 0;
-  data.chat_template = file.text("tokenizer.chat_template").value_or("");
+  read_chat_templates(file, data);
   for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     if (const std::int32_t id = token_id(file, key); id >= 0) data.end_of_generation.push_back(id);
   }

@@ -1,10 +1,11 @@
 #include "formats/hf_tokenizer.h"
 
+#include <optional>
 #include <string>
 
 #include "base/fail.h"
-#include "base/mapped_file.h"
 #include "formats/file_exists.h"
+#include "formats/hf_chat_templates.h"
 #include "formats/json.h"
 #include "formats/tokenizer_json.h"
 #include "formats/tokenizer_tables.h"
@@ -13,7 +14,6 @@ namespace thinkey {
 namespace {
 
 constexpr std::size_t kMaxFileBytes = std::size_t{16} << 20U;
-constexpr std::size_t kMaxTemplateBytes = std::size_t{1} << 20U;
 
 // A special token's text: a string, or an object with "content". nullopt when absent or null.
 std::optional<std::string> token_text(const JsonView& object, const std::string& key) {
@@ -21,22 +21,6 @@ std::optional<std::string> token_text(const JsonView& object, const std::string&
   if (value == nullptr) return std::nullopt;
   if (value->is_object()) return JsonView(*value, object.path(), key + ".").require_text("content");
   return object.text(key);
-}
-
-// chat_template: the source, or a list of {name, template} of which "default" is meant.
-std::string chat_template(const JsonView& config) {
-  const Json* value = config.find("chat_template");
-  if (value == nullptr) return {};
-  if (!value->is_array()) return config.text("chat_template").value_or("");
-  std::string first;
-  for (const Json& json : *value) {
-    if (!json.is_object()) config.fail("chat_template", "holds something that is not an object");
-    const JsonView entry(json, config.path(), "chat_template.");
-    std::string source = entry.require_text("template");
-    if (entry.text("name").value_or("") == "default") return source;
-    if (first.empty()) first = std::move(source);
-  }
-  return first;
 }
 
 void set_special_tokens(const JsonView& file, TokenizerData& data) {
@@ -57,21 +41,19 @@ void read_side_files(const std::filesystem::path& directory, TokenizerData& data
   if (file_exists(map_path)) {
     const Json json = read_json_object(map_path, kMaxFileBytes);
     set_special_tokens(JsonView(json, map_path), data);
+    read_special_token_texts(JsonView(json, map_path), data);
   }
   const auto config_path = directory / "tokenizer_config.json";
   if (file_exists(config_path)) {
     const Json json = read_json_object(config_path, kMaxFileBytes);
     const JsonView config(json, config_path);
     set_special_tokens(config, data);
+    read_special_token_texts(config, data);
     data.add_bos = config.boolean("add_bos_token").value_or(data.add_bos);
     data.add_eos = config.boolean("add_eos_token").value_or(data.add_eos);
-    data.chat_template = chat_template(config);
-  }
-  const auto template_path = directory / "chat_template.jinja";
-  if (file_exists(template_path)) {
-    const MappedFile file(template_path);
-    if (file.bytes().size() > kMaxTemplateBytes) fail_data("{}: more than 1 MiB", template_path.string());
-    data.chat_template.assign(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+    read_chat_templates(directory, config, data);
+  } else {
+    read_chat_templates(directory, std::nullopt, data);
   }
 }
 

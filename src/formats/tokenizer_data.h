@@ -132,6 +132,10 @@ struct TokenizerData {
       end_of_generation;  // all ids that end an answer (EOS, <|eot_id|>, ...), ascending
   bool add_bos = false, add_eos = false;
   std::string chat_template;  // Jinja source or empty
+  // Further templates by name, such as "tool_use", in the file's order.
+  std::vector<std::pair<std::string, std::string>> chat_templates = {};
+  // What templates know special tokens by, such as ("pad_token", "<pad>"); BOS and EOS may be missing here.
+  std::vector<std::pair<std::string, std::string>> special_tokens = {};
 };
 
 // The tokenizer alone: from a .gguf file, which may hold nothing but a vocabulary, of any architecture ...

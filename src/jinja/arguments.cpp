@@ -8,9 +8,11 @@ Bound::Bound(std::string_view function, Arguments arguments, std::initializer_li
              std::size_t required)
     : function_(function), values_(names.size()) {
   if (arguments.positional.size() > names.size()) {
-    fault("{}() takes at most {} argument(s) ({} given)", function, names.size(), arguments.positional.size());
+    fault("{}() takes at most {} argument(s) ({} given)", function, names.size(),
+          arguments.positional.size());
   }
-  for (std::size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = std::move(arguments.positional[i]);
+  for (std::size_t i = 0; i < arguments.positional.size(); ++i)
+    values_[i] = std::move(arguments.positional[i]);
   for (auto& [name, value] : arguments.named) {
     const auto* const known = std::find(names.begin(), names.end(), name);
     if (known == names.end()) fault("{}() got an unexpected keyword argument '{}'", function, name);

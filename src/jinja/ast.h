@@ -52,16 +52,16 @@ struct Expression {
     NamespaceAttribute,  // symbol.name, as a target
     Tuple,               // children
     List,
-    Dict,         // key, value, key, value, ...
-    Attribute,    // children[0].name
-    Item,         // children[0][children[1]]
-    Slice,        // children: start, stop, step; or null
-    Call,         // children[0](arguments)
-    Filter,       // children[0] | name(arguments); no children: what a block gives
-    Test,         // children[0] is name(arguments)
-    Binary,       // children[0] operations[0] children[1]
-    Unary,        // operations[0] children[0]
-    Comparison,   // children[0] operations[0] children[1] operations[1] children[2] ...
+    Dict,        // key, value, key, value, ...
+    Attribute,   // children[0].name
+    Item,        // children[0][children[1]]
+    Slice,       // children: start, stop, step; or null
+    Call,        // children[0](arguments)
+    Filter,      // children[0] | name(arguments); no children: what a block gives
+    Test,        // children[0] is name(arguments)
+    Binary,      // children[0] operations[0] children[1]
+    Unary,       // operations[0] children[0]
+    Comparison,  // children[0] operations[0] children[1] operations[1] children[2] ...
     And,
     Or,
     Not,
@@ -96,11 +96,11 @@ struct MacroCode {
 
 struct Statement {
   enum class Kind : std::uint8_t {
-    Data,    // text
-    Output,  // expression
-    If,      // branches; a branch without condition is `else`
-    For,     // target in expression if condition: body else otherwise
-    Set,     // target = expression
+    Data,         // text
+    Output,       // expression
+    If,           // branches; a branch without condition is `else`
+    For,          // target in expression if condition: body else otherwise
+    Set,          // target = expression
     SetBlock,     // target = expression (filters, or null) of body
     Macro,        // macro
     CallBlock,    // expression, a call, with macro as its caller

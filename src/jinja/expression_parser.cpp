@@ -24,7 +24,8 @@ Parser::Nested::Nested(Parser& parser) : parser_(parser) {
 
 void Parser::grow(Expression& node, int inner) const {
   node.height = std::max(node.height, inner + 1);
-  if (node.height > kMostHeight) fail(fmt::format("an expression of more than {} steps", kMostHeight), node.line);
+  if (node.height > kMostHeight)
+    fail(fmt::format("an expression of more than {} steps", kMostHeight), node.line);
 }
 
 ExpressionPtr Parser::binary(Operation operation, ExpressionPtr left, ExpressionPtr right, int line) {
@@ -46,7 +47,8 @@ ExpressionPtr Parser::parse_tuple(const TupleRules& rules) {
   while (true) {
     if (!items.empty()) expect_operator(",");
     if (at_end()) break;
-    items.push_back(rules.simplified ? parse_primary(rules.with_namespace) : parse_expression(rules.conditional));
+    items.push_back(rules.simplified ? parse_primary(rules.with_namespace)
+                                     : parse_expression(rules.conditional));
     if (!current().is_operator(",")) break;
     is_tuple = true;
   }
@@ -235,7 +237,8 @@ ExpressionPtr Parser::parse_primary(bool with_namespace) {
     }
     case Type::Integer: {
       next();
-      const char prefix = token.text.size() > 1 && token.text[0] == '0' ? static_cast<char>(token.text[1] | 0x20) : '0';
+      const char prefix =
+          token.text.size() > 1 && token.text[0] == '0' ? static_cast<char>(token.text[1] | 0x20) : '0';
       const int base = prefix == 'x' ? 16 : prefix == 'o' ? 8 : prefix == 'b' ? 2 : 10;
       const char* begin = token.text.data() + (base == 10 ? 0 : 2);
       std::int64_t number = 0;
@@ -423,7 +426,7 @@ ExpressionPtr Parser::parse_filters(ExpressionPtr node, bool without_pipe) {
   while (std::exchange(without_pipe, false) || skip_operator("|")) {
     const Token token = expect(Type::Name, "name");
     std::string name = token.text;
-    while (skip_operator(".")) name += "." + expect(Type::Name, "name").text;
+    while (skip_operator(".")) name.append(1, '.').append(expect(Type::Name, "name").text);
     check_filter(name, token.line);
     int height = 0;
     auto arguments = current().is_operator("(") ? parse_arguments(height) : std::make_unique<CallArguments>();
@@ -440,7 +443,7 @@ ExpressionPtr Parser::parse_test(ExpressionPtr node) {
   const int line = next().line;
   const bool negated = skip_name("not");
   std::string name = expect(Type::Name, "name").text;
-  while (skip_operator(".")) name += "." + expect(Type::Name, "name").text;
+  while (skip_operator(".")) name.append(1, '.').append(expect(Type::Name, "name").text);
   check_test(name, line);
   int height = 0;
   auto arguments = std::make_unique<CallArguments>();
@@ -463,11 +466,13 @@ ExpressionPtr Parser::parse_test(ExpressionPtr node) {
 }
 
 void Parser::check_filter(const std::string& name, int line) {
-  if (!soft_ && find_filter(name) == nullptr) unknown_.push_back({fmt::format("No filter named '{}'.", name), line});
+  if (!soft_ && find_filter(name) == nullptr)
+    unknown_.push_back({fmt::format("No filter named '{}'.", name), line});
 }
 
 void Parser::check_test(const std::string& name, int line) {
-  if (!soft_ && find_test(name) == nullptr) unknown_.push_back({fmt::format("No test named '{}'.", name), line});
+  if (!soft_ && find_test(name) == nullptr)
+    unknown_.push_back({fmt::format("No test named '{}'.", name), line});
 }
 
 }  // namespace thinkey::jinja

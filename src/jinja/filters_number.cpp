@@ -54,7 +54,8 @@ std::optional<std::int64_t> parse_integer(std::string_view given, std::int64_t b
   }
   if (text.empty() || text[0] == '-' || text[0] == '+') return std::nullopt;
   std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, static_cast<int>(base));
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, static_cast<int>(base));
   if (end != text.data() + text.size()) return std::nullopt;
   if (error != std::errc() || number > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
     fault("an integer beyond 64 bits");

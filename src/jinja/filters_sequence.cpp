@@ -85,9 +85,9 @@ Value reverse(Interpreter& run, const Value& input, Arguments arguments) {
 
 Arguments without_first(const Arguments& arguments, std::size_t count) {
   Arguments rest = arguments;
-  rest.positional.erase(rest.positional.begin(),
-                        rest.positional.begin() +
-                            static_cast<std::ptrdiff_t>(std::min(count, rest.positional.size())));
+  rest.positional.erase(
+      rest.positional.begin(),
+      rest.positional.begin() + static_cast<std::ptrdiff_t>(std::min(count, rest.positional.size())));
   return rest;
 }
 
@@ -112,7 +112,8 @@ Value map(Interpreter& run, const Value& input, Arguments arguments) {
   return iterator(run, std::move(out));
 }
 
-Value choose(Interpreter& run, const Value& input, const Arguments& arguments, bool keeps, bool by_attribute) {
+Value choose(Interpreter& run, const Value& input, const Arguments& arguments, bool keeps,
+             bool by_attribute) {
   Values out;
   if (!truthy(input)) return iterator(run, {});
   const std::size_t skipped = by_attribute ? 1 : 0;

@@ -121,7 +121,8 @@ Value indent(Interpreter& run, const Value& input, Arguments arguments) {
   const bool by_text = bound.has(0) && bound.at(0).is_string();
   const std::string margin =
       by_text ? bound.at(0).string()
-              : binary(Operation::Multiply, Value(std::string(" ")), Value(bound.integer(0, 4)), run.budget()).string();
+              : binary(Operation::Multiply, Value(std::string(" ")), Value(bound.integer(0, 4)), run.budget())
+                    .string();
   const Value lines = call_string_method(run, Value(input.string() + "\n"), "splitlines", {});
   std::string out;
   for (std::size_t i = 0; i < lines.items().size(); ++i) {
@@ -150,7 +151,7 @@ Value to_json_filter(Interpreter& run, const Value& input, Arguments arguments) 
     } else {
       fault("tojson: indent must be a number or text");
     }
-    style.item_separator = ",";
+    style.item_separator.assign(1, ',');
   }
   if (bound.has(2) && !bound.at(2).is_none()) {
     const Values parts = items_of(bound.at(2), run.budget());

@@ -64,7 +64,8 @@ Dict gather(Interpreter& run, std::string_view name, Arguments arguments) {
 }
 
 Value make_dict(Interpreter& run, Arguments arguments) {
-  return Value(std::shared_ptr<const Dict>(std::make_shared<Dict>(gather(run, "dict", std::move(arguments)))));
+  return Value(
+      std::shared_ptr<const Dict>(std::make_shared<Dict>(gather(run, "dict", std::move(arguments)))));
 }
 
 Value make_namespace(Interpreter& run, Arguments arguments) {
@@ -93,7 +94,9 @@ Value strftime_now(Interpreter& run, Arguments arguments) {
   }
   const auto clock = std::chrono::system_clock::now();
   const std::int64_t micros =
-      run.now() ? 0 : std::chrono::duration_cast<std::chrono::microseconds>(clock.time_since_epoch()).count() % 1000000;
+      run.now()
+          ? 0
+          : std::chrono::duration_cast<std::chrono::microseconds>(clock.time_since_epoch()).count() % 1000000;
   const std::time_t seconds =
       run.now() ? static_cast<std::time_t>(*run.now()) : std::chrono::system_clock::to_time_t(clock);
   std::tm time{};
@@ -141,7 +144,8 @@ class Cycler : public Object {
 // cycler(...).next() and .reset(): bound to the cycler they came from.
 class CyclerHandle : public Object {
  public:
-  explicit CyclerHandle(std::shared_ptr<Cycler> cycler) : Object(cycler->depth()), cycler_(std::move(cycler)) {}
+  explicit CyclerHandle(std::shared_ptr<Cycler> cycler)
+      : Object(cycler->depth()), cycler_(std::move(cycler)) {}
   [[nodiscard]] std::string type_name() const override { return "Cycler"; }
   [[nodiscard]] std::optional<Value> attribute(Interpreter& run, std::string_view name) override {
     if (name == "next") {
@@ -198,9 +202,8 @@ std::optional<Value> find_global(std::string_view name) {
     if (known == name) return object(std::make_shared<Function>(std::string(name), body));
   }
   if (name == "lipsum") {
-    return object(std::make_shared<Function>("lipsum", [](Interpreter&, Arguments) -> Value {
-      fault("lipsum is not supported");
-    }));
+    return object(std::make_shared<Function>(
+        "lipsum", [](Interpreter&, Arguments) -> Value { fault("lipsum is not supported"); }));
   }
   return std::nullopt;
 }

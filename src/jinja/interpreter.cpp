@@ -281,7 +281,8 @@ Arguments Interpreter::evaluate_arguments(const CallArguments& arguments, Scope&
     Values more = items_of(evaluate(*arguments.more_positional, scope), budget_);
     std::move(more.begin(), more.end(), std::back_inserter(out.positional));
   }
-  for (const auto& [name, argument] : arguments.named) out.named.emplace_back(name, evaluate(*argument, scope));
+  for (const auto& [name, argument] : arguments.named)
+    out.named.emplace_back(name, evaluate(*argument, scope));
   if (arguments.more_named) {
     const Value more = evaluate(*arguments.more_named, scope);
     if (!more.is(Kind::Dict)) fault("argument after ** must be a mapping, not {}", type_name(more));
@@ -342,9 +343,8 @@ Value Interpreter::evaluate_concat(const Expression& node, Scope& scope) {
 Value Interpreter::evaluate_conditional(const Expression& node, Scope& scope) {
   if (truthy(evaluate(*node.children[1], scope))) return evaluate(*node.children[0], scope);
   if (node.children[2]) return evaluate(*node.children[2], scope);
-  return Value::undefined(
-      fmt::format("the inline if-expression on line {} evaluated to false and no else section was defined.",
-                  node.line));
+  return Value::undefined(fmt::format(
+      "the inline if-expression on line {} evaluated to false and no else section was defined.", node.line));
 }
 
 }  // namespace thinkey::jinja

@@ -1,9 +1,8 @@
 // JSON in and out.
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "jinja/repr.h"
 #include "jinja/unicode.h"

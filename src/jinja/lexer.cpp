@@ -104,7 +104,8 @@ class Lexer {
     const char kind = source_[tag + 1];
     std::size_t inside = tag + 2;
     char sign = '\0';
-    if (inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+')) sign = source_[inside++];
+    if (inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+'))
+      sign = source_[inside++];
     add_data(stripped(std::string_view(source_).substr(at_, tag - at_), sign, kind == '{'));
     skip_to(inside);
     if (kind == '#') {
@@ -154,7 +155,8 @@ class Lexer {
     if (close == std::string::npos || sign == '+') return false;
     finish_tag(close, sign, false);
     if (at_ >= source_.size()) return true;
-    for (std::size_t tag = source_.find("{%", at_); tag != std::string::npos; tag = source_.find("{%", tag + 2)) {
+    for (std::size_t tag = source_.find("{%", at_); tag != std::string::npos;
+         tag = source_.find("{%", tag + 2)) {
       std::size_t inside = tag + 2;
       char opening = '\0';
       if (inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+')) {
@@ -214,7 +216,8 @@ class Lexer {
     while (end < source_.size()) {
       if (is_digit(source_[end])) {
         ++end;
-      } else if (source_[end] == '_' && end > from && end + 1 < source_.size() && is_digit(source_[end + 1])) {
+      } else if (source_[end] == '_' && end > from && end + 1 < source_.size() &&
+                 is_digit(source_[end + 1])) {
         ++end;
       } else {
         break;
@@ -266,7 +269,8 @@ class Lexer {
       };
       std::size_t end = at_ + 2;
       while (end < source_.size() &&
-             (fits(source_[end]) || (source_[end] == '_' && end + 1 < source_.size() && fits(source_[end + 1])))) {
+             (fits(source_[end]) ||
+              (source_[end] == '_' && end + 1 < source_.size() && fits(source_[end + 1])))) {
         ++end;
       }
       if (end > at_ + 2) {
@@ -340,7 +344,8 @@ class Lexer {
         i += digits;
       } else if (c >= '0' && c <= '7') {
         std::size_t digits = 1;
-        while (digits < 3 && i + digits < text.size() && text[i + digits] >= '0' && text[i + digits] <= '7') ++digits;
+        while (digits < 3 && i + digits < text.size() && text[i + digits] >= '0' && text[i + digits] <= '7')
+          ++digits;
         append_code(out, text.substr(i, digits), digits, 8);
         i += digits - 1;
       } else if (c == 'N') {

@@ -17,14 +17,14 @@ bool among(std::string_view name, Names names) {
 }
 
 MethodState string_state(std::string_view name) {
-  if (among(name, {"capitalize", "casefold",   "center",      "count",        "endswith",     "expandtabs",
-                   "find",       "format",     "format_map",  "index",        "isalnum",      "isalpha",
-                   "isascii",    "isdecimal",  "isdigit",     "isidentifier", "islower",      "isnumeric",
-                   "isprintable", "isspace",   "istitle",     "isupper",      "join",         "ljust",
-                   "lower",      "lstrip",     "partition",   "removeprefix", "removesuffix", "replace",
-                   "rfind",      "rindex",     "rjust",       "rpartition",   "rsplit",       "rstrip",
-                   "split",      "splitlines", "startswith",  "strip",        "swapcase",     "title",
-                   "upper",      "zfill"})) {
+  if (among(name, {"capitalize",  "casefold",   "center",     "count",        "endswith",     "expandtabs",
+                   "find",        "format",     "format_map", "index",        "isalnum",      "isalpha",
+                   "isascii",     "isdecimal",  "isdigit",    "isidentifier", "islower",      "isnumeric",
+                   "isprintable", "isspace",    "istitle",    "isupper",      "join",         "ljust",
+                   "lower",       "lstrip",     "partition",  "removeprefix", "removesuffix", "replace",
+                   "rfind",       "rindex",     "rjust",      "rpartition",   "rsplit",       "rstrip",
+                   "split",       "splitlines", "startswith", "strip",        "swapcase",     "title",
+                   "upper",       "zfill"})) {
     return MethodState::Here;
   }
   return among(name, {"encode", "maketrans", "translate"}) ? MethodState::Unsupported : MethodState::None;

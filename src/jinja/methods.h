@@ -15,7 +15,8 @@ enum class MethodState : std::uint8_t {
 };
 [[nodiscard]] MethodState method_state(const Value& self, std::string_view name);
 
-[[nodiscard]] Value call_method(Interpreter& run, const Value& self, std::string_view name, Arguments arguments);
+[[nodiscard]] Value call_method(Interpreter& run, const Value& self, std::string_view name,
+                                Arguments arguments);
 [[nodiscard]] Value call_string_method(Interpreter& run, const Value& self, std::string_view name,
                                        Arguments arguments);
 

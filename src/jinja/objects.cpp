@@ -56,8 +56,8 @@ std::optional<Value> Loop::attribute(Interpreter& /*run*/, std::string_view name
     return index + 1 == size ? Value::undefined("there is no next item") : (*items_)[index_ + 1];
   }
   if (name == "cycle") {
-    return Value(std::static_pointer_cast<Object>(std::make_shared<Function>(
-        "cycle", [at = index_](Interpreter& /*run*/, Arguments arguments) {
+    return Value(std::static_pointer_cast<Object>(
+        std::make_shared<Function>("cycle", [at = index_](Interpreter& /*run*/, Arguments arguments) {
           if (arguments.positional.empty()) fault("no items for cycling given");
           return arguments.positional[at % arguments.positional.size()];
         })));

@@ -73,7 +73,8 @@ class Macro : public Object {
 class Loop : public Object, public std::enable_shared_from_this<Loop> {
  public:
   // `again`: the statement of a recursive loop and the scope around it; or null.
-  Loop(std::shared_ptr<const Values> items, int items_depth, int nesting, const Statement* again, Scope* scope)
+  Loop(std::shared_ptr<const Values> items, int items_depth, int nesting, const Statement* again,
+       Scope* scope)
       : Object(items_depth + 1), items_(std::move(items)), nesting_(nesting), again_(again), scope_(scope) {}
   void advance(std::size_t index) { index_ = index; }
 

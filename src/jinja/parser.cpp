@@ -202,9 +202,9 @@ Statement Parser::parse_if() {
     expect(Type::BlockEnd, "'%}'");
     branch.body = parse_body({"elif", "else", "endif"});
     out.branches.push_back(std::move(branch));
-    const std::string tag = next().text;
-    if (tag == "elif") continue;
-    if (tag == "else") {
+    const Token tag = next();
+    if (tag.is_name("elif")) continue;
+    if (tag.is_name("else")) {
       skip_operator(":");
       expect(Type::BlockEnd, "'%}'");
       out.branches.push_back({nullptr, parse_body({"endif"})});

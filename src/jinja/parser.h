@@ -93,8 +93,8 @@ class Parser {
   std::size_t at_ = 0;
   Program program_;
   int depth_ = 0;
-  int loops_ = 0;      // that surround what is parsed, within one macro
-  bool soft_ = false;  // inside an `if`: an unknown filter fails only where it is reached
+  int loops_ = 0;                     // that surround what is parsed, within one macro
+  bool soft_ = false;                 // inside an `if`: an unknown filter fails only where it is reached
   std::vector<SyntaxFault> unknown_;  // filters and tests that must be known and are not
   std::vector<MacroCode*> macros_;
 };

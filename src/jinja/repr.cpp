@@ -1,8 +1,8 @@
 #include "jinja/repr.h"
 
 #include <algorithm>
-#include <charconv>
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include "jinja/unicode.h"
@@ -112,10 +112,9 @@ std::string float_repr(double number) {
     if (text.find('.') == std::string::npos) text += ".0";
     return text;
   }
-  std::string sign = exponent < 0 ? "-" : "+";
   std::string digits = std::to_string(std::abs(exponent));
-  if (digits.size() < 2) digits.insert(0, "0");
-  return text.substr(0, mark) + "e" + sign + digits;
+  if (digits.size() < 2) digits.insert(0, 1, '0');
+  return fmt::format("{}e{}{}", text.substr(0, mark), exponent < 0 ? '-' : '+', digits);
 }
 
 void append_string_repr(std::string& out, std::string_view text) {

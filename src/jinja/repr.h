@@ -24,7 +24,8 @@ struct JsonStyle {
 // Throws Fault for a value that is not JSON.
 [[nodiscard]] std::string to_json(const Value& value, const JsonStyle& style, Budget& budget);
 
-// JSON text as values; integers keep 64 bits. Throws Fault: malformed, nested too deeply, an integer too large.
+// JSON text as values; integers keep 64 bits. Throws Fault: malformed, nested too deeply, an integer too
+// large.
 [[nodiscard]] Value from_json(std::string_view text);
 
 [[nodiscard]] std::string escape_html(std::string_view text);

@@ -142,8 +142,9 @@ void Interpreter::run_loop(const Statement& statement, Scope& scope, Values item
   if (items_depth + 2 > kMostValueDepth) fault("values are nested deeper than {} levels", kMostValueDepth);
   if (statement.recursive) capture(scope);
   const auto shared = std::make_shared<const Values>(std::move(items));
-  const auto loop = std::make_shared<Loop>(shared, items_depth, depth, statement.recursive ? &statement : nullptr,
-                                           statement.recursive ? &scope : nullptr);
+  const auto loop =
+      std::make_shared<Loop>(shared, items_depth, depth, statement.recursive ? &statement : nullptr,
+                             statement.recursive ? &scope : nullptr);
   const Value loop_value{std::static_pointer_cast<Object>(loop)};
   for (std::size_t i = 0; i < shared->size(); ++i) {
     budget_.step();
@@ -221,7 +222,8 @@ Interpreter::Flow Interpreter::execute_with(const Statement& statement, Scope& s
   InnerScope inner(*this, scope);
   // Every value is made before any name is bound.
   Values values;
-  for (const auto& [target, expression] : statement.assignments) values.push_back(evaluate(*expression, scope));
+  for (const auto& [target, expression] : statement.assignments)
+    values.push_back(evaluate(*expression, scope));
   for (std::size_t i = 0; i < values.size(); ++i) assign(*statement.assignments[i].first, values[i], *inner);
   return execute(statement.body, *inner, out);
 }

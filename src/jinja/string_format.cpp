@@ -44,12 +44,13 @@ std::string padded(const std::string& text, const Style& style, char usual, std:
 
 std::string with_groups(std::string digits) {
   const std::size_t dot = std::min(digits.find_first_of(".eE"), digits.size());
-  for (std::size_t at = dot; at > 3; at -= 3) digits.insert(at - 3, ",");
+  for (std::size_t at = dot; at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
 }
 
 std::string format_number(std::string digits, bool negative, std::string_view mark, const Style& style) {
-  std::string sign = negative ? "-" : style.sign == '-' ? "" : std::string(1, style.sign);
+  std::string sign;
+  if (negative || style.sign != '-') sign += negative ? '-' : style.sign;
   if (style.alternate) sign += mark;
   if (style.grouped) digits = with_groups(std::move(digits));
   return padded(sign + digits, style, '>', sign.size());
@@ -57,7 +58,8 @@ std::string format_number(std::string digits, bool negative, std::string_view ma
 
 std::string format_integer(std::int64_t value, const Style& style) {
   const bool negative = value < 0;
-  const std::uint64_t size = negative ? 0U - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
+  const std::uint64_t size =
+      negative ? 0U - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
   switch (style.type) {
     case 'x':
       return format_number(fmt::format("{:x}", size), negative, "0x", style);
@@ -85,7 +87,8 @@ std::string format_float(double value, const Style& style) {
   if (std::isnan(value) || std::isinf(value)) {
     digits = std::isnan(value) ? "nan" : "inf";
   } else if (style.type == '\0') {
-    digits = style.precision < 0 ? float_repr(size) : fmt::format("{:.{}g}", size, precision == 0 ? 1 : precision);
+    digits =
+        style.precision < 0 ? float_repr(size) : fmt::format("{:.{}g}", size, precision == 0 ? 1 : precision);
   } else {
     std::array<char, 12> pattern = {'%', '.', '*', style.type == '%' ? 'f' : style.type, '\0'};
     std::vector<char> buffer(static_cast<std::size_t>(precision) + 400);
@@ -210,7 +213,8 @@ class BraceFormat {
       rest += 2;
       if (rest < end && format[rest] != ':') fault("expected ':' after conversion specifier");
     }
-    const std::string spec = rest < end ? expand(format.substr(rest + 1, end - rest - 1), depth + 1) : "";
+    std::string spec;
+    if (rest < end) spec = expand(format.substr(rest + 1, end - rest - 1), depth + 1);
     at = end + 1;
     std::string shown = apply(value, spec);
     run_.budget().make(shown.size());
@@ -312,7 +316,7 @@ class BraceFormat {
     if (at < spec.size() && (spec[at] == '+' || spec[at] == '-' || spec[at] == ' ')) style.sign = spec[at++];
     style.alternate = take('#');
     if (take('0') && style.align == '\0') {
-      style.fill = "0";
+      style.fill.assign(1, '0');
       style.align = value.is_string() ? '<' : '=';
     }
     style.width = read_number(spec, at);
@@ -395,7 +399,7 @@ Value percent_format(const Value& format, const Value& values, Budget& budget) {
       fault("unsupported format character '{}'", style.type);
     }
     if (zero && style.align == '\0' && std::string_view("srac").find(style.type) == std::string_view::npos) {
-      style.fill = "0";
+      style.fill.assign(1, '0');
       style.align = '=';
     }
     if (!named) value = next();

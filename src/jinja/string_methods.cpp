@@ -95,9 +95,9 @@ Value starts_or_ends(Interpreter& run, const Value& self, std::string_view name,
     fault("{} first arg must be str or a tuple of str, not {}", name, type_name(wanted));
   }
   const Values options = wanted.is_string() ? Values{wanted} : wanted.items();
-  const std::string_view text = part.valid
-                                    ? std::string_view(self.string()).substr(part.begin, part.end - part.begin)
-                                    : std::string_view();
+  const std::string_view text =
+      part.valid ? std::string_view(self.string()).substr(part.begin, part.end - part.begin)
+                 : std::string_view();
   for (const Value& option : options) {
     if (!option.is_string()) fault("tuple for {} must only contain str, not {}", name, type_name(option));
     run.budget().scan(option.string().size());
@@ -215,8 +215,8 @@ Value split_lines(Interpreter& run, const Value& self, Arguments arguments) {
   for (std::size_t at = 0; at < text.size();) {
     const char32_t c = character_at(text, at);
     std::size_t end = at + character_bytes(text, at);
-    const bool ends_line = (c >= 0xA && c <= 0xD) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
-                           c == 0x2029;
+    const bool ends_line =
+        (c >= 0xA && c <= 0xD) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
     if (ends_line) {
       if (c == '\r' && end < text.size() && text[end] == '\n') ++end;
       const std::size_t shown = bound.flag(0) ? end : at;
@@ -258,7 +258,7 @@ Value pad(Interpreter& run, const Value& self, std::string_view name, Arguments 
   const std::int64_t missing = bound.integer(0, 0) - static_cast<std::int64_t>(self.text().length);
   if (missing <= 0) return self;
   // Python's center() puts the odd one to the left when the width is odd too.
-  const std::int64_t left = name == "rjust"    ? missing
+  const std::int64_t left = name == "rjust"   ? missing
                             : name == "ljust" ? 0
                                               : missing / 2 + (missing & bound.integer(0, 0) & 1);
   const auto filling = [&](std::int64_t times) {
@@ -337,7 +337,9 @@ bool answer(const std::string& text, std::string_view name) {
   if (name == "isnumeric") return all_characters(text, is_numeric);
   if (name == "isspace") return all_characters(text, is_space);
   if (name == "isprintable") return all_characters(text, is_printable, true);
-  if (name == "isascii") return all_characters(text, [](char32_t c) { return c < 0x80; }, true);
+  if (name == "isascii")
+    return all_characters(
+        text, [](char32_t c) { return c < 0x80; }, true);
   if (name == "istitle") return is_title(text);
   if (name == "isidentifier") return is_identifier(text);
   const bool upper = name == "isupper";
@@ -424,7 +426,8 @@ Value call_string_method(Interpreter& run, const Value& self, std::string_view n
   if (name == "strip" || name == "lstrip" || name == "rstrip") {
     return strip_method(run, self, name, std::move(arguments));
   }
-  if (name == "startswith" || name == "endswith") return starts_or_ends(run, self, name, std::move(arguments));
+  if (name == "startswith" || name == "endswith")
+    return starts_or_ends(run, self, name, std::move(arguments));
   if (name == "replace") return replace(run, self, std::move(arguments));
   if (name == "join") return join(run, self, std::move(arguments));
   if (name == "count") return count(run, self, std::move(arguments));
@@ -433,7 +436,8 @@ Value call_string_method(Interpreter& run, const Value& self, std::string_view n
   if (name == "removeprefix" || name == "removesuffix") {
     return remove_affix(run, self, name, std::move(arguments));
   }
-  if (name == "center" || name == "ljust" || name == "rjust") return pad(run, self, name, std::move(arguments));
+  if (name == "center" || name == "ljust" || name == "rjust")
+    return pad(run, self, name, std::move(arguments));
   if (name == "zfill") return zero_fill(run, self, std::move(arguments));
   if (name == "expandtabs") return expand_tabs(run, self, std::move(arguments));
   if (name.starts_with("is")) {

@@ -9,9 +9,7 @@ namespace thinkey::jinja {
 
 namespace {
 
-utf8proc_category_t category(char32_t c) {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(c));
-}
+utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
 
 // Upper case of more than one character (Unicode's SpecialCasing.txt, the common part).
 std::string_view special_upper(char32_t c) {

@@ -25,7 +25,7 @@ void append_character(std::string& out, char32_t character);
 [[nodiscard]] bool is_numeric(char32_t c) noexcept;
 [[nodiscard]] bool is_upper(char32_t c) noexcept;  // also title case
 [[nodiscard]] bool is_lower(char32_t c) noexcept;
-[[nodiscard]] bool is_word(char32_t c) noexcept;   // \w
+[[nodiscard]] bool is_word(char32_t c) noexcept;  // \w
 
 [[nodiscard]] std::string to_upper(std::string_view text);
 [[nodiscard]] std::string to_lower(std::string_view text);

@@ -157,7 +157,9 @@ const Value* Dict::find(std::string_view key) const {
     }
     return nullptr;
   }
-  const auto found = index_.find("s" + std::string(key));
+  std::string hash(1, 's');
+  hash += key;
+  const auto found = index_.find(hash);
   return found == index_.end() ? nullptr : &entries_[found->second].second;
 }
 

@@ -37,17 +37,17 @@ enum class Kind : std::uint8_t {
 };
 
 struct Text {
-  std::string bytes;        // valid UTF-8
-  std::size_t length = 0;   // in code points
-  bool markup = false;      // markupsafe's Markup: what is added to it is escaped
+  std::string bytes;       // valid UTF-8
+  std::size_t length = 0;  // in code points
+  bool markup = false;     // markupsafe's Markup: what is added to it is escaped
   [[nodiscard]] bool ascii() const noexcept { return length == bytes.size(); }
 };
 
 struct Sequence {
   Values items;
   int depth = 1;
-  std::string name;           // View: "dict_items", "range(0, 3)"
-  std::size_t position = 0;   // Iterator: items already taken
+  std::string name;          // View: "dict_items", "range(0, 3)"
+  std::size_t position = 0;  // Iterator: items already taken
 };
 
 class Value {
@@ -76,9 +76,7 @@ class Value {
   [[nodiscard]] bool is_number() const noexcept {
     return kind_ == Kind::Boolean || kind_ == Kind::Integer || kind_ == Kind::Float;
   }
-  [[nodiscard]] bool is_integral() const noexcept {
-    return kind_ == Kind::Boolean || kind_ == Kind::Integer;
-  }
+  [[nodiscard]] bool is_integral() const noexcept { return kind_ == Kind::Boolean || kind_ == Kind::Integer; }
   [[nodiscard]] bool has_items() const noexcept {
     return kind_ == Kind::List || kind_ == Kind::Tuple || kind_ == Kind::View || kind_ == Kind::Iterator;
   }

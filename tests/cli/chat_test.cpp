@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cli/process.h"
-#include "thinkey/generate.h"
+#include "thinkey/chat_history.h"
 
 namespace thinkey::test {
 namespace {
@@ -42,15 +42,18 @@ std::string library_chat(const std::vector<std::string>& questions, const std::s
   options.max_tokens = kAnswer;
   std::vector<ChatMessage> messages;
   std::string answers;
-  bool ended = true;
+  ChatHistory history;
   for (const std::string& question : questions) {
-    const std::size_t first = messages.size();
     messages.push_back({"user", question});
-    const std::string text = model->render_chat(messages, first, ended, "chatml");
-    const Generation generation =
-        generate(session, model->tokenize(text, {.add_special = first == 0, .parse_special = true}), options);
+    const std::string text = model->render_chat(messages, {.template_name = "chatml"});
+    const ChatHistory::Step step = history.next(*model, text);
+    if (step.restart) {
+      session = Session(model, {.cache = CacheSpec::parse(spec)});
+      history.clear();
+    }
+    const Generation generation = generate(session, step.tokens, options);
     messages.push_back({"assistant", generation.text});
-    ended = generation.ended;
+    history.add(*model, text, step.tokens, generation);
     answers += generation.text + "\n";
   }
   return answers;

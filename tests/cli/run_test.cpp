@@ -115,7 +115,35 @@ TEST(Run, ChatTemplate) {
   };
   EXPECT_GT(tokens({}), 20);
   EXPECT_GT(tokens({"--system", "Be brief."}), tokens({}) + 9);
+  EXPECT_GT(tokens({"--system", ""}), tokens({}) + 9);  // an empty system message is one
   expect_failure(run_greedy({"-p", "Hi", "--chat", "--chat-template", "chatlm"}), 2, {"chatlm", "chatml"});
+}
+
+TEST(Run, ChatTemplateFromAFile) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.write("t.jinja", "{{ messages[0].content }}{{ x }}");
+  const Outcome outcome = run_greedy({"-p", "Hello", "--json", "--chat", "--chat-template-file", path,
+                                      "--chat-template-kwargs", R"({"x": " there"})"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(nlohmann::json::parse(outcome.out)["text"], library_answer("Hello there", 12));
+  const std::string raises = directory.write("r.jinja", "\n{{ raise_exception('no ' ~ messages[0].role) }}");
+  expect_failure(run_greedy({"-p", "Hi", "--chat", "--chat-template-file", raises}), 1,
+                 {"line 2", "no user"});
+}
+
+// What would have no effect is refused by name.
+TEST(Run, ChatOptionsWithoutAChat) {
+  for (const std::vector<std::string>& options : {std::vector<std::string>{"--system", "x"},
+                                                  {"--system", ""},
+                                                  {"--chat-template", "chatml"},
+                                                  {"--chat-template-file", "x"},
+                                                  {"--chat-template-kwargs", "{}"}}) {
+    std::vector<std::string> arguments = {"-p", "Hi"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    expect_failure(run_greedy(arguments), 2, {options[0], "--chat"});
+  }
+  expect_failure(run_greedy({"-p", "Hi", "--chat", "--system", "x", "--load-cache", "x.kv"}), 2,
+                 {"--system", "--load-cache"});
 }
 
 TEST(Run, ContextEndsTheAnswer) {

@@ -10,7 +10,8 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
-const std::vector<std::string> kCommands = {"run", "chat", "inspect", "tokenize", "logits", "compress"};
+const std::vector<std::string> kCommands = {"run",      "chat",   "inspect", "template",
+                                            "tokenize", "logits", "compress"};
 
 TEST(Usage, Version) {
   const Outcome outcome = run_thinkey({"--version"});

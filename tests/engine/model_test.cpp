@@ -65,13 +65,6 @@ TEST(Model, TokenizesAndBack) {
   EXPECT_FALSE(model->ends_generation(-1));
 }
 
-TEST(Model, RendersChatInANamedFormat) {
-  const auto model = Model::load(fixture_path("llama2.gguf"));
-  const std::vector<ChatMessage> messages = {{"user", "Hi"}};
-  EXPECT_THAT(model->render_chat(messages, 0, true, "chatml"), HasSubstr("<|im_start|>user\nHi<|im_end|>"));
-  EXPECT_THROW((void)model->render_chat(messages, 0, true, "no-such-format"), Error);
-}
-
 TEST(Model, WithoutTokenizerSaysSo) {
   const auto model = Model::load(fixture_path("llama31"));
   try {

@@ -12,8 +12,10 @@
 namespace thinkey {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 using ::testing::SizeIs;
 using namespace thinkey::testing;  // NOLINT(google-build-using-namespace)
 using Json = nlohmann::json;
@@ -212,6 +214,25 @@ TEST_F(HfVariant, TokenizerConfigOverrules) {
   EXPECT_EQ(data.chat_template, read_file(fixture("hf_two/chat_template.jinja")));
   std::filesystem::remove(directory_ / "chat_template.jinja");
   EXPECT_EQ(open_model_file(directory_.path())->tokenizer().chat_template, "unused");
+}
+
+TEST_F(HfVariant, NamedChatTemplatesAndSpecialTokens) {
+  copy("hf_two");
+  write_file(directory_ / "tokenizer_config.json",
+             R"({"pad_token": {"content": "<pad>"}, "chat_template": [{"name": "default", "template": "D"},
+                 {"name": "tool_use", "template": "T"}]})");
+  // Files win over the configuration, as in transformers.
+  std::filesystem::create_directory(directory_ / "additional_chat_templates");
+  write_file(directory_ / "additional_chat_templates" / "rag.jinja", "R");
+  const TokenizerData files = open_model_file(directory_.path())->tokenizer();
+  EXPECT_EQ(files.chat_template, read_file(fixture("hf_two/chat_template.jinja")));
+  EXPECT_THAT(files.chat_templates, ElementsAre(Pair("rag", "R")));
+  EXPECT_THAT(files.special_tokens, Contains(Pair("pad_token", "<pad>")));
+  std::filesystem::remove(directory_ / "chat_template.jinja");
+  std::filesystem::remove_all(directory_ / "additional_chat_templates");
+  const TokenizerData config = open_model_file(directory_.path())->tokenizer();
+  EXPECT_EQ(config.chat_template, "D");
+  EXPECT_THAT(config.chat_templates, ElementsAre(Pair("tool_use", "T")));
 }
 
 }  // namespace
