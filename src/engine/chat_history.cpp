@@ -17,8 +17,8 @@ ChatHistory::Step ChatHistory::next(const Model& model, std::string_view prompt)
     return step;
   }
   if (prompt.size() > text_.size() && prompt.starts_with(text_)) {
-    std::vector<std::int32_t> rest = model.tokenize(prompt.substr(text_.size()), false, true);
-    const Tokenizer& tokenizer = model.impl().need_tokenizer();
+    std::vector<std::int32_t> rest = model.tokenize(prompt.substr(text_.size()), {.add_special = false, .parse_special = true});
+    const Tokenizer& tokenizer = ModelAccess::impl(model).need_tokenizer();
     const bool clean =
         !rest.empty() && (tokenizer.stands_alone(tokens_.back()) || tokenizer.stands_alone(rest.front()));
     if (clean) return {std::move(rest), false};
@@ -35,7 +35,7 @@ void ChatHistory::add(const Model& model, std::string_view prompt, std::span<con
   text_ += answer.text;
   if (answer.ended) {
     tokens_.push_back(answer.end_token);
-    text_ += model.impl().need_tokenizer().piece(answer.end_token, true);
+    text_ += ModelAccess::impl(model).need_tokenizer().piece(answer.end_token, true);
   }
 }
 
@@ -59,7 +59,7 @@ std::string render_next_turn(const Model& model, std::string_view message, const
   }
   std::string_view rest = std::string_view(text).substr(at + kAnswer.size());
   // The saved cache holds the token that ended the answer.
-  const Tokenizer& tokenizer = model.impl().need_tokenizer();
+  const Tokenizer& tokenizer = ModelAccess::impl(model).need_tokenizer();
   std::size_t end = std::string_view::npos;
   std::size_t end_size = 0;
   for (const std::int32_t id : tokenizer.data().end_of_generation) {

@@ -161,9 +161,9 @@ TEST(Model, PutsBosInFrontOnce) {
 Generation answer_of(const Model& model, const std::string& text, bool ended) {
   Generation answer;
   answer.text = text;
-  answer.tokens = model.tokenize(text, false);
+  answer.tokens = model.tokenize(text, {.add_special = false});
   answer.ended = ended;
-  if (ended) answer.end_token = model.tokenize("<|im_end|>", false, true).front();
+  if (ended) answer.end_token = model.tokenize("<|im_end|>", {.add_special = false, .parse_special = true}).front();
   return answer;
 }
 
@@ -194,14 +194,14 @@ TEST_F(History, OnlyWhatIsNewIsPrefilled) {
   step = ask("Who?");
   EXPECT_FALSE(step.restart);
   EXPECT_EQ(step.tokens,
-            model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n", false, true));
+            model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n", {.add_special = false, .parse_special = true}));
   // An answer that was cut off is closed by the template.
   answer(step, answer_of(*model_, "I am", false), "I am");
   step = ask("And?");
   EXPECT_FALSE(step.restart);
   EXPECT_EQ(
       step.tokens,
-      model_->tokenize("<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n", false, true));
+      model_->tokenize("<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n", {.add_special = false, .parse_special = true}));
 }
 
 TEST_F(History, AnAnswerInOtherPiecesIsTheSameText) {
@@ -209,13 +209,13 @@ TEST_F(History, AnAnswerInOtherPiecesIsTheSameText) {
   Generation spelled = answer_of(*model_, "", true);
   spelled.text = "needle";
   for (const char letter : spelled.text)
-    spelled.tokens.push_back(model_->tokenize(std::string(1, letter), false)[0]);
-  ASSERT_NE(spelled.tokens, model_->tokenize("needle", false));
+    spelled.tokens.push_back(model_->tokenize(std::string(1, letter), {.add_special = false})[0]);
+  ASSERT_NE(spelled.tokens, model_->tokenize("needle", {.add_special = false}));
   answer(step, spelled, "needle");
   const ChatHistory::Step next = ask("Who?");
   EXPECT_FALSE(next.restart);
   EXPECT_EQ(next.tokens,
-            model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n", false, true));
+            model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n", {.add_special = false, .parse_special = true}));
 }
 
 TEST_F(History, ATemplateThatRewritesEarlierTurnsStartsAnew) {
