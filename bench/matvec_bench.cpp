@@ -8,11 +8,11 @@
 #include <random>
 #include <vector>
 
+#include "backend/cpu/ops/matvec.h"
+#include "backend/cpu/ops/packed_matrix.h"
 #include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "base/parallel.h"
-#include "backend/cpu/ops/matvec.h"
-#include "backend/cpu/ops/packed_matrix.h"
 
 namespace thinkey {
 namespace {

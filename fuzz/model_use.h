@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "formats/model_file.h"
 #include "backend/cpu/ops/dequantize.h"
+#include "formats/model_file.h"
 
 namespace thinkey::fuzz {
 

@@ -26,7 +26,7 @@ struct Generation {
   std::vector<std::int32_t> tokens;  // generated, the end token excluded
   std::string text;
   StopReason reason = StopReason::EndToken;
-  bool ended = false;  // the model's end-of-turn token is in the cache
+  bool ended = false;           // the model's end-of-turn token is in the cache
   std::int32_t end_token = -1;  // that token
   std::int64_t prompt_tokens = 0;
   double prefill_seconds = 0.0;

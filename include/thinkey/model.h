@@ -66,7 +66,7 @@ struct ModelInfo {
   std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display
   std::vector<std::pair<std::string, std::size_t>> bytes_by_tensor_type;  // "Q4_K" -> bytes
   std::string prefill_arithmetic, decode_arithmetic;  // "f32", "bf16", "bf16+int8"; "f32", "int8"
-  bool quantized = false;                             // some matrix that every token is multiplied by has less than 16 bits
+  bool quantized = false;  // some matrix that every token is multiplied by has less than 16 bits
 };
 
 // Bytes needed beside the weights, by purpose, for a prompt of `prompt` tokens and `generate` more.

@@ -52,8 +52,8 @@ std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noe
 }
 
 StoreFormat store_format(const CacheSpec& spec) noexcept {
-  const bool remembers = spec.eviction.every > 0 && spec.eviction.active() &&
-                         spec.eviction.policy != Eviction::Streaming;
+  const bool remembers =
+      spec.eviction.every > 0 && spec.eviction.active() && spec.eviction.policy != Eviction::Streaming;
   return {.thin = format_of_bits(spec.quantization.bits),
           .value_group = static_cast<std::size_t>(spec.quantization.group),
           .reduces = spec.compresses(),

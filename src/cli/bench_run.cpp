@@ -8,10 +8,10 @@
 #include <random>
 #include <thread>
 
-#include "engine/model_impl.h"
 #include "base/system_memory.h"
 #include "cli/interrupt.h"
 #include "cli/machine_limits.h"
+#include "engine/model_impl.h"
 #include "thinkey/session.h"
 
 namespace thinkey::cli {
@@ -118,7 +118,8 @@ class Bench {
             {.cache = specs[s].to_string(),
              .tokens = tokens,
              .seconds = median(seconds),
-             .operations = prefill_operations(ModelAccess::impl(*model_).weights.network(), static_cast<std::size_t>(tokens)),
+             .operations = prefill_operations(ModelAccess::impl(*model_).weights.network(),
+                                              static_cast<std::size_t>(tokens)),
              .memory = {.hidden_states = parts.hidden_states,
                         .layer_kv = parts.layer_kv,
                         .scratch = forward - std::min(forward, parts.hidden_states + parts.layer_kv),

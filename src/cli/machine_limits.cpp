@@ -10,9 +10,9 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
+#include "backend/cpu/ops/convert.h"
 #include "base/aligned_buffer.h"
 #include "base/parallel.h"
-#include "backend/cpu/ops/convert.h"
 
 namespace thinkey::cli {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/aligned_buffer.h"
 #include "backend/cpu/ops/matmul.h"
+#include "base/aligned_buffer.h"
 
 namespace thinkey::cli {
 

@@ -88,13 +88,15 @@ std::vector<std::int32_t> encode_chat(const Arguments& arguments, const Model& m
                                       const std::string& prompt) {
   const ChatOptions options = arguments.chat.resolve();
   if (!arguments.load_cache.empty()) {
-    return model.tokenize(render_next_turn(model, prompt, options), {.add_special = false, .parse_special = true});
+    return model.tokenize(render_next_turn(model, prompt, options),
+                          {.add_special = false, .parse_special = true});
   }
   std::vector<ChatMessage> messages;
   if (arguments.chat.has_system()) messages.push_back({"system", arguments.chat.system});
   messages.push_back({"user", prompt});
   const std::string text = model.render_chat(messages, options);
-  return arguments.no_bos ? model.tokenize(text, {.add_special = false, .parse_special = true}) : model.tokenize_chat(text);
+  return arguments.no_bos ? model.tokenize(text, {.add_special = false, .parse_special = true})
+                          : model.tokenize_chat(text);
 }
 
 std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model, const std::string& prompt) {
@@ -102,8 +104,8 @@ std::vector<std::int32_t> encode(const Arguments& arguments, const Model& model,
   const bool continues = !arguments.load_cache.empty();
   if (continues && prompt.empty()) return {};
   if (arguments.as_chat) return encode_chat(arguments, model, prompt);
-  return model.tokenize(
-      prompt, {.add_special = !arguments.no_bos && !continues, .parse_special = arguments.special});
+  return model.tokenize(prompt,
+                        {.add_special = !arguments.no_bos && !continues, .parse_special = arguments.special});
 }
 
 // Options of a chat that would have no effect are refused.

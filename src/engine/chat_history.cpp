@@ -17,7 +17,8 @@ ChatHistory::Step ChatHistory::next(const Model& model, std::string_view prompt)
     return step;
   }
   if (prompt.size() > text_.size() && prompt.starts_with(text_)) {
-    std::vector<std::int32_t> rest = model.tokenize(prompt.substr(text_.size()), {.add_special = false, .parse_special = true});
+    std::vector<std::int32_t> rest =
+        model.tokenize(prompt.substr(text_.size()), {.add_special = false, .parse_special = true});
     const Tokenizer& tokenizer = ModelAccess::impl(model).need_tokenizer();
     const bool clean =
         !rest.empty() && (tokenizer.stands_alone(tokens_.back()) || tokenizer.stands_alone(rest.front()));

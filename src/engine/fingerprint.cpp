@@ -1,9 +1,8 @@
 #define XXH_INLINE_ALL
 #include "engine/fingerprint.h"
 
-#include <xxhash.h>
-
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <string>
@@ -23,8 +22,8 @@ void put(std::string& out, std::string_view text) {
 
 std::string tokenizer_text(const TokenizerData& t) {
   std::string out = fmt::format("{} {} {} {} {} {} {} {} {} {} {}\n", static_cast<int>(t.model), t.bos, t.eos,
-                                t.unknown, t.add_bos, t.add_eos, t.ignore_merges, t.byte_fallback, t.fuse_unknown,
-                                t.joins_with_spaces, t.restarts_after_added);
+                                t.unknown, t.add_bos, t.add_eos, t.ignore_merges, t.byte_fallback,
+                                t.fuse_unknown, t.joins_with_spaces, t.restarts_after_added);
   put(out, t.subword_prefix);
   put(out, t.word_suffix);
   for (const NormalizerStep& step : t.normalizers) {
@@ -33,13 +32,14 @@ std::string tokenizer_text(const TokenizerData& t) {
     put(out, step.content);
   }
   for (const SplitStep& step : t.splits) {
-    out += fmt::format("{} {} {} {} ", static_cast<int>(step.kind), static_cast<int>(step.behavior), step.invert,
-                       static_cast<int>(step.prepend));
+    out += fmt::format("{} {} {} {} ", static_cast<int>(step.kind), static_cast<int>(step.behavior),
+                       step.invert, static_cast<int>(step.prepend));
     put(out, step.pattern);
     put(out, step.mark);
   }
   for (const AddedToken& token : t.added) {
-    out += fmt::format("{} {} {} {} {} ", token.id, token.single_word, token.lstrip, token.rstrip, token.normalized);
+    out += fmt::format("{} {} {} {} {} ", token.id, token.single_word, token.lstrip, token.rstrip,
+                       token.normalized);
   }
   for (const std::string& token : t.tokens) put(out, token);
   for (const TokenType type : t.types) out += static_cast<char>(type);
@@ -64,13 +64,15 @@ std::uint64_t fingerprint(const ModelFile& file, const ModelSpec& spec) {
   std::vector<Piece> pieces;
   for (const Tensor& tensor : file.tensors()) {
     put(text, tensor.name);
-    text += fmt::format("{} {} {} {}\n", static_cast<int>(tensor.type), tensor.planes, tensor.rows, tensor.cols);
+    text +=
+        fmt::format("{} {} {} {}\n", static_cast<int>(tensor.type), tensor.planes, tensor.rows, tensor.cols);
     for (std::size_t at = 0; at < tensor.bytes; at += kPiece) {
       pieces.push_back({tensor.data + at, std::min(kPiece, tensor.bytes - at)});
     }
   }
   std::vector<std::uint64_t> hashes(pieces.size());
-  parallel_for(pieces.size(), [&](std::size_t i) { hashes[i] = XXH3_64bits(pieces[i].data, pieces[i].bytes); });
+  parallel_for(pieces.size(),
+               [&](std::size_t i) { hashes[i] = XXH3_64bits(pieces[i].data, pieces[i].bytes); });
   hashes.push_back(XXH3_64bits(text.data(), text.size()));
   return XXH3_64bits(hashes.data(), hashes.size() * sizeof(std::uint64_t));
 }

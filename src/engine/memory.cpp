@@ -18,13 +18,15 @@ std::size_t query_ring_bytes(const Network& network, const CacheSpec& spec, std:
          query_ring_rows(spec, static_cast<std::size_t>(queries));
 }
 
-MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens, bool all_logits) {
+MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens,
+                     bool all_logits) {
   const SequenceCache* const caches[] = {&cache};
   PrefillOutputs outputs;
   if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
   const PassBytes pass = decoder.backend.pass_bytes(
       decoder.network, prefill_request(decoder, static_cast<std::size_t>(tokens), caches, outputs));
-  return {.hidden_states = pass.hidden_states, .layer_kv = pass.layer_kv, .scratch = pass.scratch, .cache = 0};
+  return {
+      .hidden_states = pass.hidden_states, .layer_kv = pass.layer_kv, .scratch = pass.scratch, .cache = 0};
 }
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
@@ -48,7 +50,8 @@ std::size_t decode_bytes(const Decoder& decoder) {
 MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens,
                                     bool all_logits) {
   MemoryEstimate out = bytes(decoder, cache, tokens, all_logits);
-  out.cache = whole_tokens_bytes(decoder.network, tokens) + query_ring_bytes(decoder.network, cache.spec(), tokens);
+  out.cache =
+      whole_tokens_bytes(decoder.network, tokens) + query_ring_bytes(decoder.network, cache.spec(), tokens);
   return out;
 }
 

@@ -13,8 +13,8 @@ namespace thinkey {
 // Prefill of `prompt` tokens into an empty cache and `generate` tokens after it. The first three
 // items are exactly the forward pass's own buffers; the cache is an estimate.
 [[nodiscard]] MemoryEstimate estimate_memory(const Decoder& decoder, const CacheShape& shape,
-                                             const CacheSpec& spec, std::int64_t prompt, std::int64_t generate,
-                                             bool all_logits = false);
+                                             const CacheSpec& spec, std::int64_t prompt,
+                                             std::int64_t generate, bool all_logits = false);
 
 // The buffers of decode for one sequence.
 [[nodiscard]] std::size_t decode_bytes(const Decoder& decoder);

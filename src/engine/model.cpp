@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/ops/packed_matrix.h"
 #include "base/fail.h"
 #include "base/parallel.h"
 #include "base/system_memory.h"
@@ -12,7 +13,6 @@
 #include "engine/memory.h"
 #include "engine/model_impl.h"
 #include "model/spec_reader.h"
-#include "backend/cpu/ops/packed_matrix.h"
 
 namespace thinkey {
 namespace {

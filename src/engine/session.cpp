@@ -91,7 +91,7 @@ struct Session::Impl {
   std::unique_ptr<Pass> token_pass, batch_pass;
   std::size_t batch = 0;              // sequences that batch_pass is for
   AlignedBuffer<float> batch_logits;  // [batch, V]
-  bool interrupted = false;                  // the layers' caches differ in length
+  bool interrupted = false;           // the layers' caches differ in length
 };
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
@@ -174,8 +174,7 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
     throw;
   }
   for (Session* session : sessions) {
-    std::copy_n(first.logits.data(), first.logits.size(),
-                session->impl_->logits.data());
+    std::copy_n(first.logits.data(), first.logits.size(), session->impl_->logits.data());
   }
 }
 
@@ -191,9 +190,8 @@ Session Session::load(std::shared_ptr<const Model> model, const std::filesystem:
   Session session(std::move(model), {.cache = {}, .context = context});
   Impl& s = *session.impl_;
   std::optional<LoadedCache> file;
-  with_memory([&] {
-    file = load_cache(path, s.shape, ModelAccess::impl(*s.model).fingerprint(), &s.cache_bytes);
-  });
+  with_memory(
+      [&] { file = load_cache(path, s.shape, ModelAccess::impl(*s.model).fingerprint(), &s.cache_bytes); });
   LoadedCache& loaded = *file;
   if (loaded.attachment.size() != s.logits.bytes()) {
     fail_data("{}: the cache belongs to a model of another vocabulary", path.string());
@@ -216,7 +214,8 @@ void Session::decode(std::int32_t token) {
   const DecodeInput input{.token = token, .cache = &s.cache};
   s.interrupted = true;  // unless it comes to its end
   with_memory([&] {
-    if (!s.token_pass) s.token_pass = s.decoder.backend.pass(s.decoder.network, decode_request(s.decoder, 1), nullptr);
+    if (!s.token_pass)
+      s.token_pass = s.decoder.backend.pass(s.decoder.network, decode_request(s.decoder, 1), nullptr);
     thinkey::decode(s.decoder, {&input, 1}, *s.token_pass, s.logits.data());
   });
   s.check_logits(logits(), tokens_seen() - 1);
@@ -244,8 +243,8 @@ void Session::decode_together(std::span<Session* const> sessions, std::span<cons
   with_memory([&] {
     if (first.batch != inputs.size()) {
       first.batch = 0;
-      first.batch_pass =
-          first.decoder.backend.pass(first.decoder.network, decode_request(first.decoder, inputs.size()), nullptr);
+      first.batch_pass = first.decoder.backend.pass(first.decoder.network,
+                                                    decode_request(first.decoder, inputs.size()), nullptr);
       first.batch_logits = AlignedBuffer<float>(inputs.size() * vocabulary);
       first.batch = inputs.size();
     }
@@ -260,9 +259,7 @@ void Session::decode_together(std::span<Session* const> sessions, std::span<cons
   }
 }
 
-std::span<const float> Session::logits() const noexcept {
-  return std::as_const(impl_->logits).span();
-}
+std::span<const float> Session::logits() const noexcept { return std::as_const(impl_->logits).span(); }
 std::int64_t Session::tokens_seen() const noexcept { return impl_->cache.next_position(0); }
 std::int64_t Session::context() const noexcept { return impl_->context; }
 CacheReport Session::cache_report() const { return impl_->cache.report(); }

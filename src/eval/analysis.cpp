@@ -65,16 +65,17 @@ Analysis analyze(const Model& model, std::span<const std::int32_t> tokens, std::
   const auto& impl = ModelAccess::impl(model);
   const Decoder decoder = impl.decoder();
   const CacheShape shape = cache_shape(impl.spec);
-  Analysis analysis{.model = model.info().name,
-                    .tokens = tokens.size(),
-                    .layers = shape.layers.size(),
-                    .query_heads = shape.query_heads(),
-                    .kv_heads = shape.kv_heads(),
-                    .head_dim = shape.head_dim(),
-                    .window = kLeastWindow,
-                    .interleaved = !impl.spec.ropes.empty() && impl.spec.ropes.front().pairs == RopePairs::Interleaved,
-                    .statistics = {},
-                    .specs = {}};
+  Analysis analysis{
+      .model = model.info().name,
+      .tokens = tokens.size(),
+      .layers = shape.layers.size(),
+      .query_heads = shape.query_heads(),
+      .kv_heads = shape.kv_heads(),
+      .head_dim = shape.head_dim(),
+      .window = kLeastWindow,
+      .interleaved = !impl.spec.ropes.empty() && impl.spec.ropes.front().pairs == RopePairs::Interleaved,
+      .statistics = {},
+      .specs = {}};
   std::vector<SequenceCache> caches;
   std::vector<SequenceCache*> together;
   for (const CacheSpec& spec : specs) {

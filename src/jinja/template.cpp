@@ -45,7 +45,7 @@ std::size_t weight(const Value& value) {
 }  // namespace
 
 Template::Template(std::string_view source, std::string name) : name_(std::move(name)), size_(source.size()) {
-  if (source.size() > kMostSource) fail_data("{}: the chat template has more than 1 MiB", name_);
+  if (source.size() > kMostSource) fail_data("{}: chat template: more than 1 MiB", name_);
   if (const std::size_t bad = find_bad_utf8(source); bad != std::string_view::npos) {
     fail_data("{}: the chat template is not valid UTF-8 at byte {}", name_, bad);
   }

@@ -3,26 +3,26 @@
 #include <cstring>
 #include <string_view>
 
+#include "backend/cpu/ops/dequantize.h"
 #include "base/fail.h"
 #include "model/tensor_table.h"
-#include "backend/cpu/ops/dequantize.h"
 
 namespace thinkey {
 
-const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std::int64_t planes, std::int64_t rows,
-                             std::int64_t cols) {
+const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std::int64_t planes,
+                             std::int64_t rows, std::int64_t cols) {
   const std::string path = file.path().string();
   const Tensor* tensor = file.find(name);
   if (tensor == nullptr) fail_data("{}: tensor {} is missing", path, name);
   // A bias per expert is written [E, n] as two dimensions.
   const bool flat = planes > 1 && rows == 1 && tensor->planes == 1 && tensor->rows == planes;
   if ((tensor->planes != planes || tensor->rows != rows) && !flat) {
-    fail_data("{}: tensor {} has {} x {} rows where the hyperparameters ask for {} x {}", path, name, tensor->planes,
-              tensor->rows, planes, rows);
+    fail_data("{}: tensor {} has {} x {} rows where the hyperparameters ask for {} x {}", path, name,
+              tensor->planes, tensor->rows, planes, rows);
   }
   if (tensor->cols != cols) {
-    fail_data("{}: tensor {} has {} rows of {} columns where the hyperparameters ask for {} of {}", path, name,
-              tensor->rows, tensor->cols, rows, cols);
+    fail_data("{}: tensor {} has {} rows of {} columns where the hyperparameters ask for {} of {}", path,
+              name, tensor->rows, tensor->cols, rows, cols);
   }
   const TensorTypeTraits& type = traits(tensor->type);
   if (static_cast<std::size_t>(cols) % type.block_elements != 0) {
@@ -54,8 +54,10 @@ class Experts {
     const auto take = [&](std::string_view name, Linear FeedForwardWeights::*which, std::int64_t rows,
                           std::int64_t cols) {
       const Tensor& t = tensor(std::string(name) + ".weight", count_, rows, cols);
-      const float* bias = s_.spec.layout.feed_forward_bias ? vector(std::string(name) + ".bias", rows) : nullptr;
-      const std::size_t plane = static_cast<std::size_t>(rows) * row_bytes(t.type, static_cast<std::size_t>(cols));
+      const float* bias =
+          s_.spec.layout.feed_forward_bias ? vector(std::string(name) + ".bias", rows) : nullptr;
+      const std::size_t plane =
+          static_cast<std::size_t>(rows) * row_bytes(t.type, static_cast<std::size_t>(cols));
       for (std::size_t e = 0; e < out.size(); ++e) {
         out[e].*which = {{.type = t.type, .rows = rows, .cols = cols, .data = t.data + e * plane},
                          bias == nullptr ? nullptr : bias + e * static_cast<std::size_t>(rows)};
@@ -101,7 +103,8 @@ class Experts {
     std::vector<FeedForwardWeights> out(ffn_.experts.count);
     const Tensor& gate_up = tensor("mlp.experts.gate_up_proj_blocks", count_, 2 * inner_, width_);
     const Tensor& down = tensor("mlp.experts.down_proj_blocks", count_, width_, inner_);
-    const std::size_t plane = static_cast<std::size_t>(width_) * row_bytes(down.type, static_cast<std::size_t>(inner_));
+    const std::size_t plane =
+        static_cast<std::size_t>(width_) * row_bytes(down.type, static_cast<std::size_t>(inner_));
     for (std::size_t e = 0; e < out.size(); ++e) {
       out[e].gate.weight = every_second_row(gate_up, e, 0);
       out[e].up.weight = every_second_row(gate_up, e, 1);
@@ -156,7 +159,8 @@ class Experts {
   // Every `step`th column of plane e, from `first` on, as rows; in the file's type.
   MatrixView transpose(const Tensor& t, std::size_t e, std::size_t first, std::size_t step) {
     const TensorTypeTraits& type = traits(t.type);
-    if (type.block_elements != 1) fail_data("{}: tensor {} is quantized, which is not supported", s_.file.path().string(), t.name);
+    if (type.block_elements != 1)
+      fail_data("{}: tensor {} is quantized, which is not supported", s_.file.path().string(), t.name);
     const auto in = static_cast<std::size_t>(t.rows);
     const auto columns = static_cast<std::size_t>(t.cols);
     const std::size_t out = columns / step;
@@ -165,7 +169,8 @@ class Experts {
     const std::byte* from = t.data + e * in * columns * bytes;
     for (std::size_t o = 0; o < out; ++o) {
       for (std::size_t i = 0; i < in; ++i) {
-        std::memcpy(copy.data() + (o * in + i) * bytes, from + (i * columns + first + o * step) * bytes, bytes);
+        std::memcpy(copy.data() + (o * in + i) * bytes, from + (i * columns + first + o * step) * bytes,
+                    bytes);
       }
     }
     return {.type = t.type, .rows = static_cast<std::int64_t>(out), .cols = t.rows, .data = copy.data()};

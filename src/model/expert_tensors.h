@@ -17,17 +17,17 @@ struct ExpertSource {
   const ModelFile& file;
   const ModelSpec& spec;
   std::size_t layer;
-  std::set<std::string>& used;                      // names of tensors bound so far
-  std::deque<AlignedBuffer<float>>& vectors;        // own what has to be copied
+  std::set<std::string>& used;                // names of tensors bound so far
+  std::deque<AlignedBuffer<float>>& vectors;  // own what has to be copied
   std::deque<AlignedBuffer<std::byte>>& converted;
 };
 
-// The layer's experts, from one matrix each (Qwen3-MoE), from stacks [E, F, d] (GGUF), or from transposed stacks
-// with gate and up interleaved (gpt-oss). Throws Error(Data).
+// The layer's experts, from one matrix each (Qwen3-MoE), from stacks [E, F, d] (GGUF), or from transposed
+// stacks with gate and up interleaved (gpt-oss). Throws Error(Data).
 [[nodiscard]] std::vector<FeedForwardWeights> bind_experts(const ExpertSource& source);
 
 // The tensor of that name and shape. Throws Error(Data) naming it.
-[[nodiscard]] const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std::int64_t planes,
-                                           std::int64_t rows, std::int64_t cols);
+[[nodiscard]] const Tensor& checked_tensor(const ModelFile& file, const std::string& name,
+                                           std::int64_t planes, std::int64_t rows, std::int64_t cols);
 
 }  // namespace thinkey

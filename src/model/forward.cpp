@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/finite.h"
 #include "backend/cpu/ops/merge_attention.h"
+#include "model/finite.h"
 #include "model/work.h"
 
 namespace thinkey {
@@ -162,8 +162,8 @@ void Prefill::attend(Rows rows) {
   pass_->attend_prompt(rows);
   if (request_.has_past) {
     const float* q = pass_->queries() + (rows.first - at_) * network_.query_width();
-    caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + rows.first), q, pass_->past_attended(),
-                       pass_->past_log_sums());
+    caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + rows.first), q,
+                       pass_->past_attended(), pass_->past_log_sums());
     pass_->join_past(rows.count);
   }
   pass_->join_sinks(rows.count);

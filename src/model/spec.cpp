@@ -13,23 +13,23 @@ std::size_t ModelSpec::most_feed_forward_width() const noexcept {
 }
 
 std::string ModelSpec::fingerprint_text() const {
-  std::string out = fmt::format("{} {} {} {} {} {} {} {} {} {}\n", architecture, vocabulary, width,
-                                static_cast<int>(norm), epsilon, tied_output, embedding_scale, residual_scale,
-                                logit_scale, logit_softcap);
+  std::string out =
+      fmt::format("{} {} {} {} {} {} {} {} {} {}\n", architecture, vocabulary, width, static_cast<int>(norm),
+                  epsilon, tied_output, embedding_scale, residual_scale, logit_scale, logit_softcap);
   for (const RopeSpec& r : ropes) {
-    out += fmt::format("{} {} {} {} {} {} {} {}\n", static_cast<int>(r.pairs), r.rotated, r.magnitude, r.limit,
-                       r.dynamic_factor, r.theta, fmt::join(r.inverse_frequencies, " "),
+    out += fmt::format("{} {} {} {} {} {} {} {}\n", static_cast<int>(r.pairs), r.rotated, r.magnitude,
+                       r.limit, r.dynamic_factor, r.theta, fmt::join(r.inverse_frequencies, " "),
                        fmt::join(r.long_inverse_frequencies, " "));
   }
   for (const LayerSpec& layer : layers) {
     const AttentionSpec& a = layer.attention;
     const FeedForwardSpec& f = layer.feed_forward;
     out += fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}\n", a.shape.query_heads,
-                       a.shape.kv_heads, a.shape.head_dim, a.shape.sliding_window, a.shape.scale, a.shape.softcap,
-                       a.sinks, static_cast<int>(a.qk_norm), a.rope, a.position_beta, a.position_every, f.width,
-                       static_cast<int>(f.activation), f.experts.count, f.experts.used, f.experts.normalised,
-                       layer.attention_norm, layer.attention_post_norm, layer.feed_forward_norm,
-                       layer.feed_forward_post_norm);
+                       a.shape.kv_heads, a.shape.head_dim, a.shape.sliding_window, a.shape.scale,
+                       a.shape.softcap, a.sinks, static_cast<int>(a.qk_norm), a.rope, a.position_beta,
+                       a.position_every, f.width, static_cast<int>(f.activation), f.experts.count,
+                       f.experts.used, f.experts.normalised, layer.attention_norm, layer.attention_post_norm,
+                       layer.feed_forward_norm, layer.feed_forward_post_norm);
   }
   return out + fmt::format("{}\n", layout.norm_offset);
 }

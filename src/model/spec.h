@@ -32,8 +32,8 @@ struct WeightLayout {
 };
 
 struct ModelSpec {
-  std::string architecture;  // as the file calls it
-  std::string name;          // free text; may be empty
+  std::string architecture;         // as the file calls it
+  std::string name;                 // free text; may be empty
   std::int64_t vocabulary = 0;      // V
   std::int64_t width = 0;           // d
   std::int64_t context_length = 0;  // positions the model was made for

@@ -109,7 +109,8 @@ void SpecReader::common(const SpecDefaults& defaults) {
     for (const char* key : {"hidden_act", "hidden_activation"}) {
       const std::string activation = config().text(key).value_or(defaults.activation);
       if (activation != defaults.activation) {
-        config().fail(key, fmt::format("\"{}\" is not supported ({} is)", printable(activation), defaults.activation));
+        config().fail(
+            key, fmt::format("\"{}\" is not supported ({} is)", printable(activation), defaults.activation));
       }
     }
   }
@@ -140,7 +141,8 @@ std::vector<bool> SpecReader::windows(std::optional<std::int64_t> window,
   const Key pattern{"attention.sliding_window_pattern", "layer_types"};
   if (gguf() && config().is_array(pattern.gguf)) {
     const std::vector<std::int64_t> listed = config().integers(pattern.gguf).value();
-    if (listed.size() != layers) fail(pattern, fmt::format("has {} entries for {} layers", listed.size(), layers));
+    if (listed.size() != layers)
+      fail(pattern, fmt::format("has {} entries for {} layers", listed.size(), layers));
     for (std::size_t i = 0; i < layers; ++i) out[i] = listed[i] != 0;
   } else if (gguf()) {
     if (const auto period = integer(pattern)) {
@@ -148,7 +150,8 @@ std::vector<bool> SpecReader::windows(std::optional<std::int64_t> window,
       for (std::size_t i = 0; i < layers; ++i) out[i] = static_cast<std::int64_t>(i) % *period < *period - 1;
     }
   } else if (const auto types = config().texts(pattern.hf)) {
-    if (types->size() != layers) fail(pattern, fmt::format("has {} entries for {} layers", types->size(), layers));
+    if (types->size() != layers)
+      fail(pattern, fmt::format("has {} entries for {} layers", types->size(), layers));
     for (std::size_t i = 0; i < layers; ++i) {
       const std::string& type = (*types)[i];
       if (type != "full_attention" && type != "sliding_attention" && type != "attention") {
@@ -178,7 +181,8 @@ void SpecReader::experts(Key width, const std::function<bool(std::size_t)>& spar
   }
   if (!count) fail(count_key, "is missing");
   const std::int64_t used = require_integer(used_key);
-  const std::int64_t inner = integer(width).value_or(static_cast<std::int64_t>(spec.layers.front().feed_forward.width));
+  const std::int64_t inner =
+      integer(width).value_or(static_cast<std::int64_t>(spec.layers.front().feed_forward.width));
   if (*count < 1 || *count > 4096) fail(count_key, "is outside 1 to 4096");
   if (used < 1 || used > *count) fail(used_key, fmt::format("is outside 1 to {}", *count));
   if (inner < 1) fail(width, "is not positive");
@@ -221,15 +225,16 @@ namespace {
 
 void check_bound(const ModelFile& file, const Bound& bound) {
   if (bound.value >= bound.least && bound.value <= bound.most) return;
-  fail_data("{}: {} {} is outside {} to {}", file.path().string(), bound.what, static_cast<std::int64_t>(bound.value),
-            bound.least, bound.most);
+  fail_data("{}: {} {} is outside {} to {}", file.path().string(), bound.what,
+            static_cast<std::int64_t>(bound.value), bound.least, bound.most);
 }
 
 constexpr std::size_t kMaxContext = std::size_t{1} << 30U;
 
 }  // namespace
 
-// Before anything is made from them. The largest products of these (vocabulary x width, ...) stay far below 2^63.
+// Before anything is made from them. The largest products of these (vocabulary x width, ...) stay far below
+// 2^63.
 void SpecReader::check_sizes() const {
   const AttentionShape& heads = spec.heads();
   const std::array<Bound, 6> bounds{{
@@ -250,7 +255,8 @@ void SpecReader::check() const {
     check_bound(file_, {"feed-forward size", layer.feed_forward.width, 1, std::size_t{1} << 20U});
     check_bound(file_, {"sliding window", layer.attention.shape.sliding_window, 0, kMaxContext});
     const int rope = layer.attention.rope;
-    if (rope >= 0 && size(rope) >= spec.ropes.size()) fail_data("{}: a layer has no table of positions", path);
+    if (rope >= 0 && size(rope) >= spec.ropes.size())
+      fail_data("{}: a layer has no table of positions", path);
     if (!std::isfinite(layer.attention.shape.scale) || layer.attention.shape.scale < 0 ||
         layer.attention.shape.softcap < 0) {
       fail_data("{}: the attention scale or soft-cap is not a positive number", path);
@@ -259,12 +265,14 @@ void SpecReader::check() const {
   if (heads.query_heads % heads.kv_heads != 0) {
     fail_data("{}: {} query heads cannot share {} KV heads evenly", path, heads.query_heads, heads.kv_heads);
   }
-  if (heads.head_dim % 8 != 0) fail_data("{}: head dimension {} is not a multiple of 8", path, heads.head_dim);
+  if (heads.head_dim % 8 != 0)
+    fail_data("{}: head dimension {} is not a multiple of 8", path, heads.head_dim);
   if (!std::isfinite(spec.epsilon) || spec.epsilon < 0 || spec.epsilon > 1) {
     fail_data("{}: norm epsilon {} is outside 0 to 1", path, spec.epsilon);
   }
   for (const float scale : {spec.embedding_scale, spec.residual_scale, spec.logit_scale}) {
-    if (!std::isfinite(scale) || scale == 0) fail_data("{}: a multiplier is {}, which cannot be", path, scale);
+    if (!std::isfinite(scale) || scale == 0)
+      fail_data("{}: a multiplier is {}, which cannot be", path, scale);
   }
   if (!std::isfinite(spec.logit_softcap) || spec.logit_softcap < 0) {
     fail_data("{}: the final soft-cap {} is not a positive number", path, spec.logit_softcap);
@@ -277,18 +285,68 @@ void SpecReader::check() const {
 
 // Keys that say nothing about the result of a forward pass.
 void SpecReader::refuse_unread() const {
-  static constexpr std::array<std::string_view, 62> harmless_hf{
-      "model_type", "architectures", "torch_dtype", "dtype", "transformers_version", "use_cache", "pad_token_id",
-      "bos_token_id", "eos_token_id", "unk_token_id", "sep_token_id", "decoder_start_token_id", "vocab_size",
-      "initializer_range", "pretraining_tp", "attention_dropout", "hidden_dropout", "embd_pdrop", "resid_pdrop",
-      "attn_pdrop", "output_attentions", "output_hidden_states", "return_dict", "_name_or_path", "name_or_path",
-      "id2label", "label2id", "num_labels", "problem_type", "tokenizer_class", "prefix", "task_specific_params",
-      "finetuning_task", "chunk_size_feed_forward", "router_aux_loss_coef", "output_router_logits",
-      "router_jitter_noise", "_attn_implementation", "attn_implementation", "_attn_implementation_autoset",
-      "cache_implementation", "torchscript", "auto_map", "unsloth_fixed", "unsloth_version", "license",
-      "max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "repetition_penalty",
-      "num_return_sequences", "num_beams", "is_llama_config", "rope_interleaved", "transformers.js_config",
-      "model_name", "quantization_config", "bad_words_ids", "begin_suppress_tokens"};
+  static constexpr std::array<std::string_view, 62> harmless_hf{"model_type",
+                                                                "architectures",
+                                                                "torch_dtype",
+                                                                "dtype",
+                                                                "transformers_version",
+                                                                "use_cache",
+                                                                "pad_token_id",
+                                                                "bos_token_id",
+                                                                "eos_token_id",
+                                                                "unk_token_id",
+                                                                "sep_token_id",
+                                                                "decoder_start_token_id",
+                                                                "vocab_size",
+                                                                "initializer_range",
+                                                                "pretraining_tp",
+                                                                "attention_dropout",
+                                                                "hidden_dropout",
+                                                                "embd_pdrop",
+                                                                "resid_pdrop",
+                                                                "attn_pdrop",
+                                                                "output_attentions",
+                                                                "output_hidden_states",
+                                                                "return_dict",
+                                                                "_name_or_path",
+                                                                "name_or_path",
+                                                                "id2label",
+                                                                "label2id",
+                                                                "num_labels",
+                                                                "problem_type",
+                                                                "tokenizer_class",
+                                                                "prefix",
+                                                                "task_specific_params",
+                                                                "finetuning_task",
+                                                                "chunk_size_feed_forward",
+                                                                "router_aux_loss_coef",
+                                                                "output_router_logits",
+                                                                "router_jitter_noise",
+                                                                "_attn_implementation",
+                                                                "attn_implementation",
+                                                                "_attn_implementation_autoset",
+                                                                "cache_implementation",
+                                                                "torchscript",
+                                                                "auto_map",
+                                                                "unsloth_fixed",
+                                                                "unsloth_version",
+                                                                "license",
+                                                                "max_length",
+                                                                "min_length",
+                                                                "do_sample",
+                                                                "temperature",
+                                                                "top_k",
+                                                                "top_p",
+                                                                "repetition_penalty",
+                                                                "num_return_sequences",
+                                                                "num_beams",
+                                                                "is_llama_config",
+                                                                "rope_interleaved",
+                                                                "transformers.js_config",
+                                                                "model_name",
+                                                                "quantization_config",
+                                                                "bad_words_ids",
+                                                                "begin_suppress_tokens"};
   static constexpr std::array<std::string_view, 3> false_hf{"is_encoder_decoder", "add_cross_attention",
                                                             "tie_encoder_decoder"};
   static constexpr std::array<std::string_view, 5> harmless_gguf{
@@ -300,7 +358,8 @@ void SpecReader::refuse_unread() const {
       config().fail(key, "is not known to this program and may change the result");
     }
     if (std::find(harmless_hf.begin(), harmless_hf.end(), key) != harmless_hf.end()) continue;
-    if (std::find(false_hf.begin(), false_hf.end(), key) != false_hf.end() && !config().boolean(key).value_or(true)) {
+    if (std::find(false_hf.begin(), false_hf.end(), key) != false_hf.end() &&
+        !config().boolean(key).value_or(true)) {
       continue;
     }
     config().fail(key, "is not known to this program and may change the result; remove it if it does not");

@@ -68,11 +68,13 @@ class SpecReader {
   void rope(RopePairs pairs, const RopeOptions& options = {});
   // The sliding window, for layers that layer_types (or a GGUF's pattern) says or, when the file leaves it
   // open, for which `slides` holds. Returns which slide.
-  std::vector<bool> windows(std::optional<std::int64_t> window, const std::function<bool(std::size_t)>& slides);
+  std::vector<bool> windows(std::optional<std::int64_t> window,
+                            const std::function<bool(std::size_t)>& slides);
   // Experts in every layer for which `sparse` holds; their count and how many are used come from the file.
   void experts(Key width, const std::function<bool(std::size_t)>& sparse = {});
 
-  // A GGUF may give layers with a window a base of their own; Error when it is another than the first table's.
+  // A GGUF may give layers with a window a base of their own; Error when it is another than the first
+  // table's.
   void same_base_everywhere() const;
   // Whether the file has this tensor.
   [[nodiscard]] bool has_tensor(const std::string& name) const { return file_.find(name) != nullptr; }

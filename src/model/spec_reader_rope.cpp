@@ -1,5 +1,5 @@
-// Positions in model files: config.json's rope_parameters, rope_scaling and the older keys; GGUF's rope.* keys
-// and tensors.
+// Positions in model files: config.json's rope_parameters, rope_scaling and the older keys; GGUF's rope.*
+// keys and tensors.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -52,7 +52,8 @@ void SpecReader::hf_rope(RopeSpec& rope, const RopeOptions& options) const {
     top.fail("rope_scaling", "differs from rope_parameters; keep the one that is meant");
   }
   if (scaling) parameters = scaling;
-  // One table per kind of layer. Where there is only one, older files scale but the layers that see everything.
+  // One table per kind of layer. Where there is only one, older files scale but the layers that see
+  // everything.
   bool scaled = options.scaled;
   if (parameters && (parameters->is_object("full_attention") || parameters->is_object("sliding_attention"))) {
     for (const char* kind : {"full_attention", "sliding_attention"}) (void)parameters->object(kind);
@@ -63,7 +64,8 @@ void SpecReader::hf_rope(RopeSpec& rope, const RopeOptions& options) const {
   if (parameters && scaled && parameters->has("rope_theta")) {
     const double own = parameters->require_number("rope_theta");
     if (own <= 0) parameters->fail("rope_theta", "is not a positive number: RoPE base");
-    if (theta && *theta != own) top.fail(options.theta_key.hf, "differs from the rope_theta of rope_parameters");
+    if (theta && *theta != own)
+      top.fail(options.theta_key.hf, "differs from the rope_theta of rope_parameters");
     theta = own;
   }
   rope.theta = theta.value_or(options.theta);
@@ -134,8 +136,8 @@ void SpecReader::hf_rope(RopeSpec& rope, const RopeOptions& options) const {
       return *values;
     };
     const double factor = positive(*parameters, "factor", context / trained);
-    rope.magnitude = static_cast<float>(
-        positive(*parameters, "attention_factor", longrope_magnitude(factor, trained)));
+    rope.magnitude =
+        static_cast<float>(positive(*parameters, "attention_factor", longrope_magnitude(factor, trained)));
     rope.limit = static_cast<std::int64_t>(trained);
     rope.long_inverse_frequencies = to_floats(divided(frequencies, list("long_factor")));
     frequencies = divided(frequencies, list("short_factor"));
@@ -144,9 +146,10 @@ void SpecReader::hf_rope(RopeSpec& rope, const RopeOptions& options) const {
     rope.dynamic_factor = parameters->require_positive("factor");
     rope.limit = spec.context_length;
   } else if (type != "default") {
-    parameters->fail("rope_type", fmt::format("\"{}\" is not supported (default, linear, llama3, yarn, longrope "
-                                              "and dynamic are)",
-                                              printable(type)));
+    parameters->fail("rope_type",
+                     fmt::format("\"{}\" is not supported (default, linear, llama3, yarn, longrope "
+                                 "and dynamic are)",
+                                 printable(type)));
   }
   rope.scaling = type == "default" ? "none" : type;
   rope.inverse_frequencies = to_floats(frequencies);
@@ -223,7 +226,8 @@ void SpecReader::gguf_rope(RopeSpec& rope, const RopeOptions& options) const {
                                      .original_context = trained,
                                      .theta = rope.theta,
                                      .truncate = options.yarn_truncates});
-    magnitude *= yarn_factor.value_or(yarn_magnitude(factor) / (all == 0 ? 1.0 : yarn_magnitude(factor, all)));
+    magnitude *=
+        yarn_factor.value_or(yarn_magnitude(factor) / (all == 0 ? 1.0 : yarn_magnitude(factor, all)));
     rope.scaling = "yarn";
   } else if (type == "linear" || type == "longrope") {
     if (factor != 1) {
@@ -237,7 +241,8 @@ void SpecReader::gguf_rope(RopeSpec& rope, const RopeOptions& options) const {
   if (!long_factors.empty()) {
     rope.scaling = "longrope";
     rope.limit = static_cast<std::int64_t>(trained);
-    rope.long_inverse_frequencies = to_floats(divided(frequencies, {long_factors.begin(), long_factors.end()}));
+    rope.long_inverse_frequencies =
+        to_floats(divided(frequencies, {long_factors.begin(), long_factors.end()}));
     frequencies = divided(frequencies, {short_factors.begin(), short_factors.end()});
   }
   if (const std::vector<float> divisors = factors(kRopeFactors, rope.rotated / 2); !divisors.empty()) {

@@ -58,23 +58,36 @@ std::int64_t dim_size(Dim dim, const ModelSpec& spec, const LayerSpec& layer) no
   const auto kv = static_cast<std::int64_t>(heads.kv_heads * heads.head_dim);
   const auto dim_of_head = static_cast<std::int64_t>(heads.head_dim);
   switch (dim) {
-    case Dim::One: return 1;
-    case Dim::Width: return spec.width;
-    case Dim::Query: return query;
-    case Dim::KeyValue: return kv;
-    case Dim::Qkv: return query + 2 * kv;
-    case Dim::QueryNorm: return whole ? query : dim_of_head;
-    case Dim::KeyNorm: return whole ? kv : dim_of_head;
-    case Dim::Heads: return static_cast<std::int64_t>(heads.query_heads);
-    case Dim::FeedForward: return static_cast<std::int64_t>(layer.feed_forward.width);
-    case Dim::GateUp: return static_cast<std::int64_t>(2 * layer.feed_forward.width);
-    case Dim::Experts: return static_cast<std::int64_t>(layer.feed_forward.experts.count);
-    case Dim::Vocabulary: break;
+    case Dim::One:
+      return 1;
+    case Dim::Width:
+      return spec.width;
+    case Dim::Query:
+      return query;
+    case Dim::KeyValue:
+      return kv;
+    case Dim::Qkv:
+      return query + 2 * kv;
+    case Dim::QueryNorm:
+      return whole ? query : dim_of_head;
+    case Dim::KeyNorm:
+      return whole ? kv : dim_of_head;
+    case Dim::Heads:
+      return static_cast<std::int64_t>(heads.query_heads);
+    case Dim::FeedForward:
+      return static_cast<std::int64_t>(layer.feed_forward.width);
+    case Dim::GateUp:
+      return static_cast<std::int64_t>(2 * layer.feed_forward.width);
+    case Dim::Experts:
+      return static_cast<std::int64_t>(layer.feed_forward.experts.count);
+    case Dim::Vocabulary:
+      break;
   }
   return spec.vocabulary;
 }
 
-std::string layer_tensor(Container container, const ModelSpec& spec, std::size_t layer, std::string_view name) {
+std::string layer_tensor(Container container, const ModelSpec& spec, std::size_t layer,
+                         std::string_view name) {
   for (const auto& [usual, own] : spec.layout.renamed) {
     if (usual == name) {
       name = own;

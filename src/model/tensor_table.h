@@ -13,15 +13,52 @@
 namespace thinkey {
 
 enum class Role : std::uint8_t {
-  Embedding, OutputNorm, Output,
-  AttentionNorm, Query, QueryBias, Key, KeyBias, Value, ValueBias, FusedQkv, FusedQkvBias, QueryNorm, KeyNorm,
-  AttentionOutput, AttentionOutputBias, Sinks, AttentionPostNorm,
-  FeedForwardNorm, Gate, GateBias, Up, UpBias, FusedGateUp, Down, DownBias, Router, RouterBias,
+  Embedding,
+  OutputNorm,
+  Output,
+  AttentionNorm,
+  Query,
+  QueryBias,
+  Key,
+  KeyBias,
+  Value,
+  ValueBias,
+  FusedQkv,
+  FusedQkvBias,
+  QueryNorm,
+  KeyNorm,
+  AttentionOutput,
+  AttentionOutputBias,
+  Sinks,
+  AttentionPostNorm,
+  FeedForwardNorm,
+  Gate,
+  GateBias,
+  Up,
+  UpBias,
+  FusedGateUp,
+  Down,
+  DownBias,
+  Router,
+  RouterBias,
   FeedForwardPostNorm,
 };
 
 // Sizes that depend on the layer; experts' tensors are in expert_tensors.h.
-enum class Dim : std::uint8_t { One, Width, Query, KeyValue, Qkv, QueryNorm, KeyNorm, Heads, FeedForward, GateUp, Experts, Vocabulary };
+enum class Dim : std::uint8_t {
+  One,
+  Width,
+  Query,
+  KeyValue,
+  Qkv,
+  QueryNorm,
+  KeyNorm,
+  Heads,
+  FeedForward,
+  GateUp,
+  Experts,
+  Vocabulary
+};
 
 struct TensorRow {
   Role role;
@@ -35,7 +72,8 @@ struct TensorRow {
 [[nodiscard]] std::int64_t dim_size(Dim dim, const ModelSpec& spec, const LayerSpec& layer) noexcept;
 
 // The whole name in `container`, the family's renaming applied. `layer` is of no account for the model's own.
-[[nodiscard]] std::string tensor_name(Role role, Container container, const ModelSpec& spec, std::size_t layer);
+[[nodiscard]] std::string tensor_name(Role role, Container container, const ModelSpec& spec,
+                                      std::size_t layer);
 // "blk.N." or "model.layers.N." before a name of the family's.
 [[nodiscard]] std::string layer_tensor(Container container, const ModelSpec& spec, std::size_t layer,
                                        std::string_view name);

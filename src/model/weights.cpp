@@ -5,13 +5,13 @@
 #include <set>
 #include <string_view>
 
+#include "backend/cpu/ops/dequantize.h"
+#include "backend/cpu/ops/matvec_int8.h"
+#include "backend/cpu/ops/packed_matrix.h"
 #include "base/fail.h"
 #include "formats/printable.h"
 #include "model/expert_tensors.h"
 #include "model/tensor_table.h"
-#include "backend/cpu/ops/dequantize.h"
-#include "backend/cpu/ops/matvec_int8.h"
-#include "backend/cpu/ops/packed_matrix.h"
 
 namespace thinkey {
 
@@ -76,8 +76,12 @@ class Binder {
     f.spec = spec.feed_forward;
     if (f.spec.experts.count > 0) {
       f.router = {matrix(Role::Router), vector(Role::RouterBias)};
-      ExpertSource source{.file = file_, .spec = spec_, .layer = layer_, .used = used_,
-                          .vectors = out_.vectors_, .converted = out_.converted_};
+      ExpertSource source{.file = file_,
+                          .spec = spec_,
+                          .layer = layer_,
+                          .used = used_,
+                          .vectors = out_.vectors_,
+                          .converted = out_.converted_};
       f.experts = bind_experts(source);
       return;
     }
@@ -98,7 +102,8 @@ class Binder {
     const LayerSpec& layer = layer_spec();
     if (!row.wanted(spec_, layer)) return nullptr;
     const std::string name = tensor_name(role, file_.kind(), spec_, layer_);
-    const Tensor& found = checked_tensor(file_, name, 1, dim_size(row.rows, spec_, layer), dim_size(row.cols, spec_, layer));
+    const Tensor& found =
+        checked_tensor(file_, name, 1, dim_size(row.rows, spec_, layer), dim_size(row.cols, spec_, layer));
     used_.insert(name);
     return &found;
   }
@@ -131,9 +136,11 @@ class Binder {
     if (own == nullptr || embedding == nullptr) return;
     if (own->type != embedding->type || own->bytes != embedding->bytes ||
         std::memcmp(own->data, embedding->data, own->bytes) != 0) {
-      fail_data("{}: tie_word_embeddings is true, but lm_head.weight holds other numbers than the embedding; set it "
-                "to false or remove lm_head.weight",
-                path());
+      fail_data(
+          "{}: tie_word_embeddings is true, but lm_head.weight holds other numbers than the embedding; set "
+          "it "
+          "to false or remove lm_head.weight",
+          path());
     }
     used_.insert(own->name);
   }
@@ -143,12 +150,13 @@ class Binder {
       const std::string_view name = tensor.name;
       if (used_.contains(tensor.name)) continue;
       // Frequencies, which are part of the spec, or which old files hold a second time.
-      if (name == "rope_freqs.weight" || name.starts_with("rope_factors_") || name.ends_with("attn_rot_embd.weight") ||
-          name.ends_with("rotary_emb.inv_freq")) {
+      if (name == "rope_freqs.weight" || name.starts_with("rope_factors_") ||
+          name.ends_with("attn_rot_embd.weight") || name.ends_with("rotary_emb.inv_freq")) {
         continue;
       }
-      fail_data("{}: tensor {} is not part of a {} model as its hyperparameters describe it{}", path(), printable(tensor.name),
-                printable(spec_.architecture), name.ends_with(".bias") ? " (it is a bias)" : "");
+      fail_data("{}: tensor {} is not part of a {} model as its hyperparameters describe it{}", path(),
+                printable(tensor.name), printable(spec_.architecture),
+                name.ends_with(".bias") ? " (it is a bias)" : "");
     }
   }
 

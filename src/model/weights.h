@@ -13,7 +13,8 @@
 
 namespace thinkey {
 
-// Matrices stay where the file is mapped (the ModelFile must outlive them); norms and biases are copied to f32.
+// Matrices stay where the file is mapped (the ModelFile must outlive them); norms and biases are copied to
+// f32.
 class Weights {
  public:
   Weights() = default;
@@ -64,8 +65,8 @@ class Weights {
   }
 
   Network network_;
-  std::deque<AlignedBuffer<float>> vectors_;         // norms, biases, sinks
-  std::deque<AlignedBuffer<std::byte>> converted_;   // matrices that lie otherwise in the file
+  std::deque<AlignedBuffer<float>> vectors_;        // norms, biases, sinks
+  std::deque<AlignedBuffer<std::byte>> converted_;  // matrices that lie otherwise in the file
   AlignedBuffer<std::byte> repacked_;  // one for all, so that small matrices lie in huge pages too
 };
 

@@ -6,9 +6,11 @@ namespace thinkey {
 
 namespace {
 
-double projection_work(const Network& network, std::size_t rows, std::size_t queries, std::size_t outputs) noexcept {
-  return static_cast<double>(network.width) * (2.0 * static_cast<double>(network.kv_width() * rows) +
-                                               static_cast<double>(network.query_width() * (queries + outputs)));
+double projection_work(const Network& network, std::size_t rows, std::size_t queries,
+                       std::size_t outputs) noexcept {
+  return static_cast<double>(network.width) *
+         (2.0 * static_cast<double>(network.kv_width() * rows) +
+          static_cast<double>(network.query_width() * (queries + outputs)));
 }
 
 }  // namespace

@@ -7,10 +7,10 @@
 
 namespace thinkey {
 
-// Of a layer's attention half for `rows` rows that end at key `keys` (cached ones included), of which `queries`
-// need a query and `outputs` an output. Keys out of a window are not counted.
-[[nodiscard]] double attention_work(const Network& network, std::size_t layer, std::size_t rows, std::size_t queries,
-                                    std::size_t outputs, double keys) noexcept;
+// Of a layer's attention half for `rows` rows that end at key `keys` (cached ones included), of which
+// `queries` need a query and `outputs` an output. Keys out of a window are not counted.
+[[nodiscard]] double attention_work(const Network& network, std::size_t layer, std::size_t rows,
+                                    std::size_t queries, std::size_t outputs, double keys) noexcept;
 // Of its feed-forward half; of experts those that are used.
 [[nodiscard]] double feed_forward_work(const Network& network, std::size_t layer, std::size_t rows) noexcept;
 [[nodiscard]] double logits_work(const Network& network, std::size_t rows) noexcept;

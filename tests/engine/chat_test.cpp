@@ -163,7 +163,8 @@ Generation answer_of(const Model& model, const std::string& text, bool ended) {
   answer.text = text;
   answer.tokens = model.tokenize(text, {.add_special = false});
   answer.ended = ended;
-  if (ended) answer.end_token = model.tokenize("<|im_end|>", {.add_special = false, .parse_special = true}).front();
+  if (ended)
+    answer.end_token = model.tokenize("<|im_end|>", {.add_special = false, .parse_special = true}).front();
   return answer;
 }
 
@@ -193,15 +194,15 @@ TEST_F(History, OnlyWhatIsNewIsPrefilled) {
   answer(step, answer_of(*model_, "Hi.", true), "Hi.");
   step = ask("Who?");
   EXPECT_FALSE(step.restart);
-  EXPECT_EQ(step.tokens,
-            model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n", {.add_special = false, .parse_special = true}));
+  EXPECT_EQ(step.tokens, model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n",
+                                          {.add_special = false, .parse_special = true}));
   // An answer that was cut off is closed by the template.
   answer(step, answer_of(*model_, "I am", false), "I am");
   step = ask("And?");
   EXPECT_FALSE(step.restart);
-  EXPECT_EQ(
-      step.tokens,
-      model_->tokenize("<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n", {.add_special = false, .parse_special = true}));
+  EXPECT_EQ(step.tokens,
+            model_->tokenize("<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
+                             {.add_special = false, .parse_special = true}));
 }
 
 TEST_F(History, AnAnswerInOtherPiecesIsTheSameText) {
@@ -214,8 +215,8 @@ TEST_F(History, AnAnswerInOtherPiecesIsTheSameText) {
   answer(step, spelled, "needle");
   const ChatHistory::Step next = ask("Who?");
   EXPECT_FALSE(next.restart);
-  EXPECT_EQ(next.tokens,
-            model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n", {.add_special = false, .parse_special = true}));
+  EXPECT_EQ(next.tokens, model_->tokenize("\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n",
+                                          {.add_special = false, .parse_special = true}));
 }
 
 TEST_F(History, ATemplateThatRewritesEarlierTurnsStartsAnew) {

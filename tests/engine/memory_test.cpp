@@ -43,9 +43,7 @@ TEST(Memory, TheCacheShrinksWithTheSpec) {
   // Generated tokens are whole: 2 layers, 4 KV heads of 8 channels, keys and values in 16 bits.
   const auto longer = estimate_memory(model.decoder(), model.shape(), CacheSpec::parse("full"), 1000, 50);
   EXPECT_EQ(longer.cache - full.cache, 50U * 2 * 2 * 4 * 8 * 2);
-  EXPECT_EQ(estimate_turn_memory(model.decoder(),
-                                 SequenceCache(model.shape(), CacheSpec{}), 50, false)
-                .cache,
+  EXPECT_EQ(estimate_turn_memory(model.decoder(), SequenceCache(model.shape(), CacheSpec{}), 50, false).cache,
             50U * 2 * 2 * 4 * 8 * 2);
 }
 

@@ -2,11 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include "backend/cpu/ops/matvec_int8.h"
 #include "formats/model_file.h"
 #include "model/fixture.h"
 #include "model/spec_reader.h"
 #include "model/weights.h"
-#include "backend/cpu/ops/matvec_int8.h"
 #include "thinkey/error.h"
 #include "thinkey/session.h"
 

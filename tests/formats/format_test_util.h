@@ -102,7 +102,6 @@ struct OpenedModel {
 };
 inline OpenedModel open_as_model(const std::filesystem::path& path) { return OpenedModel(path); }
 
-
 // Opens what may be damaged: either it loads or it throws as it should. True when it loaded.
 inline bool loads_or_throws(const std::filesystem::path& open, const std::filesystem::path& named) {
   try {
@@ -114,11 +113,15 @@ inline bool loads_or_throws(const std::filesystem::path& open, const std::filesy
   }
 }
 
-// The expected tensors of a GGUF fixture are there, in order, and no others.
+// The expected tensors of a GGUF fixture are there, in order, and no others but RoPE's factors.
 inline void expect_tensors(const ModelFile& model, const nlohmann::json& wanted) {
-  ASSERT_EQ(model.tensors().size(), wanted.size());
+  std::vector<const Tensor*> weights;
+  for (const Tensor& tensor : model.tensors()) {
+    if (tensor.name != "rope_freqs.weight") weights.push_back(&tensor);
+  }
+  ASSERT_EQ(weights.size(), wanted.size());
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    const Tensor& tensor = model.tensors()[i];
+    const Tensor& tensor = *weights[i];
     SCOPED_TRACE(tensor.name);
     EXPECT_EQ(tensor.name, wanted[i]["name"]);
     EXPECT_EQ(traits(tensor.type).name, wanted[i]["type"].get<std::string>());

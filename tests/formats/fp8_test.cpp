@@ -3,10 +3,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "backend/cpu/ops/dequantize.h"
 #include "formats/format_test_util.h"
 #include "formats/hf_quantization.h"
 #include "formats/mxfp4.h"
-#include "backend/cpu/ops/dequantize.h"
 
 namespace thinkey {
 namespace {

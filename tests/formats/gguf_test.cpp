@@ -240,7 +240,7 @@ TEST(GgufVocabulary, PublicVocabularies) {
   EXPECT_THAT(llama.end_of_generation, ElementsAre(2));
 
   expect_data_error(directory / "llama-spm.gguf", "only a vocabulary",
-                    [&] { (void)open_model_file(directory / "llama-spm.gguf"); });
+                    [&] { (void)open_as_model(directory / "llama-spm.gguf"); });
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "model/fixture.h"
 #include "backend/cpu/ops/matvec_int8.h"
+#include "model/fixture.h"
 
 namespace thinkey {
 namespace {

@@ -19,8 +19,9 @@ TEST_P(FamilyCheckpoint, LogitsAreThoseOfTransformersToAThousandthOfTheirRange) 
   const auto logits = model.all_logits(model.decoder(16), model.expects.ids, cache);
   const auto [low, high] = std::minmax_element(model.expects.logits.begin(), model.expects.logits.end());
   EXPECT_LE(testing::largest_difference(logits, model.expects.logits), 1e-3F * (*high - *low));
-  RecordProperty("error_per_mille_of_range",
-                 std::to_string(1e3F * testing::largest_difference(logits, model.expects.logits) / (*high - *low)));
+  RecordProperty(
+      "error_per_mille_of_range",
+      std::to_string(1e3F * testing::largest_difference(logits, model.expects.logits) / (*high - *low)));
 }
 
 // The cache is in 16 bits: where two tokens are closer than that can tell, either may come.
@@ -56,7 +57,8 @@ TEST_P(FamilyCheckpoint, APrefillCanBeLeftBetweenSteps) {
   EXPECT_FALSE(prefill.advance());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FamilyCheckpoint, ::testing::ValuesIn(testing::fixture_models()), testing::test_name);
+INSTANTIATE_TEST_SUITE_P(All, FamilyCheckpoint, ::testing::ValuesIn(testing::fixture_models()),
+                         testing::test_name);
 
 }  // namespace
 }  // namespace thinkey

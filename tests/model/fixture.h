@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu/cpu_backend.h"
 #include "base/parallel.h"
 #include "formats/model_file.h"
 #include "formats/safetensors.h"
-#include "backend/cpu/cpu_backend.h"
 #include "model/forward.h"
 #include "model/spec_reader.h"
 #include "model/weights.h"

@@ -257,9 +257,12 @@ TEST_F(HfBadInput, SideFiles) {
   refuses_text("tokenizer_config.json", "add_bos_token is not", R"({"add_bos_token": 1})");
   refuses_text("tokenizer_config.json", "bos_token is not a string", R"({"bos_token": 1})");
   refuses_text("tokenizer_config.json", "bos_token.content is missing", R"({"bos_token": {}})");
+  const std::string jinja = read_file(directory_ / "chat_template.jinja");
+  std::filesystem::remove(directory_ / "chat_template.jinja");  // it would come before the next ones
   refuses_text("tokenizer_config.json", "chat_template is not a string", R"({"chat_template": 1})");
   refuses_text("tokenizer_config.json", "chat_template holds", R"({"chat_template": [1]})");
   refuses_text("tokenizer_config.json", "template is missing", R"({"chat_template": [{}]})");
+  write_file(directory_ / "chat_template.jinja", jinja);
   refuses_text("special_tokens_map.json", "not a JSON object", "1");
   refuses_text("chat_template.jinja", "1 MiB", std::string((1U << 20U) + 1, 'x'));
   write_file(directory_ / "generation_config.json", R"({"eos_token_id": "x"})");

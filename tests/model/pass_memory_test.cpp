@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "backend/cpu/ops/matvec_int8.h"
 #include "base/parallel.h"
 #include "engine/memory.h"
 #include "model/fixture.h"
-#include "backend/cpu/ops/matvec_int8.h"
 
 namespace thinkey {
 namespace {
@@ -24,8 +24,10 @@ struct Arithmetic {
 class PassMemoryUse : public ::testing::TestWithParam<Arithmetic> {};
 
 TEST_P(PassMemoryUse, PrefillAllocatesExactlyWhatTheEstimateSays) {
-  for (const char* name : {"llama2.gguf", "llama32", "quantized.gguf", "linear.gguf", "gemma3", "gpt_oss.gguf", "qwen3_moe_mixed"}) {
-    const TinyModel model(name, {.precision = GetParam().precision, .prefill_activations = GetParam().activations});
+  for (const char* name : {"llama2.gguf", "llama32", "quantized.gguf", "linear.gguf", "gemma3",
+                           "gpt_oss.gguf", "qwen3_moe_mixed"}) {
+    const TinyModel model(name,
+                          {.precision = GetParam().precision, .prefill_activations = GetParam().activations});
     for (const std::size_t tokens : {1U, 8U, 9U, 30U, 48U}) {
       for (const std::size_t chunk : {16U, 512U}) {
         for (const bool all_logits : {false, true}) {
@@ -45,15 +47,14 @@ TEST_P(PassMemoryUse, PrefillAllocatesExactlyWhatTheEstimateSays) {
             if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
             const Decoder decoder = model.decoder(chunk);
             const SequenceCache* const caches[] = {&cache};
-            const PassBytes estimate = model.backend->pass_bytes(
-                model.network(), prefill_request(decoder, tokens, caches, outputs));
+            const PassBytes estimate =
+                model.backend->pass_bytes(model.network(), prefill_request(decoder, tokens, caches, outputs));
             prefill(decoder, std::span(model.expects.ids).first(tokens), cache, outputs);
             EXPECT_EQ(counter.peak(), estimate.hidden_states + estimate.layer_kv + estimate.scratch)
                 << name << ' ' << tokens << ' ' << chunk << ' ' << all_logits << ' ' << spec;
             EXPECT_EQ(counter.live(), 0U);
             const bool bf16 = GetParam().precision == Precision::BF16;
-            EXPECT_EQ(estimate.hidden_states,
-                      tokens * model.network().width * (bf16 ? 3 : 4));
+            EXPECT_EQ(estimate.hidden_states, tokens * model.network().width * (bf16 ? 3 : 4));
             const std::size_t element = bf16 ? 2 : 4;
             EXPECT_EQ(estimate.layer_kv, 2 * tokens * element * model.network().kv_width());
           }

@@ -1,6 +1,5 @@
 #include "model/rope_scaling.h"
 
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -39,7 +38,8 @@ TEST(RopeScaling, Magnitudes) {
 }
 
 TEST(RopeScaling, DynamicBaseGrowsWithTheSequence) {
-  RopeSpec rope{.rotated = 8, .inverse_frequencies = {1.0F, 0.1F, 0.01F, 0.001F}, .limit = 100, .dynamic_factor = 2};
+  RopeSpec rope{
+      .rotated = 8, .inverse_frequencies = {1.0F, 0.1F, 0.01F, 0.001F}, .limit = 100, .dynamic_factor = 2};
   std::vector<float> scratch;
   EXPECT_EQ(rope_frequencies(rope, 100, scratch).data(), rope.inverse_frequencies.data());
   const auto longer = rope_frequencies(rope, 200, scratch);

@@ -3,12 +3,12 @@
 #include <cmath>
 
 #include "backend/cpu/cpu_pass.h"
-#include "base/parallel.h"
 #include "backend/cpu/ops/activation.h"
 #include "backend/cpu/ops/convert.h"
 #include "backend/cpu/ops/merge_attention.h"
 #include "backend/cpu/ops/norm.h"
 #include "backend/cpu/ops/prefill_attention.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 
@@ -31,23 +31,27 @@ void CpuPass::begin_attention(std::size_t layer, const LayerExtent& extent) {
 void CpuPass::turn(std::span<const RowPosition> positions) {
   const int rope = network_.layers[layer_].attention.spec.rope;
   if (rope < 0) return;
-  const auto same = [](const RowPosition& x, const RowPosition& y) { return x.position == y.position && x.length == y.length; };
-  if (rope == angles_rope_ && std::equal(positions.begin(), positions.end(), angles_rows_.begin(), angles_rows_.end(), same)) {
+  const auto same = [](const RowPosition& x, const RowPosition& y) {
+    return x.position == y.position && x.length == y.length;
+  };
+  if (rope == angles_rope_ &&
+      std::equal(positions.begin(), positions.end(), angles_rows_.begin(), angles_rows_.end(), same)) {
     return;
   }
   const RopeSpec& spec = network_.ropes[static_cast<std::size_t>(rope)];
   angles_.resize(positions.size(), spec.inverse_frequencies.size());
   // Rows of a prompt share their length; sequences have each their own.
-  const bool one_length = std::all_of(positions.begin(), positions.end(),
-                                      [&](const RowPosition& p) { return p.length == positions.front().length; });
+  const bool one_length = std::all_of(positions.begin(), positions.end(), [&](const RowPosition& p) {
+    return p.length == positions.front().length;
+  });
   if (one_length) {
     const std::span<const float> frequencies = rope_frequencies(spec, positions.front().length, frequencies_);
-    parallel_for(positions.size(), [&](std::size_t t) {
-      angles_.set(t, frequencies, spec.magnitude, positions[t].position);
-    });
+    parallel_for(positions.size(),
+                 [&](std::size_t t) { angles_.set(t, frequencies, spec.magnitude, positions[t].position); });
   } else {
     for (std::size_t t = 0; t < positions.size(); ++t) {
-      angles_.set(t, rope_frequencies(spec, positions[t].length, frequencies_), spec.magnitude, positions[t].position);
+      angles_.set(t, rope_frequencies(spec, positions[t].length, frequencies_), spec.magnitude,
+                  positions[t].position);
     }
   }
   angles_rope_ = rope;
@@ -55,8 +59,8 @@ void CpuPass::turn(std::span<const RowPosition> positions) {
 }
 
 // Bias and norm of the heads of x [n, heads, D], rows [first, first + n) of the chunk.
-void CpuPass::finish_heads(const Norm& norm, const float* bias, std::size_t heads, std::size_t first, std::size_t rows,
-                           float* x) const {
+void CpuPass::finish_heads(const Norm& norm, const float* bias, std::size_t heads, std::size_t first,
+                           std::size_t rows, float* x) const {
   const std::size_t dim = network_.heads().head_dim;
   const std::size_t width = heads * dim;
   x += first * width;
@@ -75,8 +79,8 @@ void CpuPass::rotate(std::size_t heads, std::size_t first, std::size_t rows, flo
   const int rope_index = network_.layers[layer_].attention.spec.rope;
   if (rope_index < 0) return;
   const std::size_t dim = network_.heads().head_dim;
-  rope(network_.ropes[static_cast<std::size_t>(rope_index)].pairs, angles_, first, rows, heads, dim, heads * dim,
-       x + first * heads * dim);
+  rope(network_.ropes[static_cast<std::size_t>(rope_index)].pairs, angles_, first, rows, heads, dim,
+       heads * dim, x + first * heads * dim);
 }
 
 void CpuPass::scale_by_position(std::span<const RowPosition> positions, std::size_t first, std::size_t rows,
@@ -149,7 +153,8 @@ void CpuPass::keep_observed(Rows rows) {
   if (rows.end() <= window) return;
   const std::size_t first = std::max(rows.first, window);
   const std::size_t width = network_.query_width();
-  std::copy_n(queries_ + (first - rows.first) * width, (rows.end() - first) * width, observed + (first - window) * width);
+  std::copy_n(queries_ + (first - rows.first) * width, (rows.end() - first) * width,
+              observed + (first - window) * width);
 }
 
 template <typename Body>
@@ -201,7 +206,8 @@ void CpuPass::attend_prompt(Rows rows) {
                                .key_capacity = request_.rows};
   float* out = attended();
   // Queries lie from the chunk's first row on; only the last `rows` of it may be asked for.
-  const float* q = queries_ + (rows.first - rows.first / sizes_.chunk * sizes_.chunk) * network_.query_width();
+  const float* q =
+      queries_ + (rows.first - rows.first / sizes_.chunk * sizes_.chunk) * network_.query_width();
   float* lse = memory_.attention.lse;
   if (options_.precision == Precision::BF16) {
     prefill_attention(shape, q, memory_.key_bf16.data(), memory_.value_bf16.data(), out, lse);
@@ -222,7 +228,8 @@ void CpuPass::join_past(std::size_t rows) {
 
 void CpuPass::join_sinks(std::size_t rows) {
   const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
-  if (shape.sinks != nullptr) apply_sinks(shape, rows, memory_.attention.a.get(A::Attended), memory_.attention.lse);
+  if (shape.sinks != nullptr)
+    apply_sinks(shape, rows, memory_.attention.a.get(A::Attended), memory_.attention.lse);
 }
 
 void CpuPass::finish_attention(Rows rows) {
@@ -239,7 +246,8 @@ TokenRows CpuPass::layer_keys() const {
   return memory_.key_f32.size() > 0 ? TokenRows(memory_.key_f32.data()) : TokenRows(memory_.key_bf16.data());
 }
 TokenRows CpuPass::layer_values() const {
-  return memory_.value_f32.size() > 0 ? TokenRows(memory_.value_f32.data()) : TokenRows(memory_.value_bf16.data());
+  return memory_.value_f32.size() > 0 ? TokenRows(memory_.value_f32.data())
+                                      : TokenRows(memory_.value_bf16.data());
 }
 
 }  // namespace thinkey

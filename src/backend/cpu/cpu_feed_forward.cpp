@@ -1,16 +1,17 @@
-// The feed-forward half of a layer. Some thousand rows at a time (a group) go through the inner channels block by
-// block, so that few weights are wide at once; their normed rows are kept for that, since the hidden states
-// change meanwhile. With experts, a group's rows are sorted by expert, and each expert's weights are read once.
+// The feed-forward half of a layer. Some thousand rows at a time (a group) go through the inner channels
+// block by block, so that few weights are wide at once; their normed rows are kept for that, since the hidden
+// states change meanwhile. With experts, a group's rows are sorted by expert, and each expert's weights are
+// read once.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "backend/cpu/cpu_pass.h"
-#include "base/parallel.h"
 #include "backend/cpu/ops/activation.h"
 #include "backend/cpu/ops/convert.h"
 #include "backend/cpu/ops/matvec.h"
 #include "backend/cpu/ops/norm.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 
@@ -56,8 +57,8 @@ void CpuPass::load_group() {
 bool CpuPass::feed_forward_step(double& work) {
   if (ffn_.group.first >= request_.rows) return false;
   if (!ffn_.loaded) load_group();
-  const bool more = network_.layers[ffn_.layer].feed_forward.spec.experts.count > 0 ? expert_step(work)
-                                                                                    : dense_step(work);
+  const bool more =
+      network_.layers[ffn_.layer].feed_forward.spec.experts.count > 0 ? expert_step(work) : dense_step(work);
   if (!more) {
     end_group();
     if (ffn_.group.end() >= request_.rows) {

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/activation.h"
 #include "backend/cpu/ops/dequantize.h"
 #include "backend/cpu/ops/matvec.h"
 #include "backend/cpu/ops/norm.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 
@@ -111,6 +111,8 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> cpu_backend(const CpuOptions& options) { return std::make_unique<CpuBackend>(options); }
+std::unique_ptr<Backend> cpu_backend(const CpuOptions& options) {
+  return std::make_unique<CpuBackend>(options);
+}
 
 }  // namespace thinkey

@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "backend/cpu/pass_memory.h"
 #include "backend/cpu/ops/rope.h"
+#include "backend/cpu/pass_memory.h"
 
 namespace thinkey {
 
 class CpuPass final : public Pass {
  public:
-  CpuPass(const Network& network, const PassRequest& request, const CpuOptions& options, AllocationCounter* counter);
+  CpuPass(const Network& network, const PassRequest& request, const CpuOptions& options,
+          AllocationCounter* counter);
 
   void embed(Rows rows, std::span<const std::int32_t> tokens) override;
 
@@ -56,9 +57,11 @@ class CpuPass final : public Pass {
 
   // Attention.
   void turn(std::span<const RowPosition> positions);
-  void finish_heads(const Norm& norm, const float* bias, std::size_t heads, std::size_t first, std::size_t rows, float* x) const;
+  void finish_heads(const Norm& norm, const float* bias, std::size_t heads, std::size_t first,
+                    std::size_t rows, float* x) const;
   void rotate(std::size_t heads, std::size_t first, std::size_t rows, float* x) const;
-  void scale_by_position(std::span<const RowPosition> positions, std::size_t first, std::size_t rows, float* x) const;
+  void scale_by_position(std::span<const RowPosition> positions, std::size_t first, std::size_t rows,
+                         float* x) const;
   void keep_observed(Rows rows);
   template <typename Body>
   void for_each_head_row(Rows rows, const Body& body) const;
@@ -89,7 +92,7 @@ class CpuPass final : public Pass {
   ReadyMatrix query_, key_, value_, output_;
   const float* queries_ = nullptr;
   RopeAngles angles_;
-  int angles_rope_ = -1;                  // which table, and of which rows
+  int angles_rope_ = -1;  // which table, and of which rows
   std::vector<RowPosition> angles_rows_;
   std::vector<float> frequencies_;
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/activation.h"
 #include "backend/cpu/ops/float24.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 namespace {

@@ -11,8 +11,8 @@ namespace {
 constexpr std::size_t kLogitsBytes = std::size_t{64} << 20U;
 constexpr std::size_t kOutputBlockElements = std::size_t{16} << 20U;
 
-// Rows and inner channels of the FFN between two conversions of weights. The rows grow with the prompt, so that
-// weights are converted at most 16 times; they stay a sixteenth of the hidden states or less.
+// Rows and inner channels of the FFN between two conversions of weights. The rows grow with the prompt, so
+// that weights are converted at most 16 times; they stay a sixteenth of the hidden states or less.
 constexpr std::size_t kFfnRows = 2048;
 constexpr std::size_t kFfnShare = 16;
 constexpr std::size_t kFfnBlock = 1024;  // whole blocks of every type
@@ -37,14 +37,17 @@ class Carver {
 };
 
 // A phase whose products have inputs of up to `width` numbers.
-ProductScratch carve_products(Carver& carver, const ProductSizes& sizes, std::size_t rows, std::size_t width) {
-  ProductScratch out{.weights = carver.take<std::byte>(sizes.weight_bytes), .weight_bytes = sizes.weight_bytes};
+ProductScratch carve_products(Carver& carver, const ProductSizes& sizes, std::size_t rows,
+                              std::size_t width) {
+  ProductScratch out{.weights = carver.take<std::byte>(sizes.weight_bytes),
+                     .weight_bytes = sizes.weight_bytes};
   if (sizes.bf16) out.bf16_rows = carver.take<bf16_bits>(rows * width);
   if (sizes.int8) out.int8_rows = carver.take<std::byte>(int8_activation_bytes(rows, width));
   return out;
 }
 
-AttentionScratch carve_attention(Carver& carver, const Network& n, const PassRequest& request, const PassSizes& sizes) {
+AttentionScratch carve_attention(Carver& carver, const Network& n, const PassRequest& request,
+                                 const PassSizes& sizes) {
   AttentionScratch out;
   const std::size_t rows = sizes.chunk;
   const std::size_t query_width = n.query_width();
@@ -62,7 +65,8 @@ AttentionScratch carve_attention(Carver& carver, const Network& n, const PassReq
 
 FeedForwardScratch carve_feed_forward(Carver& carver, const Network& n, const PassSizes& sizes) {
   FeedForwardScratch out;
-  out.normed = carver.take<float>((sizes.normed_bf16 ? std::min(kFewRows, sizes.ffn_rows) : sizes.ffn_rows) * n.width);
+  out.normed =
+      carver.take<float>((sizes.normed_bf16 ? std::min(kFewRows, sizes.ffn_rows) : sizes.ffn_rows) * n.width);
   if (sizes.normed_bf16) out.half_normed = carver.take<bf16_bits>(sizes.ffn_rows * n.width);
   if (sizes.summed) out.summed = carver.take<float>(sizes.ffn_rows * n.width);
   out.gate = carver.take<float>(sizes.inner);
@@ -76,7 +80,8 @@ FeedForwardScratch carve_feed_forward(Carver& carver, const Network& n, const Pa
   return out;
 }
 
-LogitsScratch carve_logits(Carver& carver, const Network& n, const PassRequest& request, const PassSizes& sizes) {
+LogitsScratch carve_logits(Carver& carver, const Network& n, const PassRequest& request,
+                           const PassSizes& sizes) {
   LogitsScratch out;
   out.normed = carver.take<float>(sizes.output_rows * n.width);
   if (request.all_logits) {
@@ -87,7 +92,8 @@ LogitsScratch carve_logits(Carver& carver, const Network& n, const PassRequest& 
 }
 
 // What products with `rows` x `cols` of a matrix add to their phase.
-void add_product(const MatrixView& matrix, WeightForm form, std::size_t rows, std::size_t cols, ProductSizes& phase) noexcept {
+void add_product(const MatrixView& matrix, WeightForm form, std::size_t rows, std::size_t cols,
+                 ProductSizes& phase) noexcept {
   if (!is_in_form(matrix, form)) phase.weight_bytes += form_bytes(form, rows, cols);
   phase.bf16 = phase.bf16 || form == WeightForm::BF16;
   phase.int8 = phase.int8 || form == WeightForm::Int8;
@@ -100,7 +106,8 @@ void raise(ProductSizes& most, const ProductSizes& phase) noexcept {
 }
 
 // Most that any layer's attention and FFN need at the same time.
-void size_products(const Network& network, const PassRequest& request, const CpuOptions& options, PassSizes& sizes) {
+void size_products(const Network& network, const PassRequest& request, const CpuOptions& options,
+                   PassSizes& sizes) {
   const Products products(options.precision, options.prefill_activations, request.one_token_each);
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
   bool f32_rows = false;  // some product of the FFN wants its input in f32
@@ -123,7 +130,8 @@ void size_products(const Network& network, const PassRequest& request, const Cpu
     const bool experts = f.spec.experts.count > 0;
     const auto add_ffn = [&](const FeedForwardWeights& w, std::size_t block) {
       ProductSizes phase;
-      if (w.gate.weight.rows > 0) add_product(w.gate.weight, products.form(w.gate.weight, request.rows), block, network.width, phase);
+      if (w.gate.weight.rows > 0)
+        add_product(w.gate.weight, products.form(w.gate.weight, request.rows), block, network.width, phase);
       add_product(w.up.weight, products.form(w.up.weight, request.rows), block, network.width, phase);
       add_product(w.down.weight, products.form(w.down.weight, request.rows), network.width, block, phase);
       raise(sizes.feed_forward, phase);
@@ -144,7 +152,8 @@ void size_products(const Network& network, const PassRequest& request, const Cpu
 
 // 24 bits would be the coarsest rounding beside products in f32, and nothing beside the others.
 HiddenPrecision hidden_precision(const PassRequest& request, const CpuOptions& options) noexcept {
-  return request.one_token_each || options.precision == Precision::F32 ? HiddenPrecision::F32 : HiddenPrecision::F24;
+  return request.one_token_each || options.precision == Precision::F32 ? HiddenPrecision::F32
+                                                                       : HiddenPrecision::F24;
 }
 
 LayerExtent layer_extent(const Network& network, const PassRequest& request, std::size_t layer) noexcept {

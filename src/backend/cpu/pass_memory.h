@@ -44,8 +44,10 @@ struct PassSizes {
   std::size_t scratch_bytes = 0;  // of the phases, which take turns in it
 };
 
-[[nodiscard]] PassSizes pass_sizes(const Network& network, const PassRequest& request, const CpuOptions& options);
-[[nodiscard]] HiddenPrecision hidden_precision(const PassRequest& request, const CpuOptions& options) noexcept;
+[[nodiscard]] PassSizes pass_sizes(const Network& network, const PassRequest& request,
+                                   const CpuOptions& options);
+[[nodiscard]] HiddenPrecision hidden_precision(const PassRequest& request,
+                                               const CpuOptions& options) noexcept;
 
 // A piece of memory that several arrays have in turns: begin() gives it to one and ends the others' lives.
 template <typename Use>
@@ -71,25 +73,25 @@ class InTurns {
 };
 
 struct AttentionScratch {
-  enum class A { Nothing, Normed, Attended };                       // [C, d], [C, H, D]
-  enum class B { Nothing, KeysValues, Queries, All, Projected };    // 2 [C, Hkv, D], [C, H, D], both, [C, d]
+  enum class A { Nothing, Normed, Attended };                     // [C, d], [C, H, D]
+  enum class B { Nothing, KeysValues, Queries, All, Projected };  // 2 [C, Hkv, D], [C, H, D], both, [C, d]
   InTurns<A> a;
   InTurns<B> b;
-  float* observed = nullptr;                    // [min(T, S), H, D], the layer's last queries
-  float* lse = nullptr;                         // [C, H]
-  float *past = nullptr, *past_lse = nullptr;   // [C, H, D], [C, H]
+  float* observed = nullptr;                   // [min(T, S), H, D], the layer's last queries
+  float* lse = nullptr;                        // [C, H]
+  float *past = nullptr, *past_lse = nullptr;  // [C, H, D], [C, H]
   ProductScratch products;
 };
 
 struct FeedForwardScratch {
-  enum class U { Nothing, Rows, Up };   // [C, d]: normed rows before the products, their result after; [C, F]
-  float* normed = nullptr;              // [ffn_rows, d]; [kFewRows, d] when kept in bf16
-  bf16_bits* half_normed = nullptr;     // [ffn_rows, d], when kept in bf16
-  float* summed = nullptr;              // [ffn_rows, d]
-  float* gate = nullptr;                // [C, ffn_block]
+  enum class U { Nothing, Rows, Up };  // [C, d]: normed rows before the products, their result after; [C, F]
+  float* normed = nullptr;             // [ffn_rows, d]; [kFewRows, d] when kept in bf16
+  bf16_bits* half_normed = nullptr;    // [ffn_rows, d], when kept in bf16
+  float* summed = nullptr;             // [ffn_rows, d]
+  float* gate = nullptr;               // [C, ffn_block]
   InTurns<U> up;
-  float* gathered = nullptr;            // [C, d], an expert's rows
-  float* router = nullptr;              // [ffn_rows, E]
+  float* gathered = nullptr;  // [C, d], an expert's rows
+  float* router = nullptr;    // [ffn_rows, E]
   ProductScratch products;
 };
 
@@ -102,8 +104,8 @@ struct LogitsScratch {
 // Memory of one pass. The three scratches lie over each other: a phase overwrites the others'.
 class PassMemory {
  public:
-  PassMemory(const Network& network, const PassRequest& request, const PassSizes& sizes, const CpuOptions& options,
-             AllocationCounter* counter);
+  PassMemory(const Network& network, const PassRequest& request, const PassSizes& sizes,
+             const CpuOptions& options, AllocationCounter* counter);
 
   HiddenStates hidden;  // [T, d]
 

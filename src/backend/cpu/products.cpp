@@ -3,15 +3,15 @@
 #include <array>
 #include <stdexcept>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/convert.h"
 #include "backend/cpu/ops/dequantize.h"
 #include "backend/cpu/ops/matvec.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 
 ReadyMatrix Products::ready_columns(const MatrixView& matrix, std::size_t first, std::size_t count,
-                                         std::size_t rows) {
+                                    std::size_t rows) {
   ReadyMatrix out{.form = form(matrix, rows), .view = matrix};
   if (out.form == WeightForm::AsFile) return out;
   out.view.cols = static_cast<std::int64_t>(count);

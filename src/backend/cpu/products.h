@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <span>
 
-#include "backend/cpu/weight_form.h"
-#include "base/half.h"
 #include "backend/cpu/ops/matmul_int8.h"
 #include "backend/cpu/ops/matvec.h"
+#include "backend/cpu/weight_form.h"
+#include "base/half.h"
 
 namespace thinkey {
 

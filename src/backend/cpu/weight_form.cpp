@@ -1,8 +1,8 @@
 #include "backend/cpu/weight_form.h"
 
-#include "base/half.h"
 #include "backend/cpu/ops/matmul_int8.h"
 #include "backend/cpu/ops/matvec_int8.h"
+#include "base/half.h"
 
 namespace thinkey {
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "backend/cpu/ops/matmul.h"
-#include "base/matrix_view.h"
 #include "backend/cpu/ops/matvec.h"
+#include "base/matrix_view.h"
 
 namespace thinkey {
 

@@ -15,7 +15,8 @@ void shared(SpecReader& r) {
                          {"post_mlp_layernorm.weight", "post_feedforward_layernorm.weight"}};
   r.biases(false, true);
   r.require_equal({"", "use_bidirectional_attention"}, false);
-  spec.logit_softcap = static_cast<float>(r.number({"final_logit_softcapping", "final_logit_softcapping"}).value_or(0));
+  spec.logit_softcap =
+      static_cast<float>(r.number({"final_logit_softcapping", "final_logit_softcapping"}).value_or(0));
   const double softcap = r.number({"attn_logit_softcapping", "attn_logit_softcapping"}).value_or(0);
   // GGUF has no key for the scale; the largest models' differs from the usual one.
   double scale = 0;
@@ -67,8 +68,8 @@ void gemma3(SpecReader& r) {
   if (r.gguf() && r.spec.layers.size() == 62) scale_by_width(r);  // 27B
   for (LayerSpec& layer : r.spec.layers) layer.attention.qk_norm = QkNorm::PerHead;
   // Five layers with a window, one without; each kind has its own angles.
-  const std::int64_t period = r.integer({"", "sliding_window_pattern"}).value_or(
-      r.integer({"", "_sliding_window_pattern"}).value_or(6));
+  const std::int64_t period = r.integer({"", "sliding_window_pattern"})
+                                  .value_or(r.integer({"", "_sliding_window_pattern"}).value_or(6));
   if (period < 1) r.fail({"", "sliding_window_pattern"}, "is not positive");
   std::optional<std::int64_t> window = r.integer({"attention.sliding_window", "sliding_window"});
   if (!r.gguf() && !window) window = 4096;

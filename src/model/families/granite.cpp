@@ -66,10 +66,10 @@ void granite_hybrid(SpecReader& r) {
     forget_positions(r);
     return;
   }
-  for (const char* key : {"mamba_n_heads", "mamba_n_groups", "mamba_d_state", "mamba_d_head", "mamba_d_conv",
-                          "mamba_expand", "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias",
-                          "time_step_limit", "time_step_min", "time_step_max", "time_step_floor",
-                          "normalization_function", "init_method"}) {
+  for (const char* key :
+       {"mamba_n_heads", "mamba_n_groups", "mamba_d_state", "mamba_d_head", "mamba_d_conv", "mamba_expand",
+        "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "time_step_limit", "time_step_min",
+        "time_step_max", "time_step_floor", "normalization_function", "init_method"}) {
     r.config().ignore(key);
   }
   for (const char* key : {"layer_types", "layers_block_type"}) {

@@ -31,7 +31,8 @@ void qwen3_moe(SpecReader& r) {
   const std::int64_t step = r.integer({"", "decoder_sparse_step"}).value_or(1);
   if (step < 1) r.fail({"", "decoder_sparse_step"}, "is not positive");
   const std::vector<std::int64_t> dense =
-      r.gguf() ? std::vector<std::int64_t>() : r.config().integers("mlp_only_layers").value_or(std::vector<std::int64_t>());
+      r.gguf() ? std::vector<std::int64_t>()
+               : r.config().integers("mlp_only_layers").value_or(std::vector<std::int64_t>());
   r.experts({"expert_feed_forward_length", "moe_intermediate_size"}, [&](std::size_t i) {
     if (r.gguf()) return r.has_tensor("blk." + std::to_string(i) + ".ffn_gate_inp.weight");
     const auto layer = static_cast<std::int64_t>(i);

@@ -15,8 +15,7 @@ void smollm3(SpecReader& r) {
     r.fail({"", "no_rope_layers"}, "has fewer entries than there are layers");
   }
   for (std::size_t i = 0; i < r.spec.layers.size(); ++i) {
-    const bool rotated =
-        rotates.empty() ? static_cast<std::int64_t>(i + 1) % interval != 0 : rotates[i] != 0;
+    const bool rotated = rotates.empty() ? static_cast<std::int64_t>(i + 1) % interval != 0 : rotates[i] != 0;
     if (!rotated) r.spec.layers[i].attention.rope = -1;
   }
   const bool slides = r.boolean({"", "use_sliding_window"}).value_or(false);

@@ -60,7 +60,8 @@ struct ReluSquaredStep {
 
 // out may be gate or up.
 template <class Step>
-HWY_INLINE void activation_row(const Step& step, const float* gate, const float* up, std::size_t n, float* out) {
+HWY_INLINE void activation_row(const Step& step, const float* gate, const float* up, std::size_t n,
+                               float* out) {
   const hn::ScalableTag<float> d;
   const std::size_t lanes = hn::Lanes(d);
   std::size_t i = 0;

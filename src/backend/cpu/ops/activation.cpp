@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/highway_targets.h"
+#include "base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/activation-inl.h"

@@ -6,8 +6,8 @@
 
 namespace thinkey {
 
-// out[i] = activation(gate[i]) combined with up[i], as `Activation` says; without a gate, of up[i] alone. out may
-// be gate. Parallel when n is large.
+// out[i] = activation(gate[i]) combined with up[i], as `Activation` says; without a gate, of up[i] alone. out
+// may be gate. Parallel when n is large.
 void gated_activation(Activation activation, const float* gate, const float* up, std::size_t n, float* out);
 
 // out[i] += x[i]

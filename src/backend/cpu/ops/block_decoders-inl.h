@@ -23,9 +23,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backend/cpu/ops/convert-inl.h"
 #include "base/half.h"
 #include "base/tensor_type.h"
-#include "backend/cpu/ops/convert-inl.h"
 
 // With 16 lanes a 4-bit code is an index into a vector: one permutation replaces mask, conversion,
 // product and sum.

@@ -16,12 +16,12 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/half.h"
-#include "base/tensor_type.h"
 #include "backend/cpu/ops/block_decoders-inl.h"
 #include "backend/cpu/ops/codebook_blocks.h"
 #include "backend/cpu/ops/convert-inl.h"
 #include "backend/cpu/ops/k_quant_decoders-inl.h"
+#include "base/half.h"
+#include "base/tensor_type.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {

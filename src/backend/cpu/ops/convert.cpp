@@ -4,7 +4,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/convert.cpp"  // this file, once per target
-#include <hwy/foreach_target.h>               // before highway.h
+#include <hwy/foreach_target.h>                           // before highway.h
 #include <hwy/highway.h>
 
 #include "backend/cpu/ops/convert-inl.h"

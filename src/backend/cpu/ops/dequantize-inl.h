@@ -13,12 +13,12 @@
 #include <cstdint>
 #include <utility>
 
-#include "base/half.h"
-#include "base/tensor_type.h"
 #include "backend/cpu/ops/block_decoders-inl.h"
 #include "backend/cpu/ops/codebook_decoders-inl.h"
 #include "backend/cpu/ops/convert-inl.h"
 #include "backend/cpu/ops/k_quant_decoders-inl.h"
+#include "base/half.h"
+#include "base/tensor_type.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {

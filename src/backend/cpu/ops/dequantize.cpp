@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cassert>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/highway_targets.h"
+#include "base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/dequantize.cpp"  // this file, once per target
-#include <hwy/foreach_target.h>                  // before highway.h
+#include <hwy/foreach_target.h>                              // before highway.h
 #include <hwy/highway.h>
 
 #include "backend/cpu/ops/dequantize-inl.h"

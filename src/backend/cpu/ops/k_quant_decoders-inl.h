@@ -16,10 +16,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/tensor_type.h"
 #include "backend/cpu/ops/block_decoders-inl.h"
 #include "backend/cpu/ops/convert-inl.h"
 #include "backend/cpu/ops/k_quant_scales.h"
+#include "base/tensor_type.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {

@@ -13,8 +13,8 @@
 #include <sys/auxv.h>
 #endif
 
-#include "base/aligned_buffer.h"
 #include "backend/cpu/ops/convert.h"
+#include "base/aligned_buffer.h"
 
 namespace thinkey {
 namespace {

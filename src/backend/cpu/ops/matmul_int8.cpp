@@ -6,8 +6,8 @@
 #include <cstring>
 #include <limits>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/dequantize.h"
+#include "base/parallel.h"
 
 #if defined(__x86_64__)
 #include "backend/cpu/ops/vnni-inl.h"

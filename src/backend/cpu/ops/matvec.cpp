@@ -3,16 +3,16 @@
 #include <algorithm>
 #include <cassert>
 
-#include "base/aligned_buffer.h"
-#include "base/parallel.h"
 #include "backend/cpu/ops/highway_targets.h"
 #include "backend/cpu/ops/matvec_int8.h"
 #include "backend/cpu/ops/matvec_rows.h"
 #include "backend/cpu/ops/packed_matrix.h"
+#include "base/aligned_buffer.h"
+#include "base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/matvec.cpp"  // this file, once per target
-#include <hwy/foreach_target.h>              // before highway.h
+#include <hwy/foreach_target.h>                          // before highway.h
 #include <hwy/highway.h>
 
 #include "backend/cpu/ops/matvec-inl.h"

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/highway_targets.h"
+#include "base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/norm-inl.h"
@@ -42,10 +42,11 @@ void layer_norm_row(const Norm& norm, std::size_t width, float* x) {
   const double mean = sum / static_cast<double>(width);
   double squares = 0;
   for (std::size_t i = 0; i < width; ++i) squares += (x[i] - mean) * (x[i] - mean);
-  const auto factor =
-      static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(norm.epsilon)));
+  const auto factor = static_cast<float>(
+      1.0 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(norm.epsilon)));
   for (std::size_t i = 0; i < width; ++i) {
-    x[i] = (x[i] - static_cast<float>(mean)) * factor * norm.weight[i] + (norm.bias == nullptr ? 0.0F : norm.bias[i]);
+    x[i] = (x[i] - static_cast<float>(mean)) * factor * norm.weight[i] +
+           (norm.bias == nullptr ? 0.0F : norm.bias[i]);
   }
 }
 

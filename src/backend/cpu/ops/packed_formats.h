@@ -22,10 +22,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/tensor_type.h"
 #include "backend/cpu/ops/codebook_blocks.h"
 #include "backend/cpu/ops/iq_grids.h"
 #include "backend/cpu/ops/packed_matrix.h"
+#include "base/tensor_type.h"
 
 namespace thinkey {
 

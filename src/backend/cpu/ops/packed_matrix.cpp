@@ -5,10 +5,10 @@
 #include <cassert>
 #include <cstring>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/codebook_blocks.h"
 #include "backend/cpu/ops/k_quant_scales.h"
 #include "backend/cpu/ops/packed_formats.h"
+#include "base/parallel.h"
 
 #if defined(__x86_64__)
 #include "backend/cpu/ops/vnni_codebook_formats-inl.h"

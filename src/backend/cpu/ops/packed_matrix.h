@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/matrix_view.h"
 #include "backend/cpu/ops/matvec_int8.h"
+#include "base/matrix_view.h"
 
 namespace thinkey {
 

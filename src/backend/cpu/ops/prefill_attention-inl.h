@@ -13,9 +13,9 @@
 #include <cstring>
 #include <limits>
 
-#include "base/half.h"
 #include "backend/cpu/ops/score_tile.h"
 #include "backend/cpu/ops/softmax-inl.h"
+#include "base/half.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinkey::HWY_NAMESPACE {

@@ -8,14 +8,14 @@
 #include <numbers>
 #include <type_traits>
 
-#include "base/aligned_buffer.h"
-#include "base/fail.h"
-#include "base/parallel.h"
 #include "backend/cpu/ops/attention_rows_bf16.h"
 #include "backend/cpu/ops/convert.h"
 #include "backend/cpu/ops/highway_targets.h"
 #include "backend/cpu/ops/matmul.h"
 #include "backend/cpu/ops/score_tile.h"
+#include "base/aligned_buffer.h"
+#include "base/fail.h"
+#include "base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/prefill_attention-inl.h"

@@ -46,7 +46,7 @@ inline void rope_half_split(const float* HWY_RESTRICT cosines, const float* HWY_
 // x [heads, head_dim], pairs (2i, 2i + 1)
 inline void rope_interleaved(const float* HWY_RESTRICT cosines, const float* HWY_RESTRICT sines,
                              std::size_t pairs, std::size_t heads, std::size_t head_dim,
-                            float* HWY_RESTRICT x) {
+                             float* HWY_RESTRICT x) {
   const hn::ScalableTag<float> d;
   const std::size_t lanes = hn::Lanes(d);
   for (std::size_t h = 0; h < heads; ++h) {

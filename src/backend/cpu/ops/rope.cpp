@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/highway_targets.h"
+#include "base/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/rope-inl.h"
@@ -51,7 +51,8 @@ void rope(RopePairs pairs, const RopeAngles& angles, std::size_t first, std::siz
   const auto kernel = pairs == RopePairs::HalfSplit ? HWY_DYNAMIC_DISPATCH(rope_half_split)
                                                     : HWY_DYNAMIC_DISPATCH(rope_interleaved);
   for_tokens(tokens, heads * 2 * angles.pairs(), [&](std::size_t t) {
-    kernel(angles.cosines(first + t), angles.sines(first + t), angles.pairs(), heads, head_dim, x + t * stride);
+    kernel(angles.cosines(first + t), angles.sines(first + t), angles.pairs(), heads, head_dim,
+           x + t * stride);
   });
 }
 

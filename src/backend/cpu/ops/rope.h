@@ -27,8 +27,8 @@ class RopeAngles {
   std::vector<float> cos_, sin_;
 };
 
-// Rotates the first R channels of every head of x [tokens, heads, D] in place, token t by row first + t of the
-// angles; `stride` elements between tokens.
+// Rotates the first R channels of every head of x [tokens, heads, D] in place, token t by row first + t of
+// the angles; `stride` elements between tokens.
 void rope(RopePairs pairs, const RopeAngles& angles, std::size_t first, std::size_t tokens, std::size_t heads,
           std::size_t head_dim, std::size_t stride, float* x);
 

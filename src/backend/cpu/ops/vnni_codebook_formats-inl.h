@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/tensor_type.h"
 #include "backend/cpu/ops/codebook_blocks.h"
 #include "backend/cpu/ops/packed_formats.h"
 #include "backend/cpu/ops/vnni_formats-inl.h"
+#include "base/tensor_type.h"
 
 namespace thinkey::vnni {
 

@@ -16,10 +16,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/tensor_type.h"
 #include "backend/cpu/ops/codebook_blocks.h"
 #include "backend/cpu/ops/k_quant_scales.h"
 #include "backend/cpu/ops/vnni-inl.h"
+#include "base/tensor_type.h"
 
 namespace thinkey::vnni {
 

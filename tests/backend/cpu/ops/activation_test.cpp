@@ -36,7 +36,8 @@ TEST(GatedActivation, EqualsTheDefinitions) {
       case Activation::Silu:
         return swiglu_of(gate, up);
       case Activation::GeluTanh:
-        return 0.5 * gate * (1.0 + std::tanh(0.7978845608028654 * (gate + 0.044715 * gate * gate * gate))) * up;
+        return 0.5 * gate * (1.0 + std::tanh(0.7978845608028654 * (gate + 0.044715 * gate * gate * gate))) *
+               up;
       case Activation::ReluSquared:
         return up > 0 ? up * up : 0.0;
       case Activation::ClampedSwiglu: {

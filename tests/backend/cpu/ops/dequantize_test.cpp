@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/each_highway_target.h"
 #include "backend/cpu/ops/quant_fixture.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 namespace {

@@ -7,12 +7,12 @@
 #include <random>
 #include <vector>
 
-#include "base/aligned_buffer.h"
-#include "base/parallel.h"
 #include "backend/cpu/ops/convert.h"
 #include "backend/cpu/ops/dequantize.h"
 #include "backend/cpu/ops/matvec_int8.h"
 #include "backend/cpu/ops/random_weights.h"
+#include "base/aligned_buffer.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 namespace {

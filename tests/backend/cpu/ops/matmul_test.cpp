@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu/ops/random_rows.h"
 #include "base/half.h"
 #include "base/parallel.h"
-#include "backend/cpu/ops/random_rows.h"
 
 namespace thinkey {
 namespace {

@@ -12,13 +12,13 @@
 #include <tuple>
 #include <vector>
 
-#include "base/aligned_buffer.h"
-#include "base/parallel.h"
 #include "backend/cpu/ops/dequantize.h"
 #include "backend/cpu/ops/matvec.h"
 #include "backend/cpu/ops/packed_matrix.h"
 #include "backend/cpu/ops/quant_fixture.h"
 #include "backend/cpu/ops/random_weights.h"
+#include "base/aligned_buffer.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 namespace {

@@ -9,11 +9,11 @@
 #include <tuple>
 #include <vector>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/dequantize.h"
 #include "backend/cpu/ops/each_highway_target.h"
 #include "backend/cpu/ops/quant_fixture.h"
 #include "backend/cpu/ops/random_weights.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 namespace {

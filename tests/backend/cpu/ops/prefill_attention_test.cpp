@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "base/parallel.h"
 #include "backend/cpu/ops/each_highway_target.h"
 #include "backend/cpu/ops/matmul.h"
 #include "backend/cpu/ops/merge_attention.h"
 #include "backend/cpu/ops/random_rows.h"
+#include "base/parallel.h"
 #include "thinkey/error.h"
 
 namespace thinkey {

@@ -63,7 +63,8 @@ TEST(Rope, EqualsTheDefinitionInBothLayouts) {
         const auto frequencies = inverse_frequencies(pairs);
         auto x = normal_numbers((kTokens - 1) * stride + kHeads * 2 * pairs, 7);
         const auto want = reference(layout, frequencies, kFirst, kTokens, kHeads, stride, x);
-        rope(layout, angles_of(frequencies, kFirst, kTokens), 0, kTokens, kHeads, 2 * pairs, stride, x.data());
+        rope(layout, angles_of(frequencies, kFirst, kTokens), 0, kTokens, kHeads, 2 * pairs, stride,
+             x.data());
         for (std::size_t i = 0; i < x.size(); ++i) {
           ASSERT_NEAR(x[i], want[i], 2e-6F) << pairs << " pairs, " << i;
         }
