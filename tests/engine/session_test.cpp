@@ -74,7 +74,10 @@ class GreedySession : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GreedySession, ContinuesAsTransformersDoes) {
   const Expected expects = expected(GetParam());
-  Session session(load(GetParam()), {.context = 256});
+  Session session(Model::load(fixture_path(GetParam()), {.threads = 1,
+                                                         .precision = PrefillPrecision::F32,
+                                                         .decode_precision = DecodePrecision::F32}),
+                  {.context = 256});
   session.prefill(expects.ids);
   EXPECT_EQ(session.tokens_seen(), static_cast<std::int64_t>(expects.ids.size()));
   // The cache is in 16 bits: of two tokens that are closer than that can tell, either may come, once.
