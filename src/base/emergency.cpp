@@ -26,6 +26,9 @@ void complain(const char* text) noexcept {
 extern "C" void on_bus_error(int signal, siginfo_t* info, void* /*context*/) {
   for (const EmergencyEntry* file = mapped_files.load(); file != nullptr; file = file->next()) {
     if (!file->holds(info->si_addr)) continue;
+    // Several threads may read the same lost page: the first one speaks and ends the program.
+    static std::atomic_flag spoken = ATOMIC_FLAG_INIT;
+    while (spoken.test_and_set()) ::pause();
     complain("thinkey: ");
     complain(file->path());
     complain(": cut short or no longer readable while it was in use; restore the file and start again\n");
