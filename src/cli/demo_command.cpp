@@ -33,7 +33,11 @@ struct Arguments {
   std::size_t count = 40;
   std::size_t text_count = 20;
   std::int64_t text_tokens = 3600;
+  std::string answers = "exact";
   bool json = false;
+
+  // Models that talk say more than the answer alone.
+  [[nodiscard]] bool exact() const { return answers == "exact"; }
 };
 
 // What a spec did over all samples of one kind.
@@ -75,17 +79,21 @@ std::string trimmed(std::string text) {
   return {first, text.end()};
 }
 
+bool is_right(const std::string& text, const NeedleSample& sample, bool exact) {
+  return exact ? text == sample.answer : text.find(sample.answer) != std::string::npos;
+}
+
 // Lets a session that holds the prompt answer it.
-void answer(Session& session, const NeedleSample& sample, Score& score) {
+void answer(Session& session, const NeedleSample& sample, bool exact, Score& score) {
   GenerateOptions options;
-  options.max_tokens = 16;
+  options.max_tokens = exact ? 16 : 32;
   options.sampler.temperature = 0.0F;
   options.sink = [](std::string_view) { return !interrupted(); };
   const Generation generation = generate(session, {}, options);
   if (interrupted()) throw Interrupted();
   const CacheReport report = session.cache_report();
   score.answers.push_back(trimmed(generation.text));
-  score.right += score.answers.back() == sample.answer ? 1 : 0;
+  score.right += is_right(score.answers.back(), sample, exact) ? 1 : 0;
   ++score.samples;
   score.bytes += report.bytes;
   score.full_bytes += report.full_bytes;
@@ -96,7 +104,8 @@ void answer(Session& session, const NeedleSample& sample, Score& score) {
 // Every spec on every sample. The prompt runs once and every spec compresses it; then the specs take
 // turns in answering, so that a slow moment of the machine hits all.
 std::vector<Score> run_all(const std::shared_ptr<const Model>& model,
-                           const std::vector<NeedleSample>& samples, const std::vector<CacheSpec>& specs) {
+                           const std::vector<NeedleSample>& samples, const std::vector<CacheSpec>& specs,
+                           bool exact) {
   std::vector<Score> scores(specs.size());
   const bool visible = standard_error_is_terminal();
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -109,15 +118,15 @@ std::vector<Score> run_all(const std::shared_ptr<const Model>& model,
     for (const CacheSpec& spec : specs) sessions.emplace_back(model, SessionOptions{.cache = spec});
     for (Session& session : sessions) together.push_back(&session);
     Session::prefill_together(together, model->tokenize_chat(model->render_chat(messages)));
-    for (std::size_t s = 0; s < specs.size(); ++s) answer(sessions[s], samples[i], scores[s]);
+    for (std::size_t s = 0; s < specs.size(); ++s) answer(sessions[s], samples[i], exact, scores[s]);
   }
   if (visible) write_message("\r                          \r");
   return scores;
 }
 
-std::string table(const std::vector<CacheSpec>& specs, const std::vector<Score>& scores) {
+std::string table(const std::vector<CacheSpec>& specs, const std::vector<Score>& scores, bool exact) {
   std::vector<std::vector<std::string>> rows = {
-      {"cache", "exact match", "bytes", "of full", "decode ms/token"}};
+      {"cache", exact ? "exact match" : "found", "bytes", "of full", "decode ms/token"}};
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const Score& s = scores[i];
     rows.push_back({specs[i].to_string(),
@@ -143,7 +152,7 @@ OrderedJson to_json(const std::vector<CacheSpec>& specs, const std::vector<Score
 
 // One sample in plain sight: the needle where it stands, the question, what each cache answered.
 void show(const NeedleSample& sample, const std::vector<CacheSpec>& specs, const std::vector<Score>& scores,
-          std::size_t index, std::int64_t tokens) {
+          std::size_t index, std::int64_t tokens, bool exact) {
   const std::size_t at = sample.document.find(sample.answer);
   const std::size_t from = at == std::string::npos || at < 160 ? 0 : sample.document.find(' ', at - 160) + 1;
   const std::size_t to = std::min(sample.document.size(), at == std::string::npos ? 200 : at + 120);
@@ -154,7 +163,7 @@ void show(const NeedleSample& sample, const std::vector<CacheSpec>& specs, const
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const std::string& answer = scores[i].answers[index];
     print_output("  {:<52} answers {}{}\n", specs[i].to_string(), one_line(answer),
-                 answer == sample.answer ? "" : "  (wrong)");
+                 is_right(answer, sample, exact) ? "" : "  (wrong)");
   }
 }
 
@@ -165,8 +174,9 @@ int execute(const Arguments& arguments) {
     specs.push_back(CacheSpec::parse(text));
   }
   const auto model = arguments.model.load();
-  const std::vector<NeedleSample> prose =
-      read_samples(arguments.samples, std::max<std::size_t>(1, arguments.count));
+  const bool exact = arguments.exact();
+  std::vector<NeedleSample> prose;
+  if (arguments.count > 0) prose = read_samples(arguments.samples, arguments.count);
   std::string text;
   for (const std::string& path : arguments.texts) {
     if (std::filesystem::exists(path)) text += read_text(path) + "\n\n";
@@ -180,13 +190,15 @@ int execute(const Arguments& arguments) {
   const auto tokens = [&](const NeedleSample& sample) {
     return static_cast<std::int64_t>(model->tokenize(sample.document, {.add_special = false}).size());
   };
-  if (!arguments.json) {
+  if (prose.empty() && real.empty()) fail_usage("demo: --count and --text-count are both 0; nothing to ask");
+  if (!arguments.json && prose.empty()) print_output("{}\n", model->info().name);
+  if (!arguments.json && !prose.empty()) {
     print_output("{}: {} documents of synthetic prose, about {} tokens each, a question at the end\n",
                  model->info().name, prose.size(), tokens(prose.front()));
     flush_output();
   }
-  const std::vector<Score> prose_scores = run_all(model, prose, specs);
-  if (!arguments.json) print_output("{}\n", table(specs, prose_scores));
+  const std::vector<Score> prose_scores = run_all(model, prose, specs, exact);
+  if (!arguments.json && !prose.empty()) print_output("{}\n", table(specs, prose_scores, exact));
   std::vector<Score> real_scores;
   if (!real.empty()) {
     if (!arguments.json) {
@@ -194,16 +206,16 @@ int execute(const Arguments& arguments) {
                    real.size(), tokens(real.front()));
       flush_output();
     }
-    real_scores = run_all(model, real, specs);
+    real_scores = run_all(model, real, specs, exact);
     if (!arguments.json) {
-      print_output("{}\n", table(specs, real_scores));
-      show(real.front(), specs, real_scores, 0, tokens(real.front()));
+      print_output("{}\n", table(specs, real_scores, exact));
+      show(real.front(), specs, real_scores, 0, tokens(real.front()), exact);
     }
   }
   if (arguments.json) {
     OrderedJson json;
     json["model"] = arguments.model.model;
-    json["prose"] = to_json(specs, prose_scores);
+    if (!prose.empty()) json["prose"] = to_json(specs, prose_scores);
     if (!real.empty()) json["text"] = to_json(specs, real_scores);
     write_output(dump(json));
   }
@@ -221,9 +233,12 @@ Command add_demo_command(CLI::App& program) {
   app->add_option("--text", arguments->texts, "Files of real text to hide needles in");
   app->add_option("--cache", arguments->specs, "A spec to compare; repeat it. Default: the demo's own list");
   app->add_option("--budget", arguments->budget, "Tokens each KV head keeps in the demo's own list");
-  app->add_option("--count", arguments->count, "Samples of prose");
+  app->add_option("--count", arguments->count, "Samples of prose; 0: none");
   app->add_option("--text-count", arguments->text_count, "Samples of real text; 0: none");
   app->add_option("--text-tokens", arguments->text_tokens, "Tokens of each document of real text");
+  app->add_option("--answers", arguments->answers,
+                  "What counts: the answer alone (exact), or an answer that contains it (contained)")
+      ->check(CLI::IsMember({"exact", "contained"}));
   app->add_flag("--json", arguments->json, "Figures as JSON instead of tables");
   arguments->model.add_compute(*app);
   add_examples(*app, {"thinkey demo", "thinkey demo --cache full --cache snapkv:256+think:0.5 --count 10"});
