@@ -3,7 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/fixture.h"
@@ -58,6 +64,40 @@ TEST_F(SavedSession, OfAnotherModelIsRefused) {
   session.save(path_);
   EXPECT_THROW((void)Session::load(Model::load(fixture_path("llama32.gguf")), path_), Error);
   EXPECT_THROW((void)Session::load(model_, path_, 16), Error);  // more tokens than the context
+}
+
+// A model with other angles, or one other weight anywhere, is another model.
+TEST_F(SavedSession, OfAModelThatDiffersInAnythingIsRefused) {
+  Session session(model_);
+  session.prefill(expects_.ids);
+  session.save(path_);
+  const auto reads = [&](const std::string& name, const std::function<void(std::string&)>& change) {
+    std::ifstream in(fixture_path("llama31.gguf"), std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(in)), {});
+    change(bytes);
+    const std::filesystem::path copy = path_.string() + name + ".gguf";
+    std::ofstream(copy, std::ios::binary) << bytes;
+    const auto other = Model::load(copy, {.threads = 1, .precision = PrefillPrecision::F32});
+    std::filesystem::remove(copy);
+    try {
+      (void)Session::load(other, path_);
+      return true;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("another model"), std::string::npos) << error.what();
+      return false;
+    }
+  };
+  const auto patch = [](std::string& bytes, std::string_view key, float value) {
+    const std::size_t at = bytes.find(key);
+    ASSERT_NE(at, std::string::npos);
+    std::memcpy(bytes.data() + at + key.size() + sizeof(std::uint32_t), &value,
+                sizeof(value));  // after its type
+  };
+  EXPECT_TRUE(reads("same", [](std::string&) {}));
+  EXPECT_FALSE(reads("base", [&](std::string& bytes) { patch(bytes, "llama.rope.freq_base", 1234.0F); }));
+  EXPECT_FALSE(reads(
+      "epsilon", [&](std::string& bytes) { patch(bytes, "llama.attention.layer_norm_rms_epsilon", 1e-3F); }));
+  EXPECT_FALSE(reads("weight", [](std::string& bytes) { bytes[bytes.size() - 1000] ^= 1; }));
 }
 
 TEST(PrefillTogether, EqualsOneByOne) {
