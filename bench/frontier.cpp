@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "base/fail.h"
-#include "eval/chart.h"
-#include "eval/distribution.h"
-#include "eval/needle_samples.h"
+#include "eval/needle/needle_samples.h"
+#include "eval/report/chart.h"
+#include "eval/text/distribution.h"
 #include "thinkey/session.h"
 
 namespace thinkey::bench {

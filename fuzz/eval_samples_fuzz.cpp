@@ -1,8 +1,8 @@
 // Samples of evaluations: needles, prompts, passages, LongBench's files and predictions for its scores.
-#include "eval/longbench_samples.h"
-#include "eval/needle_samples.h"
-#include "eval/ruler.h"
-#include "eval/sweep.h"
+#include "eval/longbench/longbench_samples.h"
+#include "eval/needle/needle_samples.h"
+#include "eval/ruler/ruler.h"
+#include "eval/run/sweep.h"
 #include "fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,6 +1,6 @@
 // Result files: whatever is in one, it is refused in one line, or read and gone on with, and then reads the
 // same.
-#include "eval/result_file.h"
+#include "eval/run/result_file.h"
 #include "fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -14,7 +14,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "eval/analysis_report.h"
+#include "eval/analysis/analysis_report.h"
 #include "formats/text_file.h"
 
 namespace thinkey::cli {

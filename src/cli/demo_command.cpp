@@ -13,7 +13,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
-#include "eval/needle_samples.h"
+#include "eval/needle/needle_samples.h"
 #include "thinkey/generate.h"
 
 namespace thinkey::cli {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "cli/options.h"
-#include "eval/prompt.h"
-#include "eval/report.h"
-#include "eval/run.h"
+#include "eval/report/report.h"
+#include "eval/run/prompt.h"
+#include "eval/run/run.h"
 
 namespace thinkey::cli {
 

@@ -9,7 +9,7 @@
 #include "cli/commands.h"
 #include "cli/eval_arguments.h"
 #include "cli/score_arguments.h"
-#include "eval/longbench.h"
+#include "eval/longbench/longbench.h"
 
 namespace thinkey::cli {
 namespace {

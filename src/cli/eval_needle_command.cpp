@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "cli/commands.h"
 #include "cli/eval_arguments.h"
-#include "eval/needle.h"
+#include "eval/needle/needle.h"
 #include "formats/printable.h"
 
 namespace thinkey::cli {

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <string>
 
-#include "eval/task.h"
+#include "eval/run/task.h"
 
 namespace thinkey::cli {
 

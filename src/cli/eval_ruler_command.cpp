@@ -8,8 +8,8 @@
 #include "cli/commands.h"
 #include "cli/eval_arguments.h"
 #include "cli/input.h"
-#include "eval/needle.h"
-#include "eval/ruler.h"
+#include "eval/needle/needle.h"
+#include "eval/ruler/ruler.h"
 
 namespace thinkey::cli {
 namespace {

@@ -13,8 +13,8 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/score_arguments.h"
-#include "eval/longbench_samples.h"
-#include "eval/summary.h"
+#include "eval/longbench/longbench_samples.h"
+#include "eval/report/summary.h"
 
 namespace thinkey::cli {
 namespace {

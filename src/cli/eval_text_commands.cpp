@@ -7,7 +7,7 @@
 #include "cli/commands.h"
 #include "cli/eval_arguments.h"
 #include "cli/input.h"
-#include "eval/perplexity.h"
+#include "eval/text/perplexity.h"
 
 namespace thinkey::cli {
 namespace {

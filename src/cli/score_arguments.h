@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "eval/chinese_segmenter.h"
-#include "eval/longbench_metrics.h"
+#include "eval/longbench/chinese_segmenter.h"
+#include "eval/longbench/longbench_metrics.h"
 
 namespace thinkey::cli {
 

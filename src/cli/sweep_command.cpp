@@ -10,7 +10,7 @@
 #include "base/fail.h"
 #include "cli/commands.h"
 #include "cli/eval_arguments.h"
-#include "eval/sweep.h"
+#include "eval/run/sweep.h"
 
 namespace thinkey::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cli/process.h"
-#include "eval/longbench_tasks.h"
+#include "eval/longbench/longbench_tasks.h"
 #include "thinkey/generate.h"
 
 namespace thinkey::test {

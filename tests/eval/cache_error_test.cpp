@@ -1,5 +1,5 @@
 // A compressed layer's errors against a naive double-precision reckoning from what was kept.
-#include "eval/cache_error.h"
+#include "eval/analysis/cache_error.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Statistics of a layer against those of the whole matrices, by Eigen's SVD.
-#include "eval/channel_statistics.h"
+#include "eval/analysis/channel_statistics.h"
 
 #include <gtest/gtest.h>
 

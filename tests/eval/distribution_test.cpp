@@ -1,4 +1,4 @@
-#include "eval/distribution.h"
+#include "eval/text/distribution.h"
 
 #include <gtest/gtest.h>
 

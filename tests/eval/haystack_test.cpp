@@ -1,8 +1,8 @@
-#include "eval/haystack.h"
+#include "eval/needle/haystack.h"
 
 #include <gmock/gmock.h>
 
-#include "eval/prose.h"
+#include "eval/needle/prose.h"
 #include "support.h"
 
 namespace thinkey::eval::test {

@@ -1,9 +1,9 @@
-#include "eval/json_lines.h"
+#include "eval/run/json_lines.h"
 
 #include <gmock/gmock.h>
 
-#include "eval/ruler_tasks.h"
-#include "eval/sweep.h"
+#include "eval/ruler/ruler_tasks.h"
+#include "eval/run/sweep.h"
 #include "support.h"
 
 namespace thinkey::eval::test {

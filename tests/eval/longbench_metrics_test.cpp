@@ -1,6 +1,6 @@
 // Every metric against the official rules, computed by tools/make_longbench_fixtures.py with the Python
 // packages the official script uses.
-#include "eval/longbench_metrics.h"
+#include "eval/longbench/longbench_metrics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "eval/chinese_segmenter.h"
+#include "eval/longbench/chinese_segmenter.h"
+#include "eval/longbench/unicode_text.h"
 #include "eval/support.h"
-#include "eval/unicode_text.h"
 #include "thinkey/error.h"
 
 namespace thinkey::eval {

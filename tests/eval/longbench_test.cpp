@@ -1,4 +1,4 @@
-#include "eval/longbench.h"
+#include "eval/longbench/longbench.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
-#include "eval/needle.h"
+#include "eval/needle/needle.h"
 
 #include <gmock/gmock.h>
 
 #include <algorithm>
 
-#include "eval/generation.h"
+#include "eval/run/generation.h"
 #include "support.h"
 #include "thinkey/generate.h"
 

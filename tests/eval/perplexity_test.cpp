@@ -1,4 +1,4 @@
-#include "eval/perplexity.h"
+#include "eval/text/perplexity.h"
 
 #include <gmock/gmock.h>
 

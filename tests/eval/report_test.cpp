@@ -1,13 +1,13 @@
-#include "eval/report.h"
+#include "eval/report/report.h"
 
 #include <gmock/gmock.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "eval/chart.h"
-#include "eval/heat_map.h"
-#include "eval/svg.h"
+#include "eval/report/chart.h"
+#include "eval/report/heat_map.h"
+#include "eval/report/svg.h"
 #include "support.h"
 
 namespace thinkey::eval::test {

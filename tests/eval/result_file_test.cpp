@@ -1,4 +1,4 @@
-#include "eval/result_file.h"
+#include "eval/run/result_file.h"
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-#include "eval/ruler.h"
+#include "eval/ruler/ruler.h"
 
 #include <gmock/gmock.h>
 
@@ -7,7 +7,7 @@
 #include <set>
 #include <sstream>
 
-#include "eval/generation.h"
+#include "eval/run/generation.h"
 #include "support.h"
 
 namespace thinkey::eval::test {

@@ -1,4 +1,4 @@
-#include "eval/run.h"
+#include "eval/run/run.h"
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-#include "eval/scores.h"
+#include "eval/longbench/scores.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "eval/summary.h"
+#include "eval/report/summary.h"
 
 #include <gmock/gmock.h>
 

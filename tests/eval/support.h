@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "eval/task.h"
+#include "eval/run/task.h"
 #include "thinkey/error.h"
 #include "thinkey/model.h"
 

@@ -1,4 +1,4 @@
-#include "eval/sweep.h"
+#include "eval/run/sweep.h"
 
 #include <gmock/gmock.h>
 
