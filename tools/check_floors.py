@@ -31,7 +31,6 @@ SEES_DEVICES = {
     "src/cli/machine_limits.h": "measures the machine",
     "src/model/expert_tensors.cpp": "widens and repacks weights while they are loaded",
     "src/model/weights.cpp": "widens and repacks weights while they are loaded",
-    "src/model/forward.cpp": "joins attention over a past",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

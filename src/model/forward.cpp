@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "backend/cpu/ops/merge_attention.h"
 #include "model/finite.h"
 #include "model/work.h"
 

@@ -1,12 +1,12 @@
 #include "backend/cpu/products.h"
 
 #include <array>
-#include <stdexcept>
 
 #include "backend/cpu/ops/convert.h"
 #include "backend/cpu/ops/dequantize.h"
 #include "backend/cpu/ops/matvec.h"
 #include "base/parallel.h"
+#include "base/require_fit.h"
 
 namespace thinkey {
 
@@ -28,7 +28,7 @@ ReadyMatrix Products::ready_columns(const MatrixView& matrix, std::size_t first,
   std::byte* memory = scratch_.weights + used_;
   used_ += form_bytes(out.form, matrix_rows, count);
   // A scratch too small would be written past: the sizes and their use are two places.
-  if (used_ > scratch_.weight_bytes) throw std::logic_error("a phase's weights exceed its scratch");
+  require_fit(used_ <= scratch_.weight_bytes, "a phase's weights exceed its scratch");
   out.stride = count;
   if (out.form == WeightForm::Int8) {
     out.int8 = int8_weights(memory, matrix_rows, count);
@@ -107,9 +107,8 @@ void Products::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride)
   if (matrix.form != WeightForm::AsFile) {
     dense(matrix, y, stride);
   } else {
-    if (stride != static_cast<std::size_t>(matrix.view.rows)) {
-      throw std::logic_error("a product in the file's form writes dense rows");
-    }
+    require_fit(stride == static_cast<std::size_t>(matrix.view.rows),
+                "a product in the file's form writes dense rows");
     matvec(matrix.view, input_, rows_, y, activations_);
   }
 }

@@ -1,10 +1,10 @@
 #include "backend/cpu/ops/dequantize.h"
 
 #include <algorithm>
-#include <cassert>
 
 #include "backend/cpu/ops/highway_targets.h"
 #include "base/parallel.h"
+#include "base/require_fit.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/dequantize.cpp"  // this file, once per target
@@ -63,8 +63,9 @@ constexpr std::int64_t kElementsPerTask = 1 << 16;
 template <typename Out>
 void widen_part(const MatrixView& matrix, std::size_t first, std::size_t count, Out* out) {
   if (matrix.rows <= 0 || count == 0) return;
-  assert(first % traits(matrix.type).block_elements == 0 &&
-         first + count <= static_cast<std::size_t>(matrix.cols));
+  require_fit(first % traits(matrix.type).block_elements == 0 &&
+                  first + count <= static_cast<std::size_t>(matrix.cols),
+              "columns that are not whole blocks");
   const std::size_t offset = row_bytes(matrix.type, first);
   const auto columns = static_cast<std::int64_t>(count);
   const std::int64_t rows_per_task = std::max<std::int64_t>(1, kElementsPerTask / columns);
@@ -81,12 +82,12 @@ void widen_part(const MatrixView& matrix, std::size_t first, std::size_t count, 
 }  // namespace
 
 void widen_row(TensorType type, const std::byte* row, std::size_t n, float* out) {
-  assert(n % traits(type).block_elements == 0);
+  require_fit(n % traits(type).block_elements == 0, "a row that is not made of whole blocks");
   HWY_DYNAMIC_DISPATCH(widen_row_f32)(type, reinterpret_cast<const std::uint8_t*>(row), n, out);
 }
 
 void widen_row(TensorType type, const std::byte* row, std::size_t n, bf16_bits* out) {
-  assert(n % traits(type).block_elements == 0);
+  require_fit(n % traits(type).block_elements == 0, "a row that is not made of whole blocks");
   HWY_DYNAMIC_DISPATCH(widen_row_bf16)(type, reinterpret_cast<const std::uint8_t*>(row), n, out);
 }
 

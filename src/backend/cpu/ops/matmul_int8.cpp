@@ -1,13 +1,13 @@
 #include "backend/cpu/ops/matmul_int8.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cfloat>
 #include <cstring>
 #include <limits>
 
 #include "backend/cpu/ops/dequantize.h"
 #include "base/parallel.h"
+#include "base/require_fit.h"
 
 #if defined(__x86_64__)
 #include "backend/cpu/ops/vnni-inl.h"
@@ -124,7 +124,7 @@ THINKEY_VNNI void quantize_row(const T* x, std::size_t width, std::size_t row, c
 
 template <typename T>
 void quantize_all_rows(const T* x, std::size_t rows, std::size_t width, const Int8Activations& out) {
-  assert(out.depths == depths(width));
+  require_fit(out.depths == depths(width), "activations of another width");
   constexpr std::size_t kRowsPerTask = 16;
   parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
     const std::size_t end = std::min(rows, (task + 1) * kRowsPerTask);
@@ -277,13 +277,14 @@ void quantize_rows(const bf16_bits* x, std::size_t rows, std::size_t width, cons
 }
 
 void quantize_columns(const MatrixView& matrix, std::size_t first, std::size_t cols, const Int8Weights& out) {
-  assert(out.depths == depths(cols) && out.rows == static_cast<std::size_t>(matrix.rows));
+  require_fit(out.depths == depths(cols) && out.rows == static_cast<std::size_t>(matrix.rows),
+              "weights of another shape");
   parallel_for(panels(out.rows), [&](std::size_t panel) { quantize_panel(matrix, first, cols, panel, out); });
 }
 
 void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& w, float* y,
                  std::size_t stride) {
-  assert(x.depths == w.depths);
+  require_fit(x.depths == w.depths, "activations and weights of different widths");
   // Rows are shared out as well: the last task of a thread should be short.
   constexpr std::size_t kTasksPerThread = 32;
   const std::size_t count = panels(w.rows);

@@ -1,7 +1,6 @@
 #include "backend/cpu/ops/matvec.h"
 
 #include <algorithm>
-#include <cassert>
 
 #include "backend/cpu/ops/highway_targets.h"
 #include "backend/cpu/ops/matvec_int8.h"
@@ -9,6 +8,7 @@
 #include "backend/cpu/ops/packed_matrix.h"
 #include "base/aligned_buffer.h"
 #include "base/parallel.h"
+#include "base/require_fit.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/ops/matvec.cpp"  // this file, once per target
@@ -100,8 +100,10 @@ void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_
   std::size_t rows = 0;
   std::size_t work = 0;
   for (std::size_t j = 0; j < count; ++j) {
-    assert(static_cast<std::size_t>(jobs[j].weights.cols) % traits(jobs[j].weights.type).block_elements == 0);
-    assert(jobs[j].weights.cols == jobs[0].weights.cols);
+    require_fit(
+        static_cast<std::size_t>(jobs[j].weights.cols) % traits(jobs[j].weights.type).block_elements == 0,
+        "a row that is not made of whole blocks");
+    require_fit(jobs[j].weights.cols == jobs[0].weights.cols, "matrices of different widths share an input");
     rows += static_cast<std::size_t>(jobs[j].weights.rows);
     work += static_cast<std::size_t>(jobs[j].weights.rows * jobs[j].weights.cols) * batch;
   }
