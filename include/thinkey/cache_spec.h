@@ -6,37 +6,35 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <variant>
+
+#include "thinkey/eviction_policies.h"
 
 namespace thinkey {
 
-// Which prompt tokens a KV head keeps.
-enum class Eviction : std::uint8_t {
-  None,       // all of them
-  SnapKV,     // those the last prompt queries attend to (2404.14469)
-  H2O,        // those all prompt queries attend to, accumulated (2306.14048)
-  PyramidKV,  // SnapKV with more budget in the lower layers (2406.02069)
-  Streaming,  // the first and the last (2309.17453)
-};
-
-enum class Pooling : std::uint8_t { Average, Max };
-
+// Which prompt tokens a KV head keeps: a policy scores them, and the best within the budget stay. What scores
+// are made of is the policy's; how a layer's places are given out is the same for all that score.
 struct EvictionSpec {
-  Eviction policy = Eviction::None;
+  PolicyOptions policy;
   // Budget B per KV head: a number of tokens, or (percent > 0) a share of the prompt.
   std::int64_t budget = 0;
   double percent = 0.0;
-  std::int64_t window = 32;  // S, the observation window: last prompt queries, always kept
-  std::int64_t kernel = 5;   // pooling width along tokens, odd (SnapKV, PyramidKV)
-  Pooling pooling = Pooling::Average;
-  bool observe_window = false;  // H2O: sum over the window's queries only, as ThinK's public code does
-  double beta = 20.0;           // PyramidKV: the last layer's share of its mean budget is 1 / beta
-  std::int64_t sinks = 4;       // Streaming: first tokens kept
-  std::int64_t every = 0;       // evict again after so many generated tokens and at chat turns; 0: never
+  std::int64_t every = 0;  // evict again after so many generated tokens and at chat turns; 0: never
+
+  // Not for Streaming, which has no scores.
+  bool adakv = false;      // a layer's places go to the best tokens of all its heads (2407.11550), in blocks
+  double floor = 0.2;      // ... but for this share of B, which each head has for itself
+  bool critical = false;   // half of B by score, the rest by score times |W_o v| (2502.03805)
+  std::int64_t chunk = 0;  // tokens are ranked by so many together (2502.00299); 0: one by one
+
   bool operator==(const EvictionSpec&) const = default;
 
-  [[nodiscard]] bool active() const noexcept { return policy != Eviction::None; }
-  // B for a prompt of `tokens` tokens; at least `window` (Streaming: sinks + 1), at most `tokens`.
-  [[nodiscard]] std::int64_t budget_for(std::int64_t tokens) const noexcept;
+  [[nodiscard]] bool active() const noexcept { return !std::holds_alternative<NoEviction>(policy); }
+  // B for a prompt of `tokens` tokens; at least what the policy always keeps, at most `tokens`.
+  [[nodiscard]] std::int64_t budget_for(std::int64_t tokens) const;
+  // Whether what stays depends on the prompt's last queries: then it serves the question they ask. Otherwise
+  // a compressed prompt serves any question after it.
+  [[nodiscard]] bool question_dependent() const;
 };
 
 // ThinK (2407.21018): the share of channels removed from all but the most recent tokens.
@@ -86,7 +84,11 @@ struct CacheSpec {
   void validate() const;
 
   // The last prompt queries a layer must keep for scoring; 0 when nothing is scored.
-  [[nodiscard]] std::int64_t observation_window() const noexcept;
+  [[nodiscard]] std::int64_t observation_window() const;
+
+  // Whether the last prompt queries decide what is kept: an eviction policy that looks at them, or channels,
+  // which ThinK scores by them. Such a cache is made for the question it has seen.
+  [[nodiscard]] bool question_dependent() const { return eviction.question_dependent() || channels.active(); }
 
   // Whether there is a thin segment that differs from whole 16-bit tokens.
   [[nodiscard]] bool compresses() const noexcept { return channels.active() || quantization.active(); }

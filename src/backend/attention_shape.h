@@ -9,6 +9,9 @@
 
 namespace thinkey {
 
+struct MatrixView;
+struct RopeSpec;
+
 inline constexpr std::size_t kMaxHeadDim = 512;  // the largest D that kernels have room for
 
 struct AttentionShape {
@@ -23,6 +26,9 @@ struct AttentionShape {
   // where attention over several sets of keys is joined; apply_sinks() brings them in, once, at the end
   // (ops/merge_attention.h). Statistics of attention have them in their denominators.
   const float* sinks = nullptr;
+  // What policies' statistics need of the model beside this; kept alive by it, null where there is none.
+  const MatrixView* output = nullptr;  // W_o [d, H * D]
+  const RopeSpec* rope = nullptr;      // with `output`, null: keys have no positions
 
   [[nodiscard]] std::size_t group() const noexcept { return query_heads / kv_heads; }  // G
   [[nodiscard]] float logit_scale() const noexcept {

@@ -40,6 +40,11 @@ struct PassRequest {
   bool all_queries = false;     // every layer computes every query
   bool log_sums = false;        // attention also gives its log-sum-exp
   bool all_logits = false;      // logits of every row are asked for, not only of the last
+  // Places for a layer's keys and values; 0: one for each row. Fewer than rows where some rows' take turns.
+  std::size_t keys = 0;
+  bool input_norms = false;  // norms of what queries, keys and values are projected from are asked for
+
+  [[nodiscard]] std::size_t key_places() const noexcept { return keys > 0 ? keys : rows; }
 };
 
 // The rows of a layer whose results are needed.
@@ -70,17 +75,18 @@ class Pass {
   // hidden = embedding * scale
   virtual void embed(Rows rows, std::span<const std::int32_t> tokens) = 0;
 
-  // -- attention; rows in chunks of at most request.chunk, in order
+  // -- attention; rows in chunks of at most request.chunk
   virtual void begin_attention(std::size_t layer, const LayerExtent& extent) = 0;
   // Normalises, projects and rotates. `store` is called once, with keys and values [n, Hkv, D]; queries may
   // take their place afterwards. Queries from extent.first_query on.
   using Store = std::function<void(const float* keys, const float* values)>;
   virtual void project(Rows rows, std::span<const RowPosition> positions, const Store& store) = 0;
   [[nodiscard]] virtual const float* queries() const = 0;  // [n, H, D], from the chunk's first row on
-  // The chunk's keys and values into the layer's own [Hkv, T, D].
-  virtual void keep(Rows rows, const float* keys, const float* values) = 0;
-  // Attention of the rows over the layer's keys so far; of the current chunk.
-  virtual void attend_prompt(Rows rows) = 0;
+  [[nodiscard]] virtual std::span<const float> input_norms() const = 0;  // [n]; with request.input_norms
+  // The chunk's keys and values into the layer's own [Hkv, key_places(), D], from `place` on.
+  virtual void keep(Rows rows, std::size_t place, const float* keys, const float* values) = 0;
+  // Attention of rows of the current chunk over the layer's first `keys` keys; the last row sees all of them.
+  virtual void attend_prompt(Rows rows, std::size_t keys) = 0;
   // Where attention goes, [n, H, D] and [n, H] (null unless request.log_sums), of the current chunk's rows
   // whose output is needed.
   [[nodiscard]] virtual float* attended() = 0;

@@ -66,6 +66,27 @@ struct KeyStatistics {
       range_energy;  // mean over blocks of 32 listed tokens of (max k_j - min k_j)^2; if asked for
 };
 
+// Of the queries of one query head, as they were before RoPE.
+struct QueryMoments {
+  std::size_t count = 0;
+  std::vector<double> sum;       // [D]
+  std::vector<double> products;  // [D, D], of q q^T; empty: not wanted
+};
+
+// A number for each token, [Hkv][n], or for each query head of the group too, [Hkv][G * n].
+using TokenNumbers = std::vector<std::vector<float>>;
+
+enum class ValueNorm : std::uint8_t {
+  Value,     // |v|
+  OutputL1,  // sum of the absolute values of W_o v, W_o being the query head's columns
+  OutputL2,  // |W_o v|
+};
+
+// How far keys and values of a token are spread, [Hkv][n] each; LayerStore::lag_spread().
+struct LagSpread {
+  TokenNumbers keys, values;
+};
+
 // What a head holds as attention sees it, for analyses.
 struct HeldTokens {
   std::size_t thin = 0;                 // tokens before this one are of the thin segment
@@ -95,6 +116,52 @@ class LayerStore {
                                                                        std::size_t window,
                                                                        const TokenLists& tokens) const = 0;
 
+  // -- statistics of tokens: of a prompt's, or (null) of those that each head holds, thin then recent, as
+  // they are held
+
+  // Cosine of each key and the mean of the keys' directions. [Hkv][n]
+  [[nodiscard]] virtual TokenNumbers key_similarity(const PromptView* prompt) const = 0;
+  // Mean over the other keys i of cos(k_i, k_t), leaving out those i of whose resembling keys (cosine above
+  // `similarity`) t is the latest. [Hkv][n]
+  [[nodiscard]] virtual TokenNumbers key_redundancy(const PromptView* prompt, double similarity) const = 0;
+  // Leverage scores x^T (X^T X)^-1 x of the listed tokens' keys, before RoPE and without their mean; of a
+  // prompt only. [Hkv][end - begin]
+  [[nodiscard]] virtual TokenNumbers key_leverage(const PromptView& prompt, std::size_t begin,
+                                                  std::size_t end) const = 0;
+  // [Hkv][n], or [Hkv][G * n] of W_o v.
+  [[nodiscard]] virtual TokenNumbers value_norms(const PromptView* prompt, ValueNorm norm) const = 0;
+  // Tokens from `first` on in partitions of `lag`; of each partition but the last, for every token the
+  // standard deviation over the channels of (x - low) / (high - low), of which low and high are the channel's
+  // in the partition that follows. [Hkv][partitions - 1, lag]
+  [[nodiscard]] virtual LagSpread lag_spread(const PromptView* prompt, std::size_t first,
+                                             std::size_t lag) const = 0;
+
+  // -- statistics of queries
+
+  // moments [H] += the queries from position `from` on, RoPE undone; `length`: of their sequence
+  // (RowPosition).
+  virtual void add_query_moments(const QueryRange& queries, std::size_t from, std::int64_t length,
+                                 std::span<QueryMoments> moments) const = 0;
+  // Of the remembered queries. [H]
+  [[nodiscard]] virtual std::vector<QueryMoments> remembered_moments(bool products,
+                                                                     std::int64_t length) const = 0;
+  // Logarithm of the expected exp(logit) of queries of these means and covariances that stand at positions
+  // next .. next + future - 1, RoPE averaged over them: s mu^T k + s^2 / 2 k^T Sigma k, s being the scale of
+  // logits; a soft cap is not considered. [Hkv][G * n]
+  [[nodiscard]] virtual TokenNumbers expected_logits(const PromptView* prompt,
+                                                     std::span<const QueryMoments> moments, std::int64_t next,
+                                                     std::int64_t future) const = 0;
+  // sums[h * pitch + t] += sum over the queries from position `from` on of softmax(q K^T)[t] over the keys
+  // from there on of the query's own block of so many positions, later ones included; the last block of a
+  // range ends with it. [H, pitch]
+  virtual void add_local_attention(const QueryRange& queries, std::size_t from, std::size_t block,
+                                   std::size_t pitch, std::span<float> sums) const = 0;
+  // peaks[h * pitch + t] = max with softmax(q K^T)[t] of each query (over input_norms, if there are any), t
+  // being a token that is repeated. The softmax is over the first `sinks` tokens, the repeated ones and the
+  // replay's own up to the query's. [H, pitch]
+  virtual void raise_replay_peaks(const ReplayRange& replay, std::size_t sinks, std::size_t pitch,
+                                  std::span<float> peaks) const = 0;
+
   // -- tokens
 
   // Stores the listed tokens of a prompt in an empty layer, each head by its plan.
@@ -123,6 +190,7 @@ class LayerStore {
   [[nodiscard]] virtual HeadSizes sizes(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual HeadPlan plan(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual HeldTokens read(std::size_t kv_head) const = 0;
+  [[nodiscard]] virtual std::vector<std::int32_t> positions(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;  // allocated
   virtual void save(ByteWriter& out) const = 0;
   // Into an empty layer; every token must stand before `next_position`. Error(Data) for what cannot be.

@@ -27,6 +27,18 @@ struct QueryRange {
   const float* lse = nullptr;  // [n, H] log-sum-exp of their logits, after apply_sinks(), if already known
   TokenRows k;                 // [Hkv, capacity, D]
   std::size_t capacity = 0;
+  std::size_t tokens = 0;  // T of the whole prompt; 0: capacity
+
+  [[nodiscard]] std::size_t length() const noexcept { return tokens > 0 ? tokens : capacity; }
+};
+
+// Queries of a replay: tokens that stand after the whole prompt and repeat a part of it. Their own keys stand
+// in the places from own_first on, behind the prompt's.
+struct ReplayRange {
+  QueryRange queries;                  // .first: the place of the first one's key
+  std::size_t begin = 0, end = 0;      // the prompt's tokens that are repeated
+  std::size_t own_first = 0;           // place of the replay's first key
+  const float* input_norms = nullptr;  // [n] norms of the rows that queries are made of
 };
 
 // The last `n` queries of a prompt; it must have them.
@@ -38,7 +50,8 @@ struct QueryRange {
           .n = n,
           .lse = nullptr,
           .k = prompt.k,
-          .capacity = prompt.capacity};
+          .capacity = prompt.capacity,
+          .tokens = prompt.tokens};
 }
 
 }  // namespace thinkey

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
-#include <optional>
+#include <functional>
 #include <vector>
 
 #include "base/fail.h"
+#include "cache/policy.h"
+#include "cache/spec_words.h"
 
 namespace thinkey {
 namespace {
@@ -22,30 +23,11 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
-template <typename Number>
-std::optional<Number> number(std::string_view text) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-std::int64_t integer(std::string_view spec, std::string_view option, std::string_view value) {
-  if (const auto n = number<std::int64_t>(value)) return *n;
-  fail_usage("cache spec '{}': {} takes a whole number, not '{}'", spec, option, value);
-}
-
-double ratio(std::string_view spec, std::string_view option, std::string_view value) {
-  const auto x = number<double>(value);
-  if (x && std::isfinite(*x)) return *x;
-  fail_usage("cache spec '{}': {} takes a ratio such as 0.4, not '{}'", spec, option, value);
-}
-
 // One option of a stage: `snapkv:budget=2048` or, for the stage's main option, `snapkv:2048`. A flag
 // has no value: `think:0.4,bias`.
 struct Option {
   std::string_view name;
-  void (*set)(CacheSpec& spec, std::string_view text, std::string_view value);
+  std::function<void(CacheSpec& spec, std::string_view text, std::string_view value)> set;
   bool flag = false;
 };
 
@@ -53,104 +35,92 @@ struct Option {
 struct Stage {
   std::string_view name;
   int order;
-  void (*begin)(CacheSpec& spec);
-  std::string_view example;
+  std::function<void(CacheSpec& spec)> begin;
+  std::string example;
   std::vector<Option> options;  // the first one may be given without its name, and must be given if
   bool needs_option;            // this is set (or one of the others that can stand for it)
 };
 
 using Text = std::string_view;
 
-const Option kBudget{"budget", [](CacheSpec& s, Text text, Text value) {
-                       s.eviction.budget = 0;
-                       s.eviction.percent = 0.0;
-                       if (!value.ends_with('%')) {
-                         s.eviction.budget = integer(text, "budget", value);
-                         return;
-                       }
-                       s.eviction.percent = ratio(text, "budget", value.substr(0, value.size() - 1));
-                       if (!(s.eviction.percent > 0.0)) {
-                         fail_usage("cache spec '{}': budget {} keeps nothing", text, value);
-                       }
-                     }};
-const Option kWindow{"window",
-                     [](CacheSpec& s, Text text, Text v) { s.eviction.window = integer(text, "window", v); }};
-const Option kEvery{"every",
-                    [](CacheSpec& s, Text text, Text v) { s.eviction.every = integer(text, "every", v); }};
-const Option kKernel{"kernel",
-                     [](CacheSpec& s, Text text, Text v) { s.eviction.kernel = integer(text, "kernel", v); }};
-const Option kPool{"pool", [](CacheSpec& s, Text text, Text v) {
-                     if (v != "avg" && v != "max") {
-                       fail_usage("cache spec '{}': pool is avg or max, not '{}'", text, v);
-                     }
-                     s.eviction.pooling = v == "max" ? Pooling::Max : Pooling::Average;
-                   }};
+Option budget_option() {
+  return {"budget", [](CacheSpec& s, Text text, Text value) {
+            s.eviction.budget = 0;
+            s.eviction.percent = 0.0;
+            if (!value.ends_with('%')) {
+              s.eviction.budget = integer(text, "budget", value);
+              return;
+            }
+            s.eviction.percent = ratio(text, "budget", value.substr(0, value.size() - 1));
+            if (!(s.eviction.percent > 0.0)) {
+              fail_usage("cache spec '{}': budget {} keeps nothing", text, value);
+            }
+          }};
+}
+
+// The stage of a policy: its own options between the budget and those that all policies share.
+Stage stage_of(const Policy& policy) {
+  Stage stage{.name = policy.name,
+              .order = 0,
+              .begin = [&policy](CacheSpec& s) { s.eviction.policy = policy.standard; },
+              .example = fmt::format("{0}:2048 or {0}:25%", policy.name),
+              .options = {budget_option()},
+              .needs_option = true};
+  for (const PolicyOption& option : policy.options) {
+    stage.options.push_back(
+        {option.name, [&option](CacheSpec& s, Text text, Text v) { option.set(s.eviction.policy, text, v); },
+         option.flag});
+  }
+  if (policy.evicts_again) {
+    stage.options.push_back(
+        {"every", [](CacheSpec& s, Text text, Text v) { s.eviction.every = integer(text, "every", v); }});
+  }
+  if (!policy.ranks) return stage;
+  stage.options.push_back({"adakv", [](CacheSpec& s, Text, Text) { s.eviction.adakv = true; }, true});
+  stage.options.push_back(
+      {"floor", [](CacheSpec& s, Text text, Text v) { s.eviction.floor = ratio(text, "floor", v); }});
+  stage.options.push_back({"critical", [](CacheSpec& s, Text, Text) { s.eviction.critical = true; }, true});
+  stage.options.push_back(
+      {"chunk", [](CacheSpec& s, Text text, Text v) { s.eviction.chunk = integer(text, "chunk", v); }});
+  return stage;
+}
 
 const std::vector<Stage>& stages() {
-  static const std::vector<Stage> table{
-      {"full", 0, [](CacheSpec& s) { s.eviction = {}; }, "full", {}, false},
-      {"snapkv",
-       0,
-       [](CacheSpec& s) { s.eviction.policy = Eviction::SnapKV; },
-       "snapkv:2048 or snapkv:25%",
-       {kBudget, kWindow, kKernel, kPool, kEvery},
-       true},
-      {"h2o",
-       0,
-       [](CacheSpec& s) { s.eviction.policy = Eviction::H2O; },
-       "h2o:2048 or h2o:25%",
-       {kBudget,
-        kWindow,
-        {"observe",
-         [](CacheSpec& s, Text text, Text v) {
-           if (v != "all" && v != "window") {
-             fail_usage("cache spec '{}': observe is all or window, not '{}'", text, v);
-           }
-           s.eviction.observe_window = v == "window";
-         }},
-        kEvery},
-       true},
-      {"pyramidkv",
-       0,
-       [](CacheSpec& s) { s.eviction.policy = Eviction::PyramidKV; },
-       "pyramidkv:2048 or pyramidkv:25%",
-       {kBudget,
-        kWindow,
-        kKernel,
-        kPool,
-        {"beta", [](CacheSpec& s, Text text, Text v) { s.eviction.beta = ratio(text, "beta", v); }},
-        kEvery},
-       true},
-      {"streaming",
-       0,
-       [](CacheSpec& s) { s.eviction.policy = Eviction::Streaming; },
-       "streaming:2048 or streaming:25%",
-       {kBudget,
-        {"sinks", [](CacheSpec& s, Text text, Text v) { s.eviction.sinks = integer(text, "sinks", v); }},
-        kEvery},
-       true},
-      {"think",
-       1,
-       [](CacheSpec&) {},
-       "think:0.4 or think:keys=0.4,values=0.3",
-       {{"keys", [](CacheSpec& s, Text text, Text v) { s.channels.keys = ratio(text, "keys", v); }},
-        {"values", [](CacheSpec& s, Text text, Text v) { s.channels.values = ratio(text, "values", v); }},
-        {"recent", [](CacheSpec& s, Text text, Text v) { s.channels.recent = integer(text, "recent", v); }},
-        {"window", [](CacheSpec& s, Text text, Text v) { s.channels.window = integer(text, "window", v); }},
-        {"bias", [](CacheSpec& s, Text, Text) { s.channels.bias = true; }, true},
-        {"adaptive", [](CacheSpec& s, Text, Text) { s.channels.adaptive = true; }, true},
-        {"mixed", [](CacheSpec& s, Text, Text) { s.channels.mixed = true; }, true}},
-       true},
-      {"kivi",
-       2,
-       [](CacheSpec&) {},
-       "kivi:4",
-       {{"bits", [](CacheSpec& s, Text text, Text v) { s.quantization.bits = integer(text, "bits", v); }},
-        {"group", [](CacheSpec& s, Text text, Text v) { s.quantization.group = integer(text, "group", v); }},
-        {"residual",
-         [](CacheSpec& s, Text text, Text v) { s.quantization.residual = integer(text, "residual", v); }}},
-       true},
-  };
+  static const std::vector<Stage> table = [] {
+    std::vector<Stage> all{{"full", 0, [](CacheSpec& s) { s.eviction = {}; }, "full", {}, false}};
+    for (const Policy* policy : all_policies()) all.push_back(stage_of(*policy));
+    all.insert(
+        all.end(),
+        {
+            {"think",
+             1,
+             [](CacheSpec&) {},
+             "think:0.4 or think:keys=0.4,values=0.3",
+             {{"keys", [](CacheSpec& s, Text text, Text v) { s.channels.keys = ratio(text, "keys", v); }},
+              {"values",
+               [](CacheSpec& s, Text text, Text v) { s.channels.values = ratio(text, "values", v); }},
+              {"recent",
+               [](CacheSpec& s, Text text, Text v) { s.channels.recent = integer(text, "recent", v); }},
+              {"window",
+               [](CacheSpec& s, Text text, Text v) { s.channels.window = integer(text, "window", v); }},
+              {"bias", [](CacheSpec& s, Text, Text) { s.channels.bias = true; }, true},
+              {"adaptive", [](CacheSpec& s, Text, Text) { s.channels.adaptive = true; }, true},
+              {"mixed", [](CacheSpec& s, Text, Text) { s.channels.mixed = true; }, true}},
+             true},
+            {"kivi",
+             2,
+             [](CacheSpec&) {},
+             "kivi:4",
+             {{"bits",
+               [](CacheSpec& s, Text text, Text v) { s.quantization.bits = integer(text, "bits", v); }},
+              {"group",
+               [](CacheSpec& s, Text text, Text v) { s.quantization.group = integer(text, "group", v); }},
+              {"residual", [](CacheSpec& s, Text text,
+                              Text v) { s.quantization.residual = integer(text, "residual", v); }}},
+             true},
+        });
+    return all;
+  }();
   return table;
 }
 
@@ -203,13 +173,18 @@ void parse_stage(CacheSpec& spec, const Stage& stage, Text text, Text arguments)
 
 }  // namespace
 
-std::int64_t EvictionSpec::budget_for(std::int64_t tokens) const noexcept {
-  if (policy == Eviction::None) return tokens;
-  const std::int64_t least = policy == Eviction::Streaming ? sinks + 1 : window;
+std::int64_t EvictionSpec::budget_for(std::int64_t tokens) const {
+  const Policy* chosen = policy_of(policy);
+  if (chosen == nullptr) return tokens;
   const std::int64_t wanted =
       percent > 0.0 ? static_cast<std::int64_t>(std::ceil(percent / 100.0 * static_cast<double>(tokens)))
                     : budget;
-  return std::min(tokens, std::max(wanted, least));
+  return std::min(tokens, std::max(wanted, chosen->least(policy)));
+}
+
+bool EvictionSpec::question_dependent() const {
+  const Policy* chosen = policy_of(policy);
+  return chosen != nullptr && chosen->question_dependent(policy);
 }
 
 std::int64_t ChannelSpec::kept_keys(std::int64_t head_dim) const noexcept {
@@ -257,22 +232,11 @@ CacheSpec CacheSpec::normalized() const {
   if (quantization.active()) out.quantization = quantization;
   if (!eviction.active()) return out;
   EvictionSpec& e = out.eviction;
-  e.policy = eviction.policy;
-  e.every = eviction.every;
+  e = eviction;
   e.percent = std::max(0.0, eviction.percent);
-  if (!(e.percent > 0.0)) e.budget = eviction.budget;
-  if (e.policy == Eviction::Streaming) {
-    e.sinks = eviction.sinks;
-    return out;
-  }
-  e.window = eviction.window;
-  if (e.policy == Eviction::H2O) {
-    e.observe_window = eviction.observe_window;
-    return out;
-  }
-  e.kernel = eviction.kernel;
-  e.pooling = eviction.pooling;
-  if (e.policy == Eviction::PyramidKV) e.beta = eviction.beta;
+  if (e.percent > 0.0) e.budget = 0;
+  if (!e.adakv) e.floor = EvictionSpec{}.floor;
+  if (e.chunk == 1) e.chunk = 0;
   return out;
 }
 
@@ -286,20 +250,18 @@ void print_option(std::string& text, Text name, const Value& value, const Value&
 
 std::string print(const EvictionSpec& e) {
   static const EvictionSpec standard;
-  const auto stage = std::find_if(stages().begin(), stages().end(), [&](const Stage& s) {
-    CacheSpec probe;
-    s.begin(probe);
-    return s.order == 0 && probe.eviction.policy == e.policy;
-  });
-  std::string text = fmt::format("{}:", stage->name);
+  const Policy& policy = *policy_of(e.policy);
+  std::string text = fmt::format("{}:", policy.name);
   text += e.percent > 0.0 ? fmt::format("{}%", e.percent) : fmt::format("{}", e.budget);
-  print_option(text, "window", e.window, standard.window);
-  print_option(text, "kernel", e.kernel, standard.kernel);
-  if (e.pooling == Pooling::Max) text += ",pool=max";
-  if (e.observe_window) text += ",observe=window";
-  print_option(text, "beta", e.beta, standard.beta);
-  print_option(text, "sinks", e.sinks, standard.sinks);
+  for (const PolicyOption& option : policy.options) {
+    const std::string word = option.print(e.policy);
+    if (!word.empty()) text += "," + word;
+  }
   print_option(text, "every", e.every, standard.every);
+  if (e.adakv) text += ",adakv";
+  print_option(text, "floor", e.floor, standard.floor);
+  if (e.critical) text += ",critical";
+  print_option(text, "chunk", e.chunk, standard.chunk);
   return text;
 }
 
@@ -325,35 +287,34 @@ std::string print(const QuantizationSpec& q) {
   return text;
 }
 
-void within(Text what, std::int64_t value, std::int64_t least, std::int64_t most) {
-  if (value < least || value > most) {
-    fail_usage("cache spec: {} is {}, must be {} to {}", what, value, least, most);
-  }
-}
-
-constexpr std::int64_t kMostTokens = std::int64_t{1} << 30;  // positions are 32-bit
-
 void validate_eviction(const EvictionSpec& e) {
-  if (!e.active()) return;
-  within("window", e.window, 1, kMostTokens);
-  within("kernel", e.kernel, 1, 1023);
-  if (e.kernel % 2 == 0) fail_usage("cache spec: kernel is {}, must be odd", e.kernel);
-  if (!(e.beta >= 1.0) || e.beta > 1e6) fail_usage("cache spec: beta is {}, must be at least 1", e.beta);
-  within("sinks", e.sinks, 0, kMostTokens);
+  const Policy* policy = policy_of(e.policy);
+  if (policy == nullptr) return;
+  for (const PolicyOption& option : policy->options) option.check(e.policy);
   within("every", e.every, 0, kMostTokens);
+  within("chunk", e.chunk, 0, kMostTokens);
+  if (!(e.floor >= 0.0 && e.floor <= 1.0)) {
+    fail_usage("cache spec: floor is {}, must be 0 to 1", e.floor);
+  }
+  if (!e.adakv && e.floor != EvictionSpec{}.floor)
+    fail_usage("cache spec: floor is adakv's; write adakv,floor={}", e.floor);
+  if (e.every > 0 && !policy->evicts_again) {
+    fail_usage("cache spec: {} scores prompts only and has no every", policy->name);
+  }
+  if ((e.adakv || e.critical || e.chunk > 0) && !policy->ranks) {
+    fail_usage("cache spec: {} ranks no tokens, so that adakv, critical and chunk have nothing to work on",
+               policy->name);
+  }
   if (e.percent > 0.0) {
     if (!(e.percent <= 100.0)) fail_usage("cache spec: budget is {}%, at most 100%", e.percent);
     return;
   }
   within("budget", e.budget, 1, kMostTokens);
-  if (e.policy == Eviction::Streaming) {
-    if (e.budget <= e.sinks) {
-      fail_usage("cache spec: budget {} leaves no room beside {} sinks; raise the budget or lower sinks",
-                 e.budget, e.sinks);
-    }
-  } else if (e.budget < e.window) {
-    fail_usage("cache spec: budget {} is below the observation window {}; raise the budget or lower window",
-               e.budget, e.window);
+  const std::int64_t least = policy->least(e.policy);
+  if (e.budget < least) {
+    fail_usage(
+        "cache spec: budget {} is below the {} tokens that {} always keeps; raise the budget or lower {}",
+        e.budget, least, policy->name, policy->always);
   }
 }
 
@@ -388,9 +349,9 @@ void CacheSpec::validate() const {
   within("kivi residual", quantization.residual, 0, kMostTokens);
 }
 
-std::int64_t CacheSpec::observation_window() const noexcept {
+std::int64_t CacheSpec::observation_window() const {
   std::int64_t window = 0;
-  if (eviction.active() && eviction.policy != Eviction::Streaming) window = std::max(window, eviction.window);
+  if (const Policy* policy = policy_of(eviction.policy)) window = policy->window(eviction.policy);
   if (channels.active()) window = std::max(window, channels.window);
   return window;
 }

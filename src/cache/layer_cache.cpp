@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/byte_stream.h"
+#include "base/fail.h"
 #include "base/parallel.h"
 #include "cache/bit_allocation.h"
 #include "cache/eviction.h"
@@ -19,9 +20,9 @@ std::vector<std::int32_t> all_channels(std::size_t head_dim) {
   return all;
 }
 
-bool accumulates(const EvictionSpec& spec) noexcept {
-  const EvictionPolicy* policy = eviction_policy(spec.policy);
-  return policy != nullptr && policy->voters == Voters::AllQueries && !spec.observe_window;
+bool observes_all(const EvictionSpec& spec) {
+  const Policy* policy = policy_of(spec.policy);
+  return policy != nullptr && policy->observes_all(spec.policy);
 }
 
 // Keys and values of the tokens in reach, in 16 bits.
@@ -42,34 +43,70 @@ LayerCache::LayerCache(const AttentionShape& shape, LayerCompression compression
       store_(stores.make(shape, store_format(compression_.spec), counter)) {}
 
 void LayerCache::observe(const QueryRange& queries) {
-  if (!accumulates(compression_.spec.eviction)) return;
-  received_.resize(shape_.query_heads * queries.capacity, 0.0F);
-  store_->add_attention_sums(queries, queries.capacity, received_);
+  if (observes_all(compression_.spec.eviction)) scorer().observe(shape_, *store_, queries);
+}
+
+void LayerCache::replay(const ReplayRange& replay) {
+  const Policy* policy = policy_of(compression_.spec.eviction.policy);
+  if (policy == nullptr || !policy->replays) return;
+  scorer().replay(shape_, *store_, replay);
+  replayed_ = true;
+}
+
+Scorer& LayerCache::scorer() {
+  const PolicyOptions& options = compression_.spec.eviction.policy;
+  if (!scorer_) scorer_ = policy_of(options)->scorer(options);
+  return *scorer_;
 }
 
 void LayerCache::compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace) {
   const TokenLists kept = choose_tokens(prompt);
-  std::vector<float>().swap(received_);
+  scorer_.reset();
   store_->pack(prompt, kept, plan(prompt, kept, budget, trace));
   next_position_ = evicted_at_ = static_cast<std::int64_t>(prompt.tokens);
   if (trace != nullptr) trace->kept_tokens = kept;
 }
 
-TokenLists LayerCache::choose_tokens(const PromptView& prompt) const {
+TokenLists LayerCache::choose_tokens(const PromptView& prompt) {
   const EvictionSpec& spec = compression_.spec.eviction;
+  const Policy* policy = policy_of(spec.policy);
   const std::size_t reach = tokens_in_reach(shape_, prompt.tokens);
+  const std::size_t oldest = prompt.tokens - reach;
   const std::size_t budget = layer_budget(spec, reach, compression_.index, compression_.count);
-  const EvictionPolicy* policy = eviction_policy(spec.policy);
-  std::vector<float> own;
-  std::span<const float> votes = received_;
-  if (policy != nullptr && policy->voters != Voters::None && reach > budget && votes.empty()) {
-    // Those who would accumulate, but whom nobody told: the view has the queries.
-    const std::size_t queries = accumulates(spec) ? prompt.queries : static_cast<std::size_t>(spec.window);
-    own.assign(shape_.query_heads * prompt.tokens, 0.0F);
-    store_->add_attention_sums(last_queries(prompt, queries), prompt.tokens, own);
-    votes = own;
+  if (policy == nullptr || reach <= budget) {
+    std::vector<std::int32_t> all(reach);
+    std::iota(all.begin(), all.end(), static_cast<std::int32_t>(oldest));
+    return TokenLists(shape_.kv_heads, all);
   }
-  return evict(shape_, spec, prompt.tokens, prompt.tokens - reach, budget, votes);
+  if (policy->replays && !replayed_) {
+    fail_usage("{} has the model repeat the prompt, and here is no model; choose another policy",
+               policy->name);
+  }
+  if (policy->observes_all(spec.policy) && !scorer_) {
+    // Nobody showed the queries: the view has them.
+    scorer().observe(shape_, *store_, last_queries(prompt, prompt.queries));
+  }
+  const ScoredTokens tokens{.shape = shape_,
+                            .store = *store_,
+                            .prompt = &prompt,
+                            .counts = std::vector<std::size_t>(shape_.kv_heads, prompt.tokens),
+                            .next = static_cast<std::int64_t>(prompt.tokens),
+                            .budget = budget};
+  TokenNumbers scores = scorer().scores(tokens);
+  // Heads of different budgets take the bytes of equal ones: places move in whole blocks, and a head's recent
+  // tokens are as many as any other's.
+  const std::size_t recent = store_format(compression_.spec).recent;
+  const auto always = static_cast<std::size_t>(policy->least(spec.policy));
+  HeadRoom room{.begin = oldest, .end = prompt.tokens, .places = budget, .least = always, .most = reach};
+  if (budget >= recent) {
+    room.least = std::max(room.least, recent);
+  } else {
+    room.most = std::min(room.most, recent);
+  }
+  const std::vector<HeadRoom> rooms(shape_.kv_heads, room);
+  return best_tokens(
+      spec, scores, rooms, kBlockTokens, [&](std::size_t h) { return tokens.positions(h); },
+      [&] { return group_means(store_->value_norms(&prompt, ValueNorm::OutputL1), shape_.group()); });
 }
 
 std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenLists& kept,

@@ -9,6 +9,7 @@
 #include "backend/layer_store.h"
 #include "cache/channel_budget.h"
 #include "cache/layer_compression.h"
+#include "cache/policy.h"
 #include "thinkey/cache_report.h"
 
 namespace thinkey {
@@ -25,8 +26,9 @@ class LayerCache {
   LayerCache(const AttentionShape& shape, LayerCompression compression, const LayerStores& stores,
              AllocationCounter* counter);
 
-  // Accumulates the attention tokens receive, if the layer's policy looks at all queries (H2O).
+  // Shows the layer's policy a prompt's queries, if it looks at all of them, and the queries of its replays.
   void observe(const QueryRange& queries);
+  void replay(const ReplayRange& replay);
   // `budget` is shared by the layers, which compress in order; only adaptive specs use it.
   void compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace);
   void append(std::size_t n, const float* k, const float* v, std::size_t stride);
@@ -41,7 +43,8 @@ class LayerCache {
   [[nodiscard]] LayerCacheReport report() const;
 
  private:
-  [[nodiscard]] TokenLists choose_tokens(const PromptView& prompt) const;
+  [[nodiscard]] TokenLists choose_tokens(const PromptView& prompt);
+  [[nodiscard]] Scorer& scorer();
   // Which channels each head keeps.
   [[nodiscard]] std::vector<HeadPlan> plan(const PromptView& prompt, const TokenLists& kept,
                                            ChannelBudget& budget, CompressionTrace* trace) const;
@@ -53,8 +56,9 @@ class LayerCache {
   LayerCompression compression_;
   std::unique_ptr<LayerStore> store_;
   std::int64_t next_position_ = 0;
-  std::int64_t evicted_at_ = 0;  // next_position_ when tokens were last evicted
-  std::vector<float> received_;  // [H, T] during an H2O prefill
+  std::int64_t evicted_at_ = 0;     // next_position_ when tokens were last evicted
+  std::unique_ptr<Scorer> scorer_;  // of the prompt, while it is prefilled
+  bool replayed_ = false;
 };
 
 // Its sizes before anything is stored and after a prompt of so many tokens, by arithmetic alone.

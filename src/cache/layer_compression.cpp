@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cache/policy.h"
+
 namespace thinkey {
 namespace {
 
@@ -51,14 +53,14 @@ std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noe
   return shape.sliding_window == 0 ? tokens : std::min(tokens, shape.sliding_window);
 }
 
-StoreFormat store_format(const CacheSpec& spec) noexcept {
-  const bool remembers =
-      spec.eviction.every > 0 && spec.eviction.active() && spec.eviction.policy != Eviction::Streaming;
+StoreFormat store_format(const CacheSpec& spec) {
+  const Policy* policy = policy_of(spec.eviction.policy);
+  const bool remembers = spec.eviction.every > 0 && policy != nullptr;
   return {.thin = format_of_bits(spec.quantization.bits),
           .value_group = static_cast<std::size_t>(spec.quantization.group),
           .reduces = spec.compresses(),
           .recent = static_cast<std::size_t>(spec.compresses() ? spec.recent_tokens() : 0),
-          .remembered = static_cast<std::size_t>(remembers ? spec.eviction.window : 0)};
+          .remembered = static_cast<std::size_t>(remembers ? policy->remembered(spec.eviction.policy) : 0)};
 }
 
 }  // namespace thinkey

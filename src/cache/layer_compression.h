@@ -26,6 +26,6 @@ struct LayerCompression {
 // Of `tokens` tokens, those that a layer may hold: its window's.
 [[nodiscard]] std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noexcept;
 
-[[nodiscard]] StoreFormat store_format(const CacheSpec& spec) noexcept;
+[[nodiscard]] StoreFormat store_format(const CacheSpec& spec);
 
 }  // namespace thinkey

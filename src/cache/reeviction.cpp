@@ -1,10 +1,9 @@
-// Evicting again (`every=N`): during a long generation, and at each chat turn, the tokens held are
-// ranked anew by the latest queries, and the budget is restored.
+// Evicting again (`every=N`): during a long generation, and at each chat turn, the policy scores the tokens
+// that are held, and the budget is restored.
 #include <algorithm>
 #include <optional>
 #include <vector>
 
-#include "base/parallel.h"
 #include "cache/eviction.h"
 #include "cache/layer_cache.h"
 
@@ -21,40 +20,41 @@ void LayerCache::renew(std::size_t n, std::int64_t first_position, const float* 
 
 void LayerCache::evict_again() {
   const EvictionSpec& spec = compression_.spec.eviction;
+  const Policy* policy = policy_of(spec.policy);
   const std::size_t reach = tokens_in_reach(shape_, static_cast<std::size_t>(next_position_));
   const std::size_t budget = layer_budget(spec, reach, compression_.index, compression_.count);
-  std::vector<HeadSizes> sizes;
-  for (std::size_t h = 0; h < shape_.kv_heads; ++h) sizes.push_back(store_->sizes(h));
-  const auto over = [&](const HeadSizes& s) { return s.thin + s.recent > budget; };
-  if (std::ranges::none_of(sizes, over)) return;
+  ScoredTokens tokens{
+      .shape = shape_, .store = *store_, .counts = {}, .next = next_position_, .budget = budget};
+  // Recent tokens stay; thin ones compete for the places that are left.
+  std::vector<HeadRoom> rooms;
+  std::size_t held = 0;
+  bool over = false;
+  for (std::size_t h = 0; h < shape_.kv_heads; ++h) {
+    const HeadSizes sizes = store_->sizes(h);
+    tokens.counts.push_back(sizes.thin + sizes.recent);
+    rooms.push_back({.begin = 0,
+                     .end = sizes.thin,
+                     .places = budget - std::min(budget, sizes.recent),
+                     .least = 0,
+                     .most = sizes.thin});
+    held += tokens.counts.back();
+    over |= tokens.counts.back() > budget;
+  }
+  if (policy == nullptr || !(spec.adakv ? held > budget * shape_.kv_heads : over)) return;
 
-  const bool streaming = spec.policy == Eviction::Streaming;
-  const std::vector<std::vector<float>> votes =
-      streaming ? std::vector<std::vector<float>>{} : store_->votes();
+  TokenNumbers scores = policy->scorer(spec.policy)->scores(tokens);
+  for (std::size_t h = 0; h < rooms.size(); ++h) {
+    const auto sure = std::count(scores[h].begin(),
+                                 scores[h].begin() + static_cast<std::ptrdiff_t>(rooms[h].end), kAlwaysKept);
+    rooms[h].least = std::min(rooms[h].places, static_cast<std::size_t>(sure));
+  }
+  const TokenLists best = best_tokens(
+      spec, scores, rooms, 1, [&](std::size_t h) { return tokens.positions(h); },
+      [&] { return group_means(store_->value_norms(nullptr, ValueNorm::OutputL1), shape_.group()); });
   std::vector<std::optional<std::vector<std::int32_t>>> kept(shape_.kv_heads);
-  parallel_for(shape_.kv_heads, [&](std::size_t h) {
-    const auto [thin, recent] = std::pair(sizes[h].thin, sizes[h].recent);
-    if (!over(sizes[h])) return;
-    // The latest tokens stay, in whichever segment they are.
-    const auto window = static_cast<std::size_t>(streaming ? 0 : spec.window);
-    const std::size_t kept_tail = std::min(thin, window - std::min(window, recent));
-    const std::size_t prefix = thin - kept_tail;
-    const std::size_t places = budget - std::min(budget, recent + kept_tail);
-
-    std::vector<std::int32_t>& stay = kept[h].emplace();
-    if (streaming) {
-      const std::size_t sinks = std::min(places, static_cast<std::size_t>(spec.sinks));
-      for (std::size_t t = 0; t < prefix; ++t) {
-        if (t < sinks || t + (places - sinks) >= prefix) stay.push_back(static_cast<std::int32_t>(t));
-      }
-    } else {
-      const bool pools = spec.policy != Eviction::H2O;
-      stay = top_indices(pooled_votes(votes[h], shape_.group(), thin + recent, prefix,
-                                      pools ? spec.kernel : 1, spec.pooling),
-                         places);
-    }
-    for (std::size_t t = prefix; t < thin; ++t) stay.push_back(static_cast<std::int32_t>(t));
-  });
+  for (std::size_t h = 0; h < kept.size(); ++h) {
+    if (best[h].size() < rooms[h].end) kept[h] = best[h];
+  }
   store_->keep_thin(kept);
 }
 

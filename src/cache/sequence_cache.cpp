@@ -23,15 +23,22 @@ SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, All
   }
 }
 
-bool SequenceCache::observes_all_queries() const noexcept {
-  const EvictionPolicy* policy = eviction_policy(spec_.eviction.policy);
-  return policy != nullptr && policy->voters == Voters::AllQueries && !spec_.eviction.observe_window;
+bool SequenceCache::observes_all_queries() const {
+  const Policy* policy = policy_of(spec_.eviction.policy);
+  return policy != nullptr && policy->observes_all(spec_.eviction.policy);
 }
 
-std::size_t SequenceCache::observed_queries(bool later_turn) const noexcept {
-  const std::int64_t renewed = spec_.eviction.every > 0 ? spec_.eviction.window : 0;
-  return static_cast<std::size_t>(later_turn ? renewed : spec_.observation_window());
+bool SequenceCache::wants_replay() const {
+  const Policy* policy = policy_of(spec_.eviction.policy);
+  return policy != nullptr && policy->replays;
 }
+
+std::size_t SequenceCache::observed_queries(bool later_turn) const {
+  if (later_turn) return store_format(spec_).remembered;
+  return static_cast<std::size_t>(spec_.observation_window());
+}
+
+void SequenceCache::replay(std::size_t layer, const ReplayRange& replay) { layers_[layer].replay(replay); }
 
 void SequenceCache::observe(std::size_t layer, const QueryRange& queries) { layers_[layer].observe(queries); }
 
@@ -61,7 +68,7 @@ void SequenceCache::restore(ByteReader& in) {
   }
 }
 
-std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept {
+std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) {
   return store_format(spec).query_rows(queries);
 }
 

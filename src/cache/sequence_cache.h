@@ -27,12 +27,16 @@ class SequenceCache {
   [[nodiscard]] const CacheSpec& spec() const noexcept { return spec_; }
 
   // Whether the eviction policy looks at every prompt query (H2O): then observe() must be told of each
-  // of a layer's queries once, before compress_prompt(). queries.capacity is the prompt's length.
-  [[nodiscard]] bool observes_all_queries() const noexcept;
+  // of a layer's queries once, in order, before compress_prompt().
+  [[nodiscard]] bool observes_all_queries() const;
   void observe(std::size_t layer, const QueryRange& queries);
+  // Whether the eviction policy has the model repeat the prompt (KVzip): then replay() must be told of each
+  // of a layer's queries that do, before compress_prompt().
+  [[nodiscard]] bool wants_replay() const;
+  void replay(std::size_t layer, const ReplayRange& replay);
 
   // How many of the last queries compress_prompt() needs, or (later turns) renew().
-  [[nodiscard]] std::size_t observed_queries(bool later_turn) const noexcept;
+  [[nodiscard]] std::size_t observed_queries(bool later_turn) const;
 
   // Evicts, prunes and stores layer `layer` of a prompt at positions 0 .. T-1. The layer must be empty;
   // layers come in order.
@@ -52,8 +56,7 @@ class SequenceCache {
 
   // Tells the layer of queries that have just been attended with (after append() of their tokens), so
   // that a spec with `every` evicts again: when so many tokens have come since, or a turn has ended. The
-  // budget and the policy are the prompt's, scored by the latest queries over what is still held
-  // (Streaming: by position). Without `every`, nothing.
+  // budget and the policy are the prompt's, which scores what is still held. Without `every`, nothing.
   void renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
 
   // Positions seen by a layer: where the next token goes.
@@ -73,7 +76,7 @@ class SequenceCache {
 
 // At most so many rows of one layer's latest queries are kept after `queries` of them came, for evicting
 // again.
-[[nodiscard]] std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries) noexcept;
+[[nodiscard]] std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries);
 
 // The report of a cache that has just compressed a prompt of `tokens` tokens, by arithmetic alone.
 [[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,

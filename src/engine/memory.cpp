@@ -1,5 +1,7 @@
 #include "engine/memory.h"
 
+#include <utility>
+
 #include "base/fail.h"
 #include "base/half.h"
 #include "cache/sequence_cache.h"
@@ -18,10 +20,11 @@ std::size_t query_ring_bytes(const Network& network, const CacheSpec& spec, std:
          query_ring_rows(spec, static_cast<std::size_t>(queries));
 }
 
-MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens,
-                     bool all_logits) {
+MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens, bool all_logits,
+                     std::vector<Replay> replays = {}) {
   const SequenceCache* const caches[] = {&cache};
   PrefillOutputs outputs;
+  outputs.replays = std::move(replays);
   if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
   const PassBytes pass = decoder.backend.pass_bytes(
       decoder.network, prefill_request(decoder, static_cast<std::size_t>(tokens), caches, outputs));
@@ -34,9 +37,10 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1024.
 }  // namespace
 
 MemoryEstimate estimate_memory(const Decoder& decoder, const CacheShape& shape, const CacheSpec& spec,
-                               std::int64_t prompt, std::int64_t generate, bool all_logits) {
+                               std::int64_t prompt, std::int64_t generate, bool all_logits,
+                               std::vector<Replay> replays) {
   const SequenceCache cache(shape, spec);  // empty, it knows what it will ask for
-  MemoryEstimate out = bytes(decoder, cache, prompt, all_logits);
+  MemoryEstimate out = bytes(decoder, cache, prompt, all_logits, std::move(replays));
   out.cache = estimate_cache(shape, spec, prompt).bytes + whole_tokens_bytes(decoder.network, generate);
   if (generate > 0) out.cache += query_ring_bytes(decoder.network, spec, generate);
   return out;

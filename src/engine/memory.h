@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "model/forward.h"
 #include "thinkey/cache_spec.h"
@@ -11,10 +12,12 @@
 namespace thinkey {
 
 // Prefill of `prompt` tokens into an empty cache and `generate` tokens after it. The first three
-// items are exactly the forward pass's own buffers; the cache is an estimate.
+// items are exactly the forward pass's own buffers; the cache is an estimate. `replays`: those of the
+// prefill.
 [[nodiscard]] MemoryEstimate estimate_memory(const Decoder& decoder, const CacheShape& shape,
                                              const CacheSpec& spec, std::int64_t prompt,
-                                             std::int64_t generate, bool all_logits = false);
+                                             std::int64_t generate, bool all_logits = false,
+                                             std::vector<Replay> replays = {});
 
 // The buffers of decode for one sequence.
 [[nodiscard]] std::size_t decode_bytes(const Decoder& decoder);

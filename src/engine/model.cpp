@@ -12,6 +12,7 @@
 #include "engine/fingerprint.h"
 #include "engine/memory.h"
 #include "engine/model_impl.h"
+#include "engine/replay.h"
 #include "model/spec_reader.h"
 
 namespace thinkey {
@@ -166,7 +167,13 @@ std::vector<std::int32_t> Model::tokenize_chat(std::string_view text) const {
 MemoryEstimate Model::estimate(const CacheSpec& spec, std::int64_t prompt, std::int64_t generate) const {
   spec.validate();
   check_counts(prompt, generate);
-  MemoryEstimate out = estimate_memory(impl_->decoder(), cache_shape(impl_->spec), spec, prompt, generate);
+  const Policy* policy = policy_of(spec.eviction.policy);
+  std::vector<Replay> replays;
+  if (policy != nullptr && policy->replays) {
+    replays = replays_of_length(impl_->need_tokenizer(), *impl_->chat, static_cast<std::size_t>(prompt));
+  }
+  MemoryEstimate out = estimate_memory(impl_->decoder(), cache_shape(impl_->spec), spec, prompt, generate,
+                                       false, std::move(replays));
   out.scratch += decode_bytes(impl_->decoder());
   return out;
 }

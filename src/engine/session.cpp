@@ -13,6 +13,7 @@
 #include "cache/cache_file.h"
 #include "engine/memory.h"
 #include "engine/model_impl.h"
+#include "engine/replay.h"
 #include "model/finite.h"
 
 namespace thinkey {
@@ -74,9 +75,18 @@ struct Session::Impl {
     require_finite_logits(row, position, decoder.check_finite);
   }
 
-  [[nodiscard]] MemoryEstimate estimate(std::int64_t tokens, bool all_logits) const {
-    return cache.next_position(0) == 0 ? estimate_memory(decoder, shape, cache.spec(), tokens, 0, all_logits)
-                                       : estimate_turn_memory(decoder, cache, tokens, all_logits);
+  [[nodiscard]] MemoryEstimate estimate(std::int64_t tokens, bool all_logits,
+                                        const std::vector<Replay>& replays) const {
+    return cache.next_position(0) == 0
+               ? estimate_memory(decoder, shape, cache.spec(), tokens, 0, all_logits, replays)
+               : estimate_turn_memory(decoder, cache, tokens, all_logits);
+  }
+
+  // What the model must repeat of a first prompt, if the cache is scored by that.
+  [[nodiscard]] std::vector<Replay> replays(std::span<const std::int32_t> tokens) const {
+    if (cache.next_position(0) > 0 || !cache.wants_replay()) return {};
+    const auto& impl = ModelAccess::impl(*model);
+    return make_replays(impl.need_tokenizer(), *impl.chat, tokens);
   }
 
   std::shared_ptr<const Model> model;
@@ -108,7 +118,8 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
   Impl& s = *impl_;
   s.check_tokens(tokens);
   const auto count = static_cast<std::int64_t>(tokens.size());
-  check_memory(s.estimate(count, static_cast<bool>(sink)),
+  std::vector<Replay> replays = s.replays(tokens);
+  check_memory(s.estimate(count, static_cast<bool>(sink), replays),
                s.memory_limit > 0 ? s.memory_limit : available_memory(), count);
   const std::int64_t before = s.cache.next_position(0);
   const bool first = before == 0;
@@ -125,7 +136,8 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
                        {.last_logits = s.logits.span(),
                         .progress = progress,
                         .logits = checked,
-                        .counter = &s.forward_bytes});
+                        .counter = &s.forward_bytes,
+                        .replays = std::move(replays)});
     });
     s.check_logits(s.logits.span(), before + count - 1);
   } catch (...) {
@@ -145,6 +157,10 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
   const auto count = static_cast<std::int64_t>(tokens.size());
   std::vector<SequenceCache*> caches;
   MemoryEstimate needed;
+  std::vector<Replay> replays;
+  for (const Session* session : sessions) {
+    if (replays.empty()) replays = session->impl_->replays(tokens);
+  }
   for (Session* session : sessions) {
     Impl& s = *session->impl_;
     if (s.model != first.model || s.cache.next_position(0) != 0) {
@@ -153,7 +169,7 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
     s.check_tokens(tokens);
     caches.push_back(&s.cache);
     const std::size_t cache_bytes = needed.cache;
-    needed = s.estimate(count, false);
+    needed = s.estimate(count, false, replays);
     needed.cache += cache_bytes;
   }
   check_memory(needed, first.memory_limit > 0 ? first.memory_limit : available_memory(), count);
@@ -163,7 +179,8 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
                        {.last_logits = first.logits.span(),
                         .progress = progress,
                         .logits = {},
-                        .counter = &first.forward_bytes});
+                        .counter = &first.forward_bytes,
+                        .replays = std::move(replays)});
     });
     first.check_logits(first.logits.span(), count - 1);
   } catch (...) {

@@ -11,6 +11,12 @@ namespace {
 
 bool observes_all(const SequenceCache* cache) { return cache->observes_all_queries(); }
 
+std::size_t replayed_tokens(const std::vector<Replay>& replays) {
+  std::size_t tokens = 0;
+  for (const Replay& replay : replays) tokens += replay.tokens.size();
+  return tokens;
+}
+
 bool has_sinks(const Network& network) {
   return std::any_of(network.layers.begin(), network.layers.end(),
                      [](const Layer& layer) { return layer.attention.spec.sinks; });
@@ -30,13 +36,18 @@ PassRequest prefill_request(const Decoder& decoder, std::size_t tokens,
   const bool all = !has_past && std::any_of(caches.begin(), caches.end(), observes_all);
   std::size_t observed = outputs.observer != nullptr ? outputs.observer->last_queries() : 0;
   for (const SequenceCache* cache : caches) observed = std::max(observed, cache->observed_queries(has_past));
-  return {.rows = tokens,
+  const bool replays = !outputs.replays.empty();
+  std::size_t longest = 0;
+  for (const Replay& replay : outputs.replays) longest = std::max(longest, replay.tokens.size());
+  return {.rows = replayed_tokens(outputs.replays) + tokens,
           .chunk = decoder.chunk,
-          .observation = observed,
+          .observation = std::min(observed, tokens),
           .has_past = has_past,
-          .all_queries = all || outputs.observer != nullptr,
+          .all_queries = all || replays || outputs.observer != nullptr,
           .log_sums = has_past || all || has_sinks(decoder.network),
-          .all_logits = static_cast<bool>(outputs.logits)};
+          .all_logits = static_cast<bool>(outputs.logits),
+          .keys = replays ? tokens + longest : 0,
+          .input_norms = replays};
 }
 
 PassRequest decode_request(const Decoder& decoder, std::size_t sequences) {
@@ -47,17 +58,23 @@ PassRequest decode_request(const Decoder& decoder, std::size_t sequences) {
 Prefill::Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
                  std::span<SequenceCache* const> caches, PrefillOutputs outputs)
     : network_(decoder.network),
-      tokens_(tokens.begin(), tokens.end()),
       caches_(caches.begin(), caches.end()),
       outputs_(std::move(outputs)),
       check_finite_(decoder.check_finite),
       past_(static_cast<std::size_t>(caches[0]->next_position(0))),
       request_(prefill_request(decoder, tokens.size(), {caches.data(), caches.size()}, outputs_)),
       pass_(decoder.backend.pass(network_, request_, outputs_.counter)) {
+  for (const Replay& replay : outputs_.replays) {
+    tokens_.insert(tokens_.end(), replay.tokens.begin(), replay.tokens.end());
+  }
+  prompt_first_ = tokens_.size();
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  cut();
   if (outputs_.observer != nullptr) {
     pass_->watch([this](const ProjectedRows& p) {
+      if (p.rows.first < prompt_first_) return;
       outputs_.observer->attention_inputs({.layer = layer_,
-                                           .first = p.rows.first,
+                                           .first = p.rows.first - prompt_first_,
                                            .tokens = p.rows.count,
                                            .rotated = p.rotated,
                                            .q = p.q,
@@ -68,25 +85,37 @@ Prefill::Prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
   if (!outputs_.progress) return;
   for (std::size_t layer = 0; layer < network_.layers.size(); ++layer) {
     const LayerExtent extent = layer_extent(network_, request_, layer);
-    for (at_ = 0; at_ < tokens_.size(); at_ += request_.chunk) {
-      const Rows rows = chunk();
-      total_ +=
-          attention_work(network_, layer, rows.count, from(rows, extent.first_query).count,
-                         from(rows, extent.first_output).count, static_cast<double>(past_ + rows.end()));
+    for (const Chunk& c : chunks_) {
+      total_ += attention_work(network_, layer, c.rows.count, from(c.rows, extent.first_query).count,
+                               from(c.rows, extent.first_output).count,
+                               static_cast<double>(past_ + c.place + c.rows.count));
     }
     total_ += feed_forward_work(network_, layer, tokens_.size() - extent.first_output);
   }
-  if (request_.all_logits) total_ += logits_work(network_, tokens_.size());
-  at_ = 0;
+  if (request_.all_logits) total_ += logits_work(network_, tokens_.size() - prompt_first_);
 }
 
 Prefill::~Prefill() = default;
 
-Rows Prefill::chunk() const noexcept { return {at_, std::min(request_.chunk, tokens_.size() - at_)}; }
+void Prefill::cut() {
+  const std::size_t prompt = tokens_.size() - prompt_first_;
+  const auto add = [&](std::size_t first, std::size_t count, std::size_t place, const Replay* replay) {
+    for (std::size_t at = 0; at < count; at += request_.chunk) {
+      chunks_.push_back({.rows = {first + at, std::min(request_.chunk, count - at)},
+                         .place = place + at,
+                         .replay = replay});
+    }
+  };
+  add(prompt_first_, prompt, 0, nullptr);
+  std::size_t first = 0;
+  for (const Replay& replay : outputs_.replays) {
+    add(first, replay.tokens.size(), prompt, &replay);
+    first += replay.tokens.size();
+  }
+}
 
 bool Prefill::next_chunk() noexcept {
-  at_ += request_.chunk;
-  if (at_ < tokens_.size()) return true;
+  if (++at_ < chunks_.size()) return true;
   at_ = 0;
   return false;
 }
@@ -94,7 +123,7 @@ bool Prefill::next_chunk() noexcept {
 bool Prefill::advance() {
   switch (stage_) {
     case Stage::Embed:
-      pass_->embed(chunk(), std::span(tokens_).subspan(at_, chunk().count));
+      pass_->embed(chunk().rows, std::span(tokens_).subspan(chunk().rows.first, chunk().rows.count));
       if (!next_chunk()) begin_layer();
       return true;
     case Stage::Attention:
@@ -115,6 +144,7 @@ bool Prefill::advance() {
         begin_layer();
       } else {
         stage_ = Stage::Logits;
+        at_ = prompt_first_;
       }
       return true;
     }
@@ -135,33 +165,35 @@ void Prefill::begin_layer() {
 
 // hidden += attention of a chunk; the layer's keys and values stay in the pass.
 void Prefill::attention_chunk() {
-  const Rows rows = chunk();
-  const auto length = static_cast<std::int64_t>(past_ + tokens_.size());
+  const Rows rows = chunk().rows;
+  // A replay's rotation is the prompt's, whose keys it looks at.
+  const auto length = static_cast<std::int64_t>(past_ + tokens_.size() - prompt_first_);
+  const auto first = static_cast<std::int64_t>(past_ + chunk().place);
   positions_.clear();
   for (std::size_t i = 0; i < rows.count; ++i) {
-    positions_.push_back({.position = static_cast<std::int64_t>(past_ + rows.first + i), .length = length});
+    positions_.push_back({.position = first + static_cast<std::int64_t>(i), .length = length});
   }
-  const auto first = static_cast<std::int64_t>(past_ + rows.first);
   pass_->project(rows, positions_, [&](const float* k, const float* v) {
     if (check_finite_) {
       require_finite_attention("key", layer_, first, k, rows.count, network_.kv_width());
       require_finite_attention("value", layer_, first, v, rows.count, network_.kv_width());
     }
-    pass_->keep(rows, k, v);
+    pass_->keep(rows, chunk().place, k, v);
   });
   const Rows outputs = from(rows, extent_.first_output);
   if (outputs.count > 0) attend(outputs);
-  observe(rows);
+  observe();
   if (outputs.count > 0) pass_->finish_attention(outputs);
   report(attention_work(network_, layer_, rows.count, from(rows, extent_.first_query).count, outputs.count,
-                        static_cast<double>(past_ + rows.end())));
+                        static_cast<double>(past_ + chunk().place + rows.count)));
 }
 
 void Prefill::attend(Rows rows) {
-  pass_->attend_prompt(rows);
+  const std::size_t skipped = rows.first - chunk().rows.first;
+  pass_->attend_prompt(rows, chunk().place + chunk().rows.count);
   if (request_.has_past) {
-    const float* q = pass_->queries() + (rows.first - at_) * network_.query_width();
-    caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + rows.first), q,
+    const float* q = pass_->queries() + skipped * network_.query_width();
+    caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + chunk().place + skipped), q,
                        pass_->past_attended(), pass_->past_log_sums());
     pass_->join_past(rows.count);
   }
@@ -169,26 +201,38 @@ void Prefill::attend(Rows rows) {
 }
 
 // Shows the caches every query of the chunk, with what its attention already found out.
-void Prefill::observe(Rows rows) {
-  if (past_ > 0 || std::none_of(caches_.begin(), caches_.end(), observes_all)) return;
+void Prefill::observe() {
+  const Rows rows = chunk().rows;
+  const Replay* replay = chunk().replay;
+  if (past_ > 0) return;
+  if (replay == nullptr && std::none_of(caches_.begin(), caches_.end(), observes_all)) return;
   const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
+  const std::size_t prompt = tokens_.size() - prompt_first_;
   const QueryRange queries{.q = pass_->queries(),
                            .token_stride = network_.query_width(),
                            .head_stride = shape.head_dim,
-                           .first = rows.first,
+                           .first = chunk().place,
                            .n = rows.count,
                            .lse = extent_.first_output <= rows.first ? pass_->log_sums() : nullptr,
                            .k = pass_->layer_keys(),
-                           .capacity = tokens_.size()};
+                           .capacity = request_.key_places(),
+                           .tokens = prompt};
   for (SequenceCache* cache : caches_) {
-    if (observes_all(cache)) cache->observe(layer_, queries);
+    if (replay == nullptr && observes_all(cache)) cache->observe(layer_, queries);
+    if (replay != nullptr && cache->wants_replay()) {
+      cache->replay(layer_, {.queries = queries,
+                             .begin = replay->part.first,
+                             .end = replay->part.end(),
+                             .own_first = prompt,
+                             .input_norms = pass_->input_norms().data()});
+    }
   }
 }
 
 // The layer's keys and values into the cache: compressed as a prompt, or appended after the past.
 void Prefill::store() {
   const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
-  const std::size_t tokens = tokens_.size();
+  const std::size_t tokens = tokens_.size() - prompt_first_;
   const std::size_t observed = std::min(tokens, request_.observation);
   if (!request_.has_past) {
     const PromptView prompt{.tokens = tokens,
@@ -198,14 +242,14 @@ void Prefill::store() {
                             .q_head_stride = shape.head_dim,
                             .k = pass_->layer_keys(),
                             .v = pass_->layer_values(),
-                            .capacity = tokens};
+                            .capacity = request_.key_places()};
     for (SequenceCache* cache : caches_) cache->compress_prompt(layer_, prompt);
     if (outputs_.observer != nullptr) outputs_.observer->compressed(layer_, prompt);
     return;
   }
   SequenceCache& cache = *caches_[0];
   do {
-    const Rows rows = chunk();
+    const Rows rows = chunk().rows;
     pass_->gather(rows, [&](const float* k, const float* v) {
       cache.append(layer_, rows.count, k, v, network_.kv_width());
     });
@@ -225,7 +269,8 @@ void Prefill::logits_chunk() {
   const std::size_t n = std::min(pass_->logits_at_once(), total - at_);
   const float* logits = pass_->logits(Rows{at_, n});
   for (std::size_t i = 0; i < n; ++i) {
-    outputs_.logits(static_cast<std::int64_t>(at_ + i), {logits + i * vocabulary, vocabulary});
+    outputs_.logits(static_cast<std::int64_t>(at_ - prompt_first_ + i),
+                    {logits + i * vocabulary, vocabulary});
   }
   at_ += n;
   if (at_ == total) {

@@ -51,6 +51,14 @@ class PrefillObserver {
   [[nodiscard]] virtual std::size_t last_queries() const = 0;
 };
 
+// A part of the prompt that the model is made to repeat after the whole of it, for caches that are scored by
+// that (SequenceCache::wants_replay()). It sees the prompt's keys and its own, runs layer by layer beside the
+// prompt, and leaves nothing behind.
+struct Replay {
+  std::vector<std::int32_t> tokens;  // a request, then the part
+  Rows part;                         // of the prompt's tokens
+};
+
 struct PrefillOutputs {
   std::span<float> last_logits = {};                             // [V], of the last token
   std::function<void(double done, double total)> progress = {};  // may be empty; unit: multiply-adds
@@ -58,6 +66,7 @@ struct PrefillOutputs {
       logits;                            // may be empty; [V] for every token in order
   AllocationCounter* counter = nullptr;  // counts the pass
   PrefillObserver* observer = nullptr;   // empty caches only
+  std::vector<Replay> replays = {};      // for empty caches that want them
 };
 
 // Of a pass that runs `tokens` of a prompt after what the caches hold.
@@ -97,15 +106,25 @@ class Prefill {
   void begin_layer();
   void attention_chunk();
   void attend(Rows rows);
-  void observe(Rows rows);
+  void observe();
   void store();
   void logits_chunk();
-  [[nodiscard]] Rows chunk() const noexcept;
+  // Rows of one product: of the prompt, or of one replay. Rows of replays lie before the prompt's, which so
+  // has the last ones, but are computed after them; the keys of every replay take the places behind the
+  // prompt's.
+  struct Chunk {
+    Rows rows;
+    std::size_t place = 0;           // of the first row's key, and its position after the past
+    const Replay* replay = nullptr;  // null: the prompt
+  };
+  void cut();
+  [[nodiscard]] const Chunk& chunk() const noexcept { return chunks_[at_]; }
   [[nodiscard]] bool next_chunk() noexcept;  // false after the last
   void report(double work);
 
   const Network& network_;
-  std::vector<std::int32_t> tokens_;
+  std::vector<std::int32_t> tokens_;    // of all rows
+  std::size_t prompt_first_ = 0;        // the prompt's first row
   std::vector<SequenceCache*> caches_;  // one, or several that are empty
   PrefillOutputs outputs_;
   bool check_finite_;
@@ -114,7 +133,8 @@ class Prefill {
   std::unique_ptr<Pass> pass_;
 
   Stage stage_ = Stage::Embed;
-  std::size_t layer_ = 0, at_ = 0;  // at_: the chunk's first token
+  std::vector<Chunk> chunks_;
+  std::size_t layer_ = 0, at_ = 0;  // at_: the chunk, or the first row of logits
   LayerExtent extent_;
   std::vector<RowPosition> positions_;  // of the chunk
   double done_ = 0, total_ = 0;

@@ -33,15 +33,13 @@ TEST(CacheSpec, FullIsTheDefault) {
 
 TEST(CacheSpec, ReadsEveryForm) {
   const CacheSpec short_form = CacheSpec::parse("snapkv:2048");
-  EXPECT_EQ(short_form.eviction.policy, Eviction::SnapKV);
+  EXPECT_EQ(short_form.eviction.policy, PolicyOptions(SnapKV{}));
   EXPECT_EQ(short_form.eviction.budget, 2048);
-  EXPECT_EQ(short_form.eviction.window, 32);
   EXPECT_FALSE(short_form.channels.active());
 
   const CacheSpec long_form = CacheSpec::parse("snapkv:budget=2048,window=16,kernel=7,pool=max+think:0.4");
-  EXPECT_EQ(long_form.eviction.window, 16);
-  EXPECT_EQ(long_form.eviction.kernel, 7);
-  EXPECT_EQ(long_form.eviction.pooling, Pooling::Max);
+  EXPECT_EQ(long_form.eviction.policy,
+            PolicyOptions(SnapKV{.window = 16, .kernel = 7, .pooling = Pooling::Max}));
   EXPECT_DOUBLE_EQ(long_form.channels.keys, 0.4);
   EXPECT_EQ(long_form.observation_window(), 32);
 
@@ -52,10 +50,26 @@ TEST(CacheSpec, ReadsEveryForm) {
 
 TEST(CacheSpec, PrintsWhatItReads) {
   for (const char* text :
-       {"full", "snapkv:2048", "snapkv:25%", "snapkv:12.5%,window=8,kernel=7,pool=max", "think:0.5",
-        "snapkv:100,window=16+think:0.4,recent=0,window=8", "h2o:80,observe=window", "pyramidkv:10%,beta=7.5",
-        "streaming:64,sinks=8,every=512", "think:0.4,values=0.3,bias,adaptive,mixed",
-        "think:values=0.5+kivi:2,group=64,residual=32", "snapkv:2048,every=512+think:0.6+kivi:4", "kivi:8"}) {
+       {"full",
+        "snapkv:2048",
+        "snapkv:25%",
+        "snapkv:12.5%,window=8,kernel=7,pool=max",
+        "think:0.5",
+        "snapkv:100,window=16+think:0.4,recent=0,window=8",
+        "h2o:80,observe=window",
+        "pyramidkv:10%,beta=7.5",
+        "streaming:64,sinks=8,every=512",
+        "tova:64",
+        "keydiff:25%,adakv,floor=0.5,critical,chunk=20",
+        "expected:10%,future=128,sinks=2,covariance=no,norm=output,epsilon=0.02,window=64,every=32,adakv",
+        "kvzip:25%,sinks=2,normalized,adakv",
+        "compactor:2048,sinks=4,recent=8,block=128,blend=0.35",
+        "lagkv:512,sinks=16,lag=64",
+        "rkv:1024,window=16,kernel=5,lambda=0.07,similarity=0.8,every=128",
+        "think:0.4,values=0.3,bias,adaptive,mixed",
+        "think:values=0.5+kivi:2,group=64,residual=32",
+        "snapkv:2048,every=512+think:0.6+kivi:4",
+        "kivi:8"}) {
     EXPECT_EQ(CacheSpec::parse(text).to_string(), text);
   }
   EXPECT_EQ(CacheSpec::parse("full+think:keys=0.5").to_string(), "think:0.5");
@@ -64,7 +78,9 @@ TEST(CacheSpec, PrintsWhatItReads) {
 
 TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
   EXPECT_THAT(error_of("snapkv:2048+thinq:0.4"),
-              AllOf(HasSubstr("'thinq'"), HasSubstr("full, snapkv, h2o, pyramidkv, streaming, think, kivi")));
+              AllOf(HasSubstr("'thinq'"),
+                    HasSubstr("full, snapkv, h2o, pyramidkv, streaming, tova, expected, keydiff, kvzip, "
+                              "compactor, lagkv, rkv, think, kivi")));
   EXPECT_THAT(error_of("snapkv:2048,windw=3"),
               AllOf(HasSubstr("'windw'"), HasSubstr("budget, window, kernel, pool, every")));
   EXPECT_THAT(error_of("snapkv:2048,pool=mean"), AllOf(HasSubstr("'mean'"), HasSubstr("avg or max")));
@@ -81,7 +97,8 @@ TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
   EXPECT_THAT(error_of("kivi:4,group=48"), HasSubstr("choose 32, 64 or 128"));
   EXPECT_THAT(error_of("think:bias"), HasSubstr("needs its keys"));
   EXPECT_THAT(error_of("think:0.4,bias=2"), HasSubstr("takes no value"));
-  EXPECT_THAT(error_of("streaming:4"), HasSubstr("no room beside 4 sinks"));
+  EXPECT_THAT(error_of("streaming:4"),
+              AllOf(HasSubstr("below the 5 tokens that streaming always keeps"), HasSubstr("lower sinks")));
   EXPECT_THAT(error_of("h2o:100,observe=none"), HasSubstr("all or window"));
   EXPECT_THAT(error_of("snapkv:budget="), HasSubstr("has no value"));
 }

@@ -179,17 +179,32 @@ TEST(CacheSpecProperty, ParseOfPrintIsTheNormalizedSpec) {
   std::size_t valid = 0;
   for (int i = 0; i < 200000; ++i) {
     CacheSpec spec;
-    spec.eviction.policy =
-        pick(Eviction::None, Eviction::SnapKV, Eviction::H2O, Eviction::PyramidKV, Eviction::Streaming);
+    const std::int64_t window = pick(1, 8, 32, 64);
+    const std::int64_t kernel = pick(1, 5, 7, 1023);
+    const Pooling pooling = pick(Pooling::Average, Pooling::Max);
+    const std::int64_t sinks = pick(0, 4, 9);
+    const bool flag = random() % 2 == 0;
+    const std::array<PolicyOptions, 12> policies = {
+        NoEviction{},
+        SnapKV{window, kernel, pooling},
+        H2O{window, flag},
+        PyramidKV{window, kernel, pooling, pick(1.0, 20.0, 3.25, 1e6)},
+        Streaming{sinks},
+        Tova{},
+        ExpectedAttention{pick(1, 512), sinks, flag, pooling == Pooling::Max, pick(0.0, 0.02), window},
+        KeyDiff{},
+        KVzip{sinks, flag},
+        Compactor{sinks, pick(0, 4), pick(2, 256), pick(-1.0, 0.35, 0.0)},
+        LagKV{sinks, pick(2, 128)},
+        RKV{window, kernel, pick(0.0, 0.1, 1.0), pick(-1.0, 0.5, 1.0)}};
+    spec.eviction.policy = policies[random() % policies.size()];
     spec.eviction.budget = pick(0, 1, 40, 64, 2048, 1 << 30);
     spec.eviction.percent = pick(0.0, -1.0, 1e-300, 0.1, 33.3, 100.0);
-    spec.eviction.window = pick(1, 8, 32, 64);
-    spec.eviction.kernel = pick(1, 5, 7, 1023);
-    spec.eviction.pooling = pick(Pooling::Average, Pooling::Max);
-    spec.eviction.observe_window = random() % 2 == 0;
-    spec.eviction.beta = pick(1.0, 20.0, 3.25, 1e6);
-    spec.eviction.sinks = pick(0, 4, 9);
     spec.eviction.every = pick(0, 1, 100);
+    spec.eviction.adakv = random() % 2 == 0;
+    spec.eviction.floor = pick(0.2, 0.2, 0.5);
+    spec.eviction.critical = random() % 2 == 0;
+    spec.eviction.chunk = pick(0, 0, 1, 20);
     spec.channels.keys = pick(0.0, -0.0, 0.4, 1.0 / 3.0, 0.999999, 1e-9);
     spec.channels.values = pick(0.0, 0.3, 1e-300);
     spec.channels.recent = pick(0, 32, 77);

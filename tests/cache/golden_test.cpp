@@ -46,12 +46,16 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
   const std::vector<float> v = to_floats(file.at("v"));
 
   CacheSpec spec;
-  spec.eviction.policy = meta.at("eviction") == "h2o" ? Eviction::H2O : Eviction::SnapKV;
-  spec.eviction.observe_window = meta.at("eviction") == "h2o";  // what the public code does
+  if (meta.at("eviction") == "h2o") {
+    spec.eviction.policy =
+        H2O{.window = std::stoll(meta.at("window")), .observe_window = true};  // what the public code does
+  } else {
+    spec.eviction.policy =
+        SnapKV{.window = std::stoll(meta.at("window")),
+               .kernel = std::stoll(meta.at("kernel")),
+               .pooling = meta.at("pooling") == "maxpool" ? Pooling::Max : Pooling::Average};
+  }
   spec.eviction.budget = std::stoll(meta.at("capacity"));
-  spec.eviction.window = std::stoll(meta.at("window"));
-  spec.eviction.kernel = std::stoll(meta.at("kernel"));
-  spec.eviction.pooling = meta.at("pooling") == "maxpool" ? Pooling::Max : Pooling::Average;
   spec.channels.keys = std::stod(meta.at("ratio"));
   spec.channels.recent = std::stoll(meta.at("recent"));
 

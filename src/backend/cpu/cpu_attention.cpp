@@ -12,6 +12,16 @@
 
 namespace thinkey {
 
+namespace {
+
+float row_norm(const float* x, std::size_t width) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < width; ++i) sum += static_cast<double>(x[i]) * x[i];
+  return static_cast<float>(std::sqrt(sum));
+}
+
+}  // namespace
+
 using A = AttentionScratch::A;
 using B = AttentionScratch::B;
 
@@ -110,6 +120,12 @@ void CpuPass::project(Rows rows, std::span<const RowPosition> positions, const S
   turn(positions);
   float* normed = s.a.begin(A::Normed, n * network_.width);
   load_normed(rows, network_.layers[layer_].attention_norm, normed);
+  chunk_first_ = rows.first;
+  if (request_.input_norms) {
+    input_norms_.resize(n);
+    for (std::size_t r = 0; r < n; ++r)
+      input_norms_[r] = row_norm(normed + r * network_.width, network_.width);
+  }
   products_.set_input(normed, n, network_.width);
   float* keys = together ? s.b.begin(B::All, n * (query_width + 2 * kv_width)) + n * query_width
                          : s.b.begin(B::KeysValues, 2 * n * kv_width);
@@ -158,24 +174,24 @@ void CpuPass::keep_observed(Rows rows) {
 }
 
 template <typename Body>
-void CpuPass::for_each_head_row(Rows rows, const Body& body) const {
+void CpuPass::for_each_head_row(std::size_t rows, std::size_t place, const Body& body) const {
   const std::size_t heads = network_.heads().kv_heads;
   const std::size_t dim = network_.heads().head_dim;
   parallel_for(heads, [&](std::size_t head) {
-    for (std::size_t t = 0; t < rows.count; ++t) {
-      body((t * heads + head) * dim, (head * request_.rows + rows.first + t) * dim);
+    for (std::size_t t = 0; t < rows; ++t) {
+      body((t * heads + head) * dim, (head * request_.key_places() + place + t) * dim);
     }
   });
 }
 
-void CpuPass::keep(Rows rows, const float* keys, const float* values) {
+void CpuPass::keep(Rows rows, std::size_t place, const float* keys, const float* values) {
   const std::size_t dim = network_.heads().head_dim;
   const auto copy = [&](const float* from, AlignedBuffer<float>& f32, AlignedBuffer<bf16_bits>& bf16) {
-    for_each_head_row(rows, [&](std::size_t row, std::size_t place) {
+    for_each_head_row(rows.count, place, [&](std::size_t row, std::size_t to) {
       if (f32.size() > 0) {
-        std::copy_n(from + row, dim, f32.data() + place);
+        std::copy_n(from + row, dim, f32.data() + to);
       } else {
-        f32_to_bf16(from + row, dim, bf16.data() + place);
+        f32_to_bf16(from + row, dim, bf16.data() + to);
       }
     });
   };
@@ -189,7 +205,7 @@ void CpuPass::gather(Rows rows, const Store& body) {
   float* keys = memory_.attention.b.begin(B::KeysValues, 2 * floats);
   float* values = keys + floats;
   const auto copy = [&](TokenRows layer, float* to) {
-    for_each_head_row(rows, [&](std::size_t row, std::size_t place) {
+    for_each_head_row(rows.count, rows.first, [&](std::size_t row, std::size_t place) {
       const float* from = (layer + place).load(dim, to + row);
       if (from != to + row) std::copy_n(from, dim, to + row);
     });
@@ -199,15 +215,14 @@ void CpuPass::gather(Rows rows, const Store& body) {
   body(keys, values);
 }
 
-void CpuPass::attend_prompt(Rows rows) {
+void CpuPass::attend_prompt(Rows rows, std::size_t keys) {
   const PrefillAttention shape{.shape = network_.layers[layer_].attention.spec.shape,
                                .queries = rows.count,
-                               .keys = rows.end(),
-                               .key_capacity = request_.rows};
+                               .keys = keys,
+                               .key_capacity = request_.key_places()};
   float* out = attended();
   // Queries lie from the chunk's first row on; only the last `rows` of it may be asked for.
-  const float* q =
-      queries_ + (rows.first - rows.first / sizes_.chunk * sizes_.chunk) * network_.query_width();
+  const float* q = queries_ + (rows.first - chunk_first_) * network_.query_width();
   float* lse = memory_.attention.lse;
   if (options_.precision == Precision::BF16) {
     prefill_attention(shape, q, memory_.key_bf16.data(), memory_.value_bf16.data(), out, lse);

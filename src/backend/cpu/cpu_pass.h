@@ -22,8 +22,9 @@ class CpuPass final : public Pass {
   void begin_attention(std::size_t layer, const LayerExtent& extent) override;
   void project(Rows rows, std::span<const RowPosition> positions, const Store& store) override;
   [[nodiscard]] const float* queries() const override { return queries_; }
-  void keep(Rows rows, const float* keys, const float* values) override;
-  void attend_prompt(Rows rows) override;
+  [[nodiscard]] std::span<const float> input_norms() const override { return input_norms_; }
+  void keep(Rows rows, std::size_t place, const float* keys, const float* values) override;
+  void attend_prompt(Rows rows, std::size_t keys) override;
   [[nodiscard]] float* attended() override;
   [[nodiscard]] float* log_sums() override { return memory_.attention.lse; }
   [[nodiscard]] float* past_attended() override { return memory_.attention.past; }
@@ -64,7 +65,7 @@ class CpuPass final : public Pass {
                          float* x) const;
   void keep_observed(Rows rows);
   template <typename Body>
-  void for_each_head_row(Rows rows, const Body& body) const;
+  void for_each_head_row(std::size_t rows, std::size_t place, const Body& body) const;
 
   // Feed-forward.
   void begin_group();
@@ -91,6 +92,8 @@ class CpuPass final : public Pass {
   LayerExtent extent_;
   ReadyMatrix query_, key_, value_, output_;
   const float* queries_ = nullptr;
+  std::size_t chunk_first_ = 0;  // the row of the first of them
+  std::vector<float> input_norms_;
   RopeAngles angles_;
   int angles_rope_ = -1;  // which table, and of which rows
   std::vector<RowPosition> angles_rows_;

@@ -194,7 +194,7 @@ PassSizes pass_sizes(const Network& network, const PassRequest& request, const C
   // A last layer that computes few rows does so through all inner channels at once.
   s.inner = std::max({s.inner, s.chunk * block, std::min(s.chunk, kFewRows) * dense});
   s.hidden_bytes = HiddenStates::bytes(rows, network.width, hidden_precision(request, options));
-  s.kv = request.one_token_each ? 0 : rows * kv_width;
+  s.kv = request.one_token_each ? 0 : request.key_places() * kv_width;
   s.kv_bytes = options.precision == Precision::BF16 ? sizeof(bf16_bits) : sizeof(float);
   size_products(network, request, options, s);
   s.output_rows = request.one_token_each ? rows : 1;

@@ -8,6 +8,7 @@
 #include "cache/sequence_cache.h"
 #include "engine/memory.h"
 #include "engine/model_impl.h"
+#include "engine/replay.h"
 
 namespace thinkey::eval {
 namespace {
@@ -89,7 +90,11 @@ Analysis analyze(const Model& model, std::span<const std::int32_t> tokens, std::
 
   std::vector<float> logits(decoder.network.vocabulary);
   Watcher watcher(shape, caches, analysis);
-  prefill(decoder, tokens, together, {.last_logits = logits, .progress = progress, .observer = &watcher});
+  std::vector<Replay> replays;
+  if (std::ranges::any_of(caches, &SequenceCache::wants_replay))
+    replays = make_replays(impl.need_tokenizer(), *impl.chat, tokens);
+  prefill(decoder, tokens, together,
+          {.last_logits = logits, .progress = progress, .observer = &watcher, .replays = std::move(replays)});
   for (std::size_t i = 0; i < caches.size(); ++i) {
     const CacheReport report = caches[i].report();
     analysis.specs[i].bytes = report.bytes;

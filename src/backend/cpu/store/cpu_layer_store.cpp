@@ -98,6 +98,17 @@ HeldTokens CpuLayerStore::read(std::size_t kv_head) const {
   return out;
 }
 
+std::vector<std::int32_t> CpuLayerStore::positions(std::size_t kv_head) const {
+  std::vector<std::int32_t> all;
+  for (const Segment* segment : {&heads_[kv_head].thin(), &heads_[kv_head].recent()}) {
+    for (std::size_t b = 0; b < segment->blocks(); ++b) {
+      const std::int32_t* at = segment->layout().positions(segment->block(b));
+      all.insert(all.end(), at, at + segment->layout().count(segment->block(b)));
+    }
+  }
+  return all;
+}
+
 std::size_t CpuLayerStore::bytes() const noexcept {
   std::size_t sum = queries_.bytes();
   for (const HeadStore& head : heads_) sum += head.bytes();

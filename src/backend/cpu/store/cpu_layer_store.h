@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/cpu/store/head_rows.h"
 #include "backend/cpu/store/head_store.h"
 #include "backend/layer_store.h"
 
@@ -22,6 +23,27 @@ class CpuLayerStore : public LayerStore {
   [[nodiscard]] std::vector<std::vector<double>> output_energy(const PromptView& prompt, std::size_t window,
                                                                const TokenLists& tokens) const override;
 
+  // token_statistics.cpp
+  [[nodiscard]] TokenNumbers key_similarity(const PromptView* prompt) const override;
+  [[nodiscard]] TokenNumbers key_redundancy(const PromptView* prompt, double similarity) const override;
+  [[nodiscard]] TokenNumbers key_leverage(const PromptView& prompt, std::size_t begin,
+                                          std::size_t end) const override;
+  [[nodiscard]] TokenNumbers value_norms(const PromptView* prompt, ValueNorm norm) const override;
+  [[nodiscard]] LagSpread lag_spread(const PromptView* prompt, std::size_t first,
+                                     std::size_t lag) const override;
+
+  // query_statistics.cpp
+  void add_query_moments(const QueryRange& queries, std::size_t from, std::int64_t length,
+                         std::span<QueryMoments> moments) const override;
+  [[nodiscard]] std::vector<QueryMoments> remembered_moments(bool products,
+                                                             std::int64_t length) const override;
+  [[nodiscard]] TokenNumbers expected_logits(const PromptView* prompt, std::span<const QueryMoments> moments,
+                                             std::int64_t next, std::int64_t future) const override;
+  void add_local_attention(const QueryRange& queries, std::size_t from, std::size_t block, std::size_t pitch,
+                           std::span<float> sums) const override;
+  void raise_replay_peaks(const ReplayRange& replay, std::size_t sinks, std::size_t pitch,
+                          std::span<float> peaks) const override;
+
   void pack(const PromptView& prompt, const TokenLists& tokens, std::vector<HeadPlan> plans) override;
   void append(std::size_t n, std::int64_t first, const float* k, const float* v, std::size_t stride) override;
   void forget_before(std::int64_t position) override;
@@ -35,6 +57,7 @@ class CpuLayerStore : public LayerStore {
   [[nodiscard]] HeadSizes sizes(std::size_t kv_head) const override;
   [[nodiscard]] HeadPlan plan(std::size_t kv_head) const override { return heads_[kv_head].plan(); }
   [[nodiscard]] HeldTokens read(std::size_t kv_head) const override;
+  [[nodiscard]] std::vector<std::int32_t> positions(std::size_t kv_head) const override;
   [[nodiscard]] std::size_t bytes() const noexcept override;
   void save(ByteWriter& out) const override;
   void restore(ByteReader& in, std::int64_t next_position) override;
@@ -43,6 +66,8 @@ class CpuLayerStore : public LayerStore {
 
  private:
   [[nodiscard]] std::vector<float> votes(std::size_t kv_head) const;
+  // Keys and values of a head, of a prompt or (null) as held.
+  [[nodiscard]] HeadRows rows(const PromptView* prompt, std::size_t kv_head) const;
   void grow_queries(std::size_t rows);
   [[nodiscard]] std::size_t query_width() const noexcept { return shape_.query_heads * shape_.head_dim; }
   [[nodiscard]] std::size_t query_rows() const noexcept { return queries_.size() / query_width(); }

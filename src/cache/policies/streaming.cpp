@@ -1,0 +1,36 @@
+// StreamingLLM (2309.17453): attention sinks and the latest tokens; what was said does not matter.
+#include "cache/policy.h"
+
+namespace thinkey {
+namespace {
+
+struct StreamingScorer final : Scorer {
+  explicit StreamingScorer(const Streaming& o) : options(o) {}
+  TokenNumbers scores(const ScoredTokens& tokens) override {
+    TokenNumbers scores;
+    for (const std::size_t n : tokens.counts) {
+      std::vector<float>& head = scores.emplace_back(n);
+      // Sinks first, then the later the better; whole numbers below 2^24 are exact in f32, and above it
+      // neighbours may tie, which the ranking breaks towards the earlier token.
+      for (std::size_t t = 0; t < n; ++t) {
+        head[t] = t < static_cast<std::size_t>(options.sinks) ? kAlwaysKept : static_cast<float>(t);
+      }
+    }
+    return scores;
+  }
+  Streaming options;
+};
+
+}  // namespace
+
+template <>
+const Policy& describe<Streaming>() {
+  static const Policy policy = PolicyBuilder<Streaming>("streaming", "2309.17453", "the first and the last")
+                                   .whole("sinks", &Streaming::sinks, 0)
+                                   .always_keeps("sinks", [](const Streaming& o) { return o.sinks + 1; })
+                                   .has_no_ranking()
+                                   .scored_by<StreamingScorer>();
+  return policy;
+}
+
+}  // namespace thinkey

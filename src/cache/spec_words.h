@@ -1,0 +1,42 @@
+// Values in cache specs: read, refused with the word that is wrong, and printed.
+#pragma once
+
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "base/fail.h"
+
+namespace thinkey {
+
+inline constexpr std::int64_t kMostTokens = std::int64_t{1} << 30;  // positions are 32-bit
+
+template <typename Number>
+[[nodiscard]] std::optional<Number> spec_number(std::string_view text) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+[[nodiscard]] inline std::int64_t integer(std::string_view spec, std::string_view option,
+                                          std::string_view value) {
+  if (const auto n = spec_number<std::int64_t>(value)) return *n;
+  fail_usage("cache spec '{}': {} takes a whole number, not '{}'", spec, option, value);
+}
+
+[[nodiscard]] inline double ratio(std::string_view spec, std::string_view option, std::string_view value) {
+  const auto x = spec_number<double>(value);
+  if (x && std::isfinite(*x)) return *x;
+  fail_usage("cache spec '{}': {} takes a ratio such as 0.4, not '{}'", spec, option, value);
+}
+
+inline void within(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
+  if (value < least || value > most) {
+    fail_usage("cache spec: {} is {}, must be {} to {}", what, value, least, most);
+  }
+}
+
+}  // namespace thinkey
