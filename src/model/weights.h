@@ -18,8 +18,9 @@ namespace thinkey {
 class Weights {
  public:
   Weights() = default;
-  // Sets what the spec's attention shapes show of the weights. Throws Error(Data) for a tensor that is missing, has another shape than the spec
-  // asks for, or is not part of the model: it would mean another model than the one we compute.
+  // Sets what the spec's attention shapes show of the weights. Throws Error(Data) for a tensor that is
+  // missing, has another shape than the spec asks for, or is not part of the model: it would mean another
+  // model than the one we compute.
   Weights(const ModelFile& file, ModelSpec& spec);
   Weights(Weights&&) noexcept = default;
   Weights& operator=(Weights&&) noexcept = default;
