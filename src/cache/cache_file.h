@@ -15,7 +15,7 @@
 
 namespace thinkey {
 
-inline constexpr std::uint32_t kCacheFileVersion = 7;
+inline constexpr std::uint32_t kCacheFileVersion = 8;
 
 // Replaces `path` by a file that holds the cache, or leaves it as it is: atomic. `fingerprint` says
 // which model the cache belongs to; `attachment` is given back by load_cache(). Throws Error(Data).

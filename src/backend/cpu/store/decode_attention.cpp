@@ -9,6 +9,7 @@
 
 #include "backend/cpu/store/block_attention.h"
 #include "backend/cpu/store/cpu_layer_store.h"
+#include "backend/cpu/store/levels.h"
 #include "base/parallel.h"
 
 namespace thinkey {
@@ -158,7 +159,7 @@ class Attention {
     constexpr float kNothing = -std::numeric_limits<float>::infinity();
     const auto value_channels = tile.head->value_channels();
     const BlockLayout& layout = tile.head->thin().layout();
-    const bool whole = value_channels.size() == dim_ && layout.value_slots_in_order();
+    const bool whole = value_channels.size() == dim_ && layout.value_slots_in_order() && !layout.has_levels();
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const std::size_t row = row_of(tile, r);
       float* to = out_ + row * dim_;
@@ -177,10 +178,10 @@ class Attention {
       const auto add_whole = [&](float factor, const float* from) {
         for (std::size_t c = 0; c < dim_; ++c) to[c] += factor * from[c];
       };
+      float kept[kMaxChannels] = {};
       const auto add_kept = [&](float factor, const float* from) {
-        for (std::size_t c = 0; c < value_channels.size(); ++c) {
-          to[value_channels[c]] += factor * from[layout.value_slot(c)];
-        }
+        for (std::size_t c = 0; c < value_channels.size(); ++c)
+          kept[c] += factor * from[layout.value_slot(c)];
       };
       for (std::size_t t = tile.first_task; t < tile.first_task + tile.tasks; ++t) {
         if (whole) {
@@ -189,6 +190,10 @@ class Attention {
           add(work_.thin[t], add_kept);
         }
         add(work_.recent[t], add_whole);
+      }
+      if (!whole) {
+        if (layout.has_levels()) rotate(kept, value_channels.size());  // is its own inverse
+        for (std::size_t c = 0; c < value_channels.size(); ++c) to[value_channels[c]] += kept[c];
       }
       const float inverse = total > 0.0F ? 1.0F / total : 0.0F;
       for (std::size_t c = 0; c < dim_; ++c) to[c] *= inverse;

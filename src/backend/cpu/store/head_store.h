@@ -54,13 +54,15 @@ class HeadStore {
   void restore(ByteReader& in, std::int64_t next_position);
 
   [[nodiscard]] static BlockLayout thin_layout(const KeyCounts& keys, std::size_t value_channels,
-                                               const StoreFormat& format) noexcept;
+                                               ElementFormat values, const StoreFormat& format) noexcept;
 
  private:
   // Whether the spec can have left a head with so many key channels, of these formats, means of dropped ones,
   // and value channels: what the kernels assume of a file's lists.
   [[nodiscard]] bool plans(std::size_t keys, const KeyCounts& formats, std::size_t means,
                            std::size_t values) const noexcept;
+  // Moves a block of the oldest recent tokens that are no sinks.
+  void thin_oldest();
   // Writes staged whole tokens to the thin segment.
   void push_thin(const StagedBlock& whole);
 
@@ -69,7 +71,8 @@ class HeadStore {
   AllocationCounter* counter_;
   KeptKeys kept_keys_;
   AlignedBuffer<std::uint16_t> value_channels_;
-  Segment thin_, recent_;
+  Segment thin_;
+  Segment recent_;  // of which the first format_.sinks tokens stay
 };
 
 }  // namespace thinkey
