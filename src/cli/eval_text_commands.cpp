@@ -45,6 +45,12 @@ int execute_kl(Arguments& arguments) {
   options.name = arguments.file;
   options.context = arguments.eval.context;
   const auto model = arguments.eval.model.load();
+  ModelArguments as_run = arguments.eval.model;
+  as_run.decode_precision = ModelArguments{}.decode_precision;
+  if (as_run.decode_precision != arguments.eval.model.decode_precision) {
+    options.as_run = as_run.load();
+    if (options.as_run->info().decode_arithmetic == model->info().decode_arithmetic) options.as_run.reset();
+  }
   return arguments.eval.run(divergence_task(model, options), *model, eval::divergence_report);
 }
 
@@ -69,6 +75,7 @@ Command add_eval_perplexity_command(CLI::App& eval) {
 Command add_eval_kl_command(CLI::App& eval) {
   auto arguments = std::make_shared<Arguments>();
   eval::DivergenceOptions& options = arguments->divergence;
+  arguments->eval.model.decode_precision = "f32";  // the cache's error alone, not that of 8-bit activations
   CLI::App* app = eval.add_subcommand(
       "kl", "How far next-token distributions move from the full cache's on long continuations");
   arguments->eval.add(*app);

@@ -111,7 +111,17 @@ std::string format_costs(const std::vector<Cost>& costs, std::int64_t context) {
       rows.push_back(cost_row(fmt::format("  {} layers {}", layers.size(), kind), layers, ""));
     }
   }
-  return fmt::format("\nKV cache at {} tokens\n", context) + format_table(rows, 2);
+  std::string question;
+  for (const Cost& cost : costs) {
+    if (CacheSpec::parse(cost.cache.spec).question_dependent()) {
+      question += (question.empty() ? "" : ", ") + cost.cache.spec;
+    }
+  }
+  std::string text = fmt::format("\nKV cache at {} tokens\n", context) + format_table(rows, 2);
+  if (!question.empty()) {
+    text += fmt::format("chosen by the prompt's last queries, for the question they ask: {}\n", question);
+  }
+  return text;
 }
 
 OrderedJson describe(const ModelInfo& info, const Model& model, const std::string& path) {

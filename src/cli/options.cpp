@@ -41,7 +41,8 @@ void ModelArguments::add_compute(CLI::App& app) {
   app.add_option(
          "--decode-precision", decode_precision,
          "Activations of a new token's matrix products: auto (8 bits where the weights are quantized and the "
-         "CPU has it) or f32")
+         "CPU has it) or f32; by default " +
+             decode_precision)
       ->check(CLI::IsMember({"auto", "f32"}))
       ->type_name("NAME");
   repack = true;

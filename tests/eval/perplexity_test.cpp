@@ -129,6 +129,19 @@ TEST(Divergence, FeedsTheTextsOwnTokens) {
   EXPECT_NEAR(outcome.records.front().value("full_nll"), nll / 40.0, 0.02);  // decoding keeps keys in 16 bits
 }
 
+// The floor is of full caches, whatever specs are measured beside it.
+TEST(Divergence, FloorIsOfTheFullCacheDecodedOtherwise) {
+  DivergenceOptions options = windows();
+  const std::vector<std::string> specs = {"snapkv:32,window=8+think:0.6,recent=8"};
+  EXPECT_FALSE(run_all(divergence_task(tiny_model(), options), specs).records.front().has("floor_kl"));
+  options.as_run = tiny_model();
+  const RunOutcome outcome = run_all(divergence_task(tiny_model(), options), specs);
+  for (const Record& record : outcome.records) EXPECT_LT(record.value("floor_kl"), 1e-9);
+  const Report report = divergence_report(kIdentity, outcome);
+  EXPECT_THAT(report_text(report), HasSubstr("decoded as run decodes"));
+  EXPECT_LT(nlohmann::json::parse(report.json)["floor_kl"].get<double>(), 1e-9);
+}
+
 TEST(Divergence, RefusesShortTexts) {
   DivergenceOptions options = windows();
   options.prompt = 1000;

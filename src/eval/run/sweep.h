@@ -24,9 +24,9 @@ namespace thinkey::eval {
 [[nodiscard]] std::vector<std::string> needle_prompts(const PromptEncoder& encoder, std::size_t count,
                                                       std::int64_t tokens, std::uint64_t seed);
 
-// Specs whose cache of a `tokens` prompt is just within `bytes`: every eviction policy, ThinK and KIVI, alone
-// and combined, each with the largest token budget that fits. Combinations that do not fit at all are left
-// out.
+// Specs whose cache of a `tokens` prompt is just within `bytes`: SnapKV, H2O, PyramidKV, Streaming, ThinK and
+// KIVI, alone and combined, each with the largest token budget that fits. Combinations that do not fit at all
+// are left out.
 [[nodiscard]] std::vector<CacheSpec> specs_within(const Model& model, std::int64_t tokens, std::size_t bytes);
 
 struct SweepOptions {

@@ -38,7 +38,7 @@ struct Windows {
       return prompt + step < window.size() ? std::optional(window[prompt + step]) : std::nullopt;
     };
     compare_with_full(model, specs, std::span(window).first(prompt), options.continuation, options.context,
-                      next, hooks, emit);
+                      next, hooks, emit, options.as_run);
   }
 };
 
@@ -115,6 +115,17 @@ Report divergence_report(const RunIdentity& identity, const RunOutcome& outcome)
     series->points.push_back({100.0 * share, kl.value, cache});
   }
   report.blocks.emplace_back(std::move(table));
+  Mean floor;  // every cache's records of a sample have the same
+  for (const std::string& cache : cache_names(outcome.records)) {
+    if (floor.count == 0) floor = mean_of(outcome.records, {.cache = cache, .labels = {}}, "floor_kl");
+  }
+  if (floor.count > 0) {
+    json["floor_kl"] = floor.value;
+    report.add_text(fmt::format(
+        "The full cache against itself, decoded as run decodes (activations in 8 bits): {:.4f} nats "
+        "+/- {:.4f}; differences below that are lost there.",
+        floor.value, floor.error));
+  }
   report.add_figure(chart_svg(chart), "Each point is a cache; rest the pointer on it for its spec.");
   report.json = json_text(json);
   return report;

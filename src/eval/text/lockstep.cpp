@@ -16,8 +16,9 @@ struct Sums {
   double kl = 0.0, nll = 0.0, agreed = 0.0;
 };
 
-// sessions[0] is the full cache.
-std::vector<Record> compare(std::vector<Session>& sessions, const NextToken& next, const Hooks& hooks) {
+// sessions[0] is the full cache; `floor`, if not null, the full cache too, decoded otherwise.
+std::vector<Record> compare(std::vector<Session>& sessions, Session* floor, const NextToken& next,
+                            const Hooks& hooks) {
   const std::size_t count = sessions.size() - 1;
   std::vector<Record> records(count);
   std::vector<Sums> sums(count);
@@ -27,6 +28,7 @@ std::vector<Record> compare(std::vector<Session>& sessions, const NextToken& nex
                          {"full_bytes", static_cast<double>(report.full_bytes)}};
   }
   double full_nll = 0.0;
+  double floor_kl = 0.0;
   std::size_t step = 0;
   for (;; ++step) {
     const std::optional<std::int32_t> token = next(step, sessions[0].logits());
@@ -40,10 +42,12 @@ std::vector<Record> compare(std::vector<Session>& sessions, const NextToken& nex
       sums[e].nll -= own[static_cast<std::size_t>(*token)];
       sums[e].agreed += likeliest(sessions[e + 1].logits()) == best ? 1.0 : 0.0;
     }
+    if (floor != nullptr) floor_kl += kl_divergence(reference, log_probabilities(floor->logits()));
     for (Session& session : sessions) {
       if (hooks.checkpoint) hooks.checkpoint();
       session.decode(*token);
     }
+    if (floor != nullptr) floor->decode(*token);
   }
   if (step == 0) throw SampleSkipped("there is nothing after the prompt to compare");
   const auto steps = static_cast<double>(step);
@@ -55,6 +59,7 @@ std::vector<Record> compare(std::vector<Session>& sessions, const NextToken& nex
     values.emplace_back("nll", sums[e].nll / steps);
     values.emplace_back("full_nll", full_nll / steps);
     values.emplace_back("tokens", steps);
+    if (floor != nullptr) values.emplace_back("floor_kl", floor_kl / steps);
   }
   return records;
 }
@@ -63,7 +68,8 @@ std::vector<Record> compare(std::vector<Session>& sessions, const NextToken& nex
 
 void compare_with_full(const std::shared_ptr<const Model>& model, std::span<const CacheSpec> specs,
                        std::span<const std::int32_t> prompt, std::int64_t steps, std::int64_t context,
-                       const NextToken& next, const Hooks& hooks, const Emit& emit) {
+                       const NextToken& next, const Hooks& hooks, const Emit& emit,
+                       const std::shared_ptr<const Model>& otherwise) {
   for (std::size_t first = 0; first < specs.size();) {
     std::vector<CacheSpec> batch = {CacheSpec{}};
     batch.insert(batch.end(), specs.begin() + static_cast<std::ptrdiff_t>(first), specs.end());
@@ -72,7 +78,9 @@ void compare_with_full(const std::shared_ptr<const Model>& model, std::span<cons
     const std::size_t count = std::max<std::size_t>(2, fitting) - 1;
     batch.resize(count + 1);
     std::vector<Session> sessions = prefill_specs(model, batch, prompt, context, hooks, {});
-    std::vector<Record> records = compare(sessions, next, hooks);
+    std::vector<Session> floor;
+    if (otherwise) floor = prefill_specs(otherwise, std::span(batch).first(1), prompt, context, hooks, {});
+    std::vector<Record> records = compare(sessions, floor.empty() ? nullptr : floor.data(), next, hooks);
     for (std::size_t i = 0; i < count; ++i) emit(first + i, std::move(records[i]));
     first += count;
   }

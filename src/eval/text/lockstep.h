@@ -20,9 +20,11 @@ using NextToken =
 // Emits a record per spec: kl (mean over steps, nats, of the full cache's distribution from this one's), top1
 // (share of steps with the same likeliest token), same (1 if that is all of them: greedy decoding gives what
 // the full cache gives), nll and full_nll (mean, of the tokens that followed), tokens, cache_bytes and
-// full_bytes after the prompt. As many specs at once as memory holds beside the full cache; `steps`: at most.
+// full_bytes after the prompt; with `otherwise`, floor_kl, that of its full cache. As many specs at once as
+// memory holds beside the full cache; `steps`: at most.
 void compare_with_full(const std::shared_ptr<const Model>& model, std::span<const CacheSpec> specs,
                        std::span<const std::int32_t> prompt, std::int64_t steps, std::int64_t context,
-                       const NextToken& next, const Hooks& hooks, const Emit& emit);
+                       const NextToken& next, const Hooks& hooks, const Emit& emit,
+                       const std::shared_ptr<const Model>& otherwise = nullptr);
 
 }  // namespace thinkey::eval

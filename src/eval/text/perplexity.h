@@ -43,6 +43,9 @@ struct DivergenceOptions {
   std::int64_t continuation = 256;  // tokens then fed one by one
   std::int64_t samples = 8;         // windows of the text, evenly spread over it
   std::int64_t context = 0;
+  // The same model, decoding as `run` does where that differs: how far its full cache is from the first's is
+  // the least that a cache can be told by there. May be null.
+  std::shared_ptr<const Model> as_run = {};
 };
 
 // Each window runs under the full cache and under every spec, all fed the text's own tokens; compared are the
