@@ -124,6 +124,10 @@ class LayerStore {
   [[nodiscard]] virtual HeadPlan plan(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual HeldTokens read(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;  // allocated
+  // A layer that holds what this one does of the tokens before `end`, remembered queries included. Element
+  // data is shared where neither will write it; the two must be used by one thread at a time.
+  [[nodiscard]] virtual std::unique_ptr<LayerStore> fork(std::int64_t end,
+                                                         AllocationCounter* counter) const = 0;
   virtual void save(ByteWriter& out) const = 0;
   // Into an empty layer; every token must stand before `next_position`. Error(Data) for what cannot be.
   virtual void restore(ByteReader& in, std::int64_t next_position) = 0;

@@ -54,6 +54,19 @@ void SequenceCache::renew(std::size_t layer, std::size_t n, std::int64_t first_p
   layers_[layer].renew(n, first_position, q, turn_ended);
 }
 
+SequenceCache SequenceCache::fork(std::int64_t end, AllocationCounter* counter) const {
+  std::vector<LayerCache> layers;
+  layers.reserve(layers_.size());
+  for (const LayerCache& layer : layers_) layers.push_back(layer.fork(end, counter));
+  return {shape_, spec_, std::move(layers), budget_};
+}
+
+bool SequenceCache::can_fork(std::int64_t end) const noexcept {
+  return end > 0 && end <= next_position(0) &&
+         std::all_of(layers_.begin(), layers_.end(),
+                     [&](const LayerCache& layer) { return layer.reaches_back_to(end); });
+}
+
 void SequenceCache::restore(ByteReader& in) {
   for (LayerCache& layer : layers_) layer.restore(in);
   for (const LayerCache& layer : layers_) {

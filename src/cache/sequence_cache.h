@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "backend/layer_store.h"
@@ -59,12 +60,23 @@ class SequenceCache {
   // Positions seen by a layer: where the next token goes.
   [[nodiscard]] std::int64_t next_position(std::size_t layer) const noexcept;
 
+  // The cache as it was when it had seen the first `end` tokens; what both hold is stored once. The two must
+  // be used by one thread at a time. Only where can_fork(end), and 0 < end.
+  [[nodiscard]] SequenceCache fork(std::int64_t end, AllocationCounter* counter) const;
+  // At the end of what it has seen always; further back where no layer has dropped a token that it would
+  // still have then. Channels stay those that the whole prompt chose.
+  [[nodiscard]] bool can_fork(std::int64_t end) const noexcept;
+
   [[nodiscard]] CacheReport report() const;
   // For load_cache() (cache/cache_file.h), into an empty cache.
   void restore(ByteReader& in);
   [[nodiscard]] const LayerCache& layer(std::size_t i) const noexcept { return layers_[i]; }
 
  private:
+  SequenceCache(const CacheShape& shape, const CacheSpec& spec, std::vector<LayerCache> layers,
+                const ChannelBudget& budget)
+      : shape_(shape), spec_(spec), layers_(std::move(layers)), budget_(budget) {}
+
   CacheShape shape_;
   CacheSpec spec_;
   std::vector<LayerCache> layers_;

@@ -104,6 +104,18 @@ std::size_t CpuLayerStore::bytes() const noexcept {
   return sum;
 }
 
+std::unique_ptr<LayerStore> CpuLayerStore::fork(std::int64_t end, AllocationCounter* counter) const {
+  auto out = std::make_unique<CpuLayerStore>(shape_, format_, counter);
+  for (std::size_t h = 0; h < heads_.size(); ++h) out->heads_[h] = heads_[h].fork(end, counter);
+  if (queries_.size() > 0) {
+    out->queries_ = AlignedBuffer<float>(queries_.size(), counter);
+    std::copy_n(queries_.data(), queries_.size(), out->queries_.data());
+    out->queries_end_ = queries_end_;
+    out->queries_count_ = queries_count_;
+  }
+  return out;
+}
+
 void CpuLayerStore::save(ByteWriter& out) const {
   out.value(queries_end_);
   out.value(queries_count_);

@@ -36,6 +36,7 @@ class CpuLayerStore : public LayerStore {
   [[nodiscard]] HeadPlan plan(std::size_t kv_head) const override { return heads_[kv_head].plan(); }
   [[nodiscard]] HeldTokens read(std::size_t kv_head) const override;
   [[nodiscard]] std::size_t bytes() const noexcept override;
+  [[nodiscard]] std::unique_ptr<LayerStore> fork(std::int64_t end, AllocationCounter* counter) const override;
   void save(ByteWriter& out) const override;
   void restore(ByteReader& in, std::int64_t next_position) override;
 
