@@ -151,8 +151,7 @@ TEST(Scheduler, AnswersAsAloneAmongOthers) {
     client.wait();
     EXPECT_EQ(client.tokens[0], expected);
     for (const auto& other : others) scheduler.cancel(other->ticket);
-    scheduler.conversations();  // a step has passed: none is called any more
-    scheduler.conversations();
+    for (int i = 0; i < 2; ++i) static_cast<void>(scheduler.conversations());  // a step has passed: none is called
   }
 }
 

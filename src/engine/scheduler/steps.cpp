@@ -98,14 +98,15 @@ void Scheduler::Loop::begin_answers() {
 void Scheduler::Loop::end(std::unique_ptr<Answer> answer, FinishReason reason) {
   GenerationJob& job = answer->job();
   const bool last = --job.unfinished == 0;
+  if (last) {  // before the listener, who may look
+    const std::scoped_lock lock(mutex_);
+    ++status_.completed;
+    usual_seconds_ += 0.1 * (seconds_since(job.submitted) - usual_seconds_);
+  }
   answer->finish(reason, last);
   auto conversation = answer->release();
   conversation->reserve(0);
   kept_.keep(std::move(conversation));
-  if (!last) return;
-  const std::scoped_lock lock(mutex_);
-  ++status_.completed;
-  usual_seconds_ += 0.1 * (seconds_since(job.submitted) - usual_seconds_);
 }
 
 Pass& Scheduler::Loop::decode_pass(std::size_t sequences) {
