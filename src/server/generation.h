@@ -68,5 +68,7 @@ struct Usage {
 // An id such as "chatcmpl-...", random.
 [[nodiscard]] std::string new_id(const std::string& prefix);
 [[nodiscard]] std::int64_t now_seconds();
+// A float as people write it: 0.95, not the double next to it.
+[[nodiscard]] double as_written(float value);
 
 }  // namespace thinkey::server

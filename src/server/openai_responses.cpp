@@ -114,7 +114,10 @@ ResponsesRequest read_request(const OrderedJson& body, Service& service) {
     }
     inner.finish();
   }
-  fields.ignore({"user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "include"});
+  fields.ignore({"user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"});
+  if (const OrderedJson* include = fields.array("include"); include != nullptr && !include->empty()) {
+    fields.fail("include", "is not supported: there is nothing to include");
+  }
   ChatPrompt prompt = render_chat(std::move(messages), tools_of(tools), choice, parallel, variables, true, service);
   fields.finish();
 
@@ -130,8 +133,8 @@ ResponsesRequest read_request(const OrderedJson& body, Service& service) {
   repeat("instructions", nullptr);
   repeat("max_output_tokens", nullptr);
   out.echo["parallel_tool_calls"] = parallel;
-  out.echo["temperature"] = out.generation.sampler.temperature;
-  out.echo["top_p"] = out.generation.sampler.top_p;
+  out.echo["temperature"] = as_written(out.generation.sampler.temperature);
+  out.echo["top_p"] = as_written(out.generation.sampler.top_p);
   repeat("tool_choice", "auto");
   repeat("tools", OrderedJson::array());
   repeat("metadata", OrderedJson::object());
@@ -176,11 +179,11 @@ class Responses : public EventSource {
     if (const auto* done = std::get_if<AnswerDone>(&event)) {
       add(parser_->push(done->text), send);
       add(parser_->finish(), send);
+      cut_ = done->reason == FinishReason::Length || done->reason == FinishReason::ContextFull;
       close_item(send);
       usage_.cache = done->cache;
-      const bool cut = done->reason == FinishReason::Length || done->reason == FinishReason::ContextFull;
-      status_ = cut ? "incomplete" : "completed";
-      emit(send, cut ? "response.incomplete" : "response.completed", {{"response", response()}});
+      status_ = cut_ ? "incomplete" : "completed";
+      emit(send, cut_ ? "response.incomplete" : "response.completed", {{"response", response()}});
     }
     return !generation_->finished();
   }
@@ -234,7 +237,7 @@ class Responses : public EventSource {
 
   void close_item(const Send& send) {
     if (item_type_.empty()) return;
-    item_["status"] = "completed";
+    item_["status"] = cut_ ? "incomplete" : "completed";
     if (item_type_ == "message") {
       emit(send, "response.output_text.done", at({{"content_index", 0}, {"text", text_}, {"logprobs", OrderedJson::array()}}));
       const OrderedJson part = part_event();
@@ -277,7 +280,7 @@ class Responses : public EventSource {
   std::unique_ptr<MessageParser> parser_;
   std::unique_ptr<Generation> generation_;
   Usage usage_;
-  bool begun_ = false;
+  bool begun_ = false, cut_ = false;
   std::string status_ = "in_progress";
   OrderedJson output_ = OrderedJson::array();
   std::string item_type_;  // of the item that grows; empty: none does

@@ -88,8 +88,8 @@ def slots_by_name():
         assert saved["tokens"] == slot["tokens"]
         server.post(f"/slots/{slot['id']}?action=erase", {})
         assert server.get("/slots") == []
-        server.refused("/slots/0?action=restore", {"filename": "../mine"}, "")
-        server.refused("/slots/0?action=restore", {"filename": "nobody"}, "")
+        server.refused("/slots/0?action=restore", {"filename": "../mine"}, None)
+        server.refused("/slots/0?action=restore", {"filename": "nobody"}, None)
         server.refused("/slots/0?action=fly", {}, "action")
         server.post("/slots/0?action=restore", {"filename": "mine"})
         assert cached(ask(server, prompt + "What?")) > 100

@@ -206,9 +206,8 @@ def sigterm_drains():
         thread.join()
         assert out["answer"][0] == 200 and out["answer"][2]["usage"]["completion_tokens"] == 1500
     with Server(program, model, "--drain", "0") as ending:
-        thread = threading.Thread(target=lambda: ending.request("POST", "/v1/completions", {
-            "prompt": "hello", "max_tokens": 8000, "ignore_eos": True, "stream": True}), daemon=True)
-        thread.start()
+        held = socket.create_connection(("127.0.0.1", ending.port))
+        held.sendall(post({"prompt": "hello", "max_tokens": 8000, "ignore_eos": True, "stream": True}))
         wait(lambda: ending.metric("requests_running") == 1)
         start = time.monotonic()
         ending.end()
