@@ -1,9 +1,7 @@
 // Keys or values as prefill leaves them: f32, or bf16 where its products are bf16.
 #pragma once
 
-#include <bit>
 #include <cstddef>
-#include <cstdint>
 
 #include "base/half.h"
 
@@ -24,7 +22,7 @@ class TokenRows {
   [[nodiscard]] const float* load(std::size_t n, float* scratch) const noexcept {
     if (f32_ != nullptr) return f32_;
     for (std::size_t i = 0; i < n; ++i) {
-      scratch[i] = std::bit_cast<float>(static_cast<std::uint32_t>(bf16_[i]) << 16U);
+      scratch[i] = f32_from_bf16(bf16_[i]);
     }
     return scratch;
   }

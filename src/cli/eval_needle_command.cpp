@@ -18,6 +18,7 @@ struct Arguments {
   eval::NeedleOptions options;
   std::vector<std::string> lengths;
   std::vector<std::string> depths = {"0", "25", "50", "75", "100"};
+  std::string haystack;  // a directory; "" for prose
   std::string score = "substring";
 };
 
@@ -49,10 +50,10 @@ int execute(Arguments& arguments) {
   options.rouge = arguments.score == "rouge1";
   arguments.eval.check_outputs();
   eval::Haystack haystack;
-  if (!options.haystack.empty()) {
-    const std::string text = eval::read_directory(options.haystack);
+  if (!arguments.haystack.empty()) {
+    const std::string text = eval::read_directory(arguments.haystack);
     haystack = eval::Haystack(eval::sentences_of(text));
-    options.haystack += " " + eval::text_fingerprint(text);
+    options.haystack = eval::text_record(arguments.haystack, text);
   }
   const auto model = arguments.eval.model.load();
   warn_of_context(*model, arguments.eval.context);
@@ -92,7 +93,7 @@ Command add_eval_needle_command(CLI::App& eval) {
   app->add_option("--score", arguments->score, "substring, or rouge1 (recall of the answer's words)")
       ->check(CLI::IsMember({"substring", "rouge1"}))
       ->type_name("NAME");
-  app->add_option("--haystack", options.haystack, "Text files to hide it in; default: synthetic prose")
+  app->add_option("--haystack", arguments->haystack, "Text files to hide it in; default: synthetic prose")
       ->type_name("DIR");
   app->add_option("-n,--n-predict", options.max_tokens, "Most tokens of an answer")
       ->check(within(std::int64_t{1}, std::int64_t{1} << 20U))

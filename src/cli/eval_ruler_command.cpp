@@ -18,14 +18,13 @@ struct Arguments {
   EvalArguments eval;
   eval::RulerOptions options;
   std::vector<std::string> lengths;
+  std::string haystack, qa_1, qa_2;  // a directory and two files; "" for made up ones
 };
 
-// Reads the passages and puts the text's fingerprint beside the name, for the record.
-std::vector<eval::Passages> passages(std::string& name) {
-  if (name.empty()) return {};
-  std::vector<eval::Passages> read = eval::read_passages(name);
-  name += " " + eval::text_fingerprint(read_file(name));
-  return read;
+std::vector<eval::Passages> passages(const std::string& path, std::string& record) {
+  if (path.empty()) return {};
+  record = eval::text_record(path, read_file(path));
+  return eval::read_passages(path);
 }
 
 int execute(Arguments& arguments) {
@@ -33,13 +32,13 @@ int execute(Arguments& arguments) {
   options.lengths = parse_counts("--lengths", arguments.lengths);
   arguments.eval.check_outputs();
   eval::RulerSources sources;
-  if (!options.haystack.empty()) {
-    const std::string text = eval::read_directory(options.haystack);
+  if (!arguments.haystack.empty()) {
+    const std::string text = eval::read_directory(arguments.haystack);
     sources.haystack = eval::Haystack(eval::sentences_of(text));
-    options.haystack += " " + eval::text_fingerprint(text);
+    options.haystack = eval::text_record(arguments.haystack, text);
   }
-  sources.single_hop = passages(options.qa_1);
-  sources.multi_hop = passages(options.qa_2);
+  sources.single_hop = passages(arguments.qa_1, options.qa_1);
+  sources.multi_hop = passages(arguments.qa_2, options.qa_2);
   const auto model = arguments.eval.model.load();
   warn_of_context(*model, arguments.eval.context);
   options.context = arguments.eval.context;
@@ -74,14 +73,15 @@ Command add_eval_ruler_command(CLI::App& eval) {
   app->add_option("--samples", options.samples, "Per task and length")
       ->check(within(std::int64_t{1}, std::int64_t{100000}))
       ->type_name("N");
-  app->add_option("--haystack", options.haystack, "Text files for the needle tasks; default: synthetic prose")
+  app->add_option("--haystack", arguments->haystack,
+                  "Text files for the needle tasks; default: synthetic prose")
       ->type_name("DIR");
   app->add_option(
-         "--qa1", options.qa_1,
+         "--qa1", arguments->qa_1,
          "JSON lines {\"question\", \"answers\": [...], \"passages\": [...]} for qa_1 (one passage answers); "
          "default: made-up passages")
       ->type_name("FILE");
-  app->add_option("--qa2", options.qa_2, "The same for qa_2 (several passages together answer)")
+  app->add_option("--qa2", arguments->qa_2, "The same for qa_2 (several passages together answer)")
       ->type_name("FILE");
   app->add_option("--seed", options.seed, "Of the samples")->check(whole_number())->type_name("N");
   add_examples(*app,

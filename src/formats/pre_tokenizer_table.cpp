@@ -90,7 +90,7 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
-    {"default", {R"([\p{P}$+<=>^~|]+)", kGpt2Words, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
+    {"default", {R"([\p{P}$+<=>^~|]+)", kGpt2Words, kNumbers, "[0-9][0-9][0-9]"}},
     {"gpt-2 phi-2 mpt olmo jais jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum modern-bert "
      "exaone4 "
      "trillion granite-docling",
@@ -108,14 +108,14 @@ constexpr Row kRows[] = {
     {"tekken", {kTekkenWords}, true, true},
     {"falcon", {R"([\p{P}$+<=>^~|`]+)", kGpt2Words, "[0-9][0-9][0-9]"}},
     {"deepseek-llm",
-     {R"([\r\n])", kDeepseekLetters, kDeepseekSymbols, R"(\s+$)", kHanAndHangul, R"(\p{N}+)"}},
+     {R"([\r\n])", kDeepseekLetters, kDeepseekSymbols, kSpacesAtEnd, kHanAndHangul, kNumbers}},
     {"deepseek-coder", {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kHanAndHangul, kEveryNumber}},
     {"deepseek-v3 hunyuan-dense joyai-llm hy_v4", {kThreeNumbers, kHanAndKana, kDeepseek3Words}},
     {"spark2_5", {kThreeNumbers, kHanAndKana, kSparkWords, kEveryNumber}},
     {"youtu", {kYoutuScripts, kYoutuWords}, true},
     {"poro-chat bloom gpt3-finnish", {kBloomWords}},
     {"viking", {kBloomWords, kEveryNumber}},
-    {"superbpe", {R"(\p{N}+)", R"((?=(\d{3})+(?!\d)))"}},
+    {"superbpe", {kNumbers, R"((?=(\d{3})+(?!\d)))"}},
     {"tiny_aya cohere2moe", {R"(\d{1,3}(?=(?:\d{3})*\b))", kGpt4oWords}},
     {"bailingmoe bailingmoe2 llada-moe", {kBailingWords}},
     {"seed-coder", {kSeedWords}},

@@ -17,6 +17,8 @@ inline constexpr std::string_view kQwen2Words =
 inline constexpr std::string_view kQwen35Words =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 inline constexpr std::string_view kEveryNumber = R"(\p{N})";
+inline constexpr std::string_view kNumbers = R"(\p{N}+)";
+inline constexpr std::string_view kSpacesAtEnd = R"(\s+$)";
 
 inline constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 

@@ -117,10 +117,11 @@ std::vector<Out> convert(const SafetensorsTensor& tensor) {
   return out;
 }
 
-std::vector<float> convert_half(const SafetensorsTensor& tensor, float (*widen)(std::uint16_t)) {
+template <typename Half>
+std::vector<float> convert_half(const SafetensorsTensor& tensor, float (*widen)(Half)) {
   std::vector<float> out(tensor.elements());
   for (std::size_t i = 0; i < out.size(); ++i) {
-    std::uint16_t half = 0;
+    Half half;
     std::memcpy(&half, tensor.bytes.data() + i * sizeof(half), sizeof(half));
     out[i] = widen(half);
   }

@@ -2,7 +2,6 @@
 
 #include <utf8proc.h>
 
-#include <array>
 #include <cstddef>
 
 namespace thinkey {
@@ -33,29 +32,6 @@ CharacterClass of_category(utf8proc_category_t category) noexcept {
   }
 }
 
-constexpr CharacterClass of_ascii(char32_t c) noexcept {
-  if (c == '\r' || c == '\n') return CharacterClass::Newline;
-  if (c == ' ' || (c >= 9 && c <= 13)) return CharacterClass::Space;
-  if (c >= '0' && c <= '9') return CharacterClass::Number;
-  if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return CharacterClass::Letter;
-  return CharacterClass::Other;
-}
-
-constexpr std::array<CharacterClass, 128> kAscii = [] {
-  std::array<CharacterClass, 128> classes{};
-  for (char32_t c = 0; c < 128; ++c) classes[c] = of_ascii(c);
-  return classes;
-}();
-
-char32_t decode(const char* text, std::uint32_t& bytes) noexcept {
-  const auto at = [text](int i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
-  const auto tail = [&at](int i) { return at(i) & 0x3FU; };
-  if (at(0) < 0x80) return bytes = 1, at(0);
-  if (at(0) < 0xE0) return bytes = 2, (at(0) & 0x1FU) << 6U | tail(1);
-  if (at(0) < 0xF0) return bytes = 3, (at(0) & 0x0FU) << 12U | tail(1) << 6U | tail(2);
-  return bytes = 4, (at(0) & 0x07U) << 18U | tail(1) << 12U | tail(2) << 6U | tail(3);
-}
-
 std::size_t last_start(std::string_view text) noexcept {
   std::size_t at = text.size() - 1;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U) --at;
@@ -65,7 +41,7 @@ std::size_t last_start(std::string_view text) noexcept {
 }  // namespace
 
 CharacterClass character_class(char32_t character) noexcept {
-  if (character < 128) return kAscii[character];
+  if (character < kAsciiClasses.size()) return kAsciiClasses[character];
   if (character == 0x85) return CharacterClass::Space;  // a control character by category
   return of_category(utf8proc_category(static_cast<utf8proc_int32_t>(character)));
 }
@@ -78,12 +54,9 @@ bool is_word_character(char32_t character) noexcept {
          category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_PC;
 }
 
-ClassStep next_class(const char* text) noexcept {
-  const auto first = static_cast<unsigned char>(*text);
-  if (first < 128) return {kAscii[first], 1};
-  std::uint32_t bytes = 0;
-  const char32_t character = decode(text, bytes);
-  return {character_class(character), bytes};
+ClassStep next_wide_class(const char* text) noexcept {
+  const DecodedCharacter character = decode_character(text);
+  return {character_class(character.code), character.bytes};
 }
 
 std::size_t leading_space(std::string_view text) noexcept {
@@ -106,10 +79,7 @@ std::size_t trailing_space(std::string_view text) noexcept {
   return text.size() - end;
 }
 
-char32_t first_character(std::string_view text) noexcept {
-  std::uint32_t bytes = 0;
-  return decode(text.data(), bytes);
-}
+char32_t first_character(std::string_view text) noexcept { return decode_character(text.data()).code; }
 
 char32_t last_character(std::string_view text) noexcept {
   return first_character(text.substr(last_start(text)));

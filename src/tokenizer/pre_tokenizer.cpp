@@ -128,8 +128,11 @@ PreTokenizer::PreTokenizer(std::vector<SplitStep> steps, const Options& options)
     Step& step = steps_.emplace_back();
     if (description.kind == Kind::Pattern) {
       const bool isolates = description.behavior == SplitBehavior::Isolated;  // inverted or not
-      if (isolates && options.scanners) step.scanner = WordScanner::for_expression(description.pattern);
-      if (!step.scanner) step.expression.emplace(description.pattern);
+      if (isolates && options.scanners) {
+        step.scanner = WordScanner::for_expression(description.pattern);
+        step.set_scanner = SetScanner::for_expression(description.pattern);
+      }
+      if (!step.scanner && !step.set_scanner) step.expression.emplace(description.pattern);
     }
     step.description = std::move(description);
   }
@@ -145,6 +148,8 @@ void PreTokenizer::apply(const Step& step, bool at_start, Words& out, std::vecto
       case Kind::Pattern:
         if (step.scanner) {
           step.scanner->split(word, finer);
+        } else if (step.set_scanner) {
+          step.set_scanner->split(word, finer);
         } else {
           split_at(word, *step.expression, step.description, finer);
         }

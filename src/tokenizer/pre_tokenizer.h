@@ -10,6 +10,7 @@
 
 #include "formats/tokenizer_data.h"
 #include "tokenizer/regex.h"
+#include "tokenizer/set_scanner.h"
 #include "tokenizer/word_scanner.h"
 
 namespace thinkey {
@@ -40,6 +41,7 @@ class PreTokenizer {
   struct Step {
     SplitStep description;
     std::optional<WordScanner> scanner;
+    std::optional<SetScanner> set_scanner;
     std::optional<Regex> expression;
   };
   static void apply(const Step& step, bool at_start, Words& out, std::vector<std::string_view>& finer);

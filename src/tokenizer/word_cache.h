@@ -26,7 +26,11 @@ class WordCache {
   struct Key {
     std::array<std::uint64_t, 3> words{};
     std::uint8_t bytes = 0;
-    bool operator==(const Key&) const = default;
+    // Not the default one, which calls memcmp.
+    bool operator==(const Key& other) const noexcept {
+      return ((words[0] ^ other.words[0]) | (words[1] ^ other.words[1]) | (words[2] ^ other.words[2])) == 0 &&
+             bytes == other.bytes;
+    }
   };
   // bytes = 0: the word is too long to be remembered.
   [[nodiscard]] static Key key(std::string_view word) noexcept {

@@ -96,15 +96,37 @@ const char* next_llama3(const char* at, const Scan& scan, std::size_t numbers) n
   return scan.spaces(at, true);
 }
 
-const char* next_number(const char* at, const Scan& scan) noexcept {
+const char* next_number(const char* at, const Scan& scan, bool whole_run) noexcept {
   const ClassStep first = scan.look(at);
-  if (first.cls == Class::Number) return at + first.bytes;
+  if (first.cls == Class::Number) {
+    at += first.bytes;
+    return whole_run ? scan.run(at, Class::Number) : at;
+  }
   while (at < scan.end) {
     const ClassStep step = scan.look(at);
     if (step.cls == Class::Number) break;
     at += step.bytes;
   }
   return at;
+}
+
+// \s+$, where $ is the text's end and every place before a newline.
+const char* next_space_at_end(const char* at, const Scan& scan) noexcept {
+  const char* start = at;      // of a run of white space
+  const char* line = nullptr;  // the run's last newline but one at its start
+  for (const char* next = at;;) {
+    const ClassStep step = next < scan.end ? next_class(next) : ClassStep{Class::Other, 0};
+    const bool space = step.bytes > 0 && (step.cls == Class::Space || step.cls == Class::Newline);
+    if (space && *next == '\n' && next > start) line = next;
+    if (!space) {
+      const char* match = next > start ? (next == scan.end ? next : line) : nullptr;
+      if (match != nullptr) return start > at ? start : match;
+      if (next == scan.end) return next;
+      start = next + step.bytes;
+      line = nullptr;
+    }
+    next += step.bytes;
+  }
 }
 
 }  // namespace
@@ -115,6 +137,8 @@ std::optional<WordScanner> WordScanner::for_expression(std::string_view expressi
   if (expression == kQwen2Words) return WordScanner(Form::Llama3, false, 1);
   if (expression == kQwen35Words) return WordScanner(Form::Llama3, true, 1);
   if (expression == kEveryNumber) return WordScanner(Form::EveryNumber, false, 1);
+  if (expression == kNumbers) return WordScanner(Form::Numbers, false, 1);
+  if (expression == kSpacesAtEnd) return WordScanner(Form::SpacesAtEnd, false, 0);
   return std::nullopt;
 }
 
@@ -125,7 +149,9 @@ void WordScanner::split_as(std::string_view text, std::vector<std::string_view>&
     const char* next = nullptr;
     if constexpr (form == Form::Gpt2) next = next_gpt2(at, scan);
     if constexpr (form == Form::Llama3) next = next_llama3(at, scan, numbers_);
-    if constexpr (form == Form::EveryNumber) next = next_number(at, scan);
+    if constexpr (form == Form::EveryNumber) next = next_number(at, scan, false);
+    if constexpr (form == Form::Numbers) next = next_number(at, scan, true);
+    if constexpr (form == Form::SpacesAtEnd) next = next_space_at_end(at, scan);
     words.emplace_back(at, static_cast<std::size_t>(next - at));
     at = next;
   }
@@ -139,6 +165,10 @@ void WordScanner::split(std::string_view text, std::vector<std::string_view>& wo
       return split_as<Form::Llama3>(text, words);
     case Form::EveryNumber:
       return split_as<Form::EveryNumber>(text, words);
+    case Form::Numbers:
+      return split_as<Form::Numbers>(text, words);
+    case Form::SpacesAtEnd:
+      return split_as<Form::SpacesAtEnd>(text, words);
   }
 }
 

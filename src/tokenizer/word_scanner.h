@@ -17,7 +17,7 @@ class WordScanner {
   void split(std::string_view text, std::vector<std::string_view>& words) const;
 
  private:
-  enum class Form : unsigned char { Gpt2, Llama3, EveryNumber };
+  enum class Form : unsigned char { Gpt2, Llama3, EveryNumber, Numbers, SpacesAtEnd };
   WordScanner(Form form, bool marks_are_letters, std::size_t numbers)
       : form_(form), marks_are_letters_(marks_are_letters), numbers_(numbers) {}
 

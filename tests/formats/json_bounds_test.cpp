@@ -39,14 +39,14 @@ TEST(TextFile, LargeFilesAreRefusedBeforeTheyAreRead) {
   const auto path = std::filesystem::temp_directory_path() / ("thinkey-large-" + std::to_string(::getpid()));
   std::ofstream(path) << "x";
   std::filesystem::resize_file(path, std::uintmax_t{3} << 30U);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   try {
     (void)read_file(path, {.bytes = 1000, .why = ", too much"});
     ADD_FAILURE() << "it was read";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("more than 1000 B of text, too much"));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC);  // of work: a busy machine does not count
   std::filesystem::remove(path);
 }
 

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -31,12 +31,11 @@ std::string outcome(const std::string& source) {
 class BadTemplate : public ::testing::TestWithParam<std::pair<const char*, std::string>> {};
 
 TEST_P(BadTemplate, EndsInOneLineAndSoon) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const std::string message = outcome(GetParam().second);
   EXPECT_THAT(message, ::testing::StartsWith("bad: chat template"));
   EXPECT_EQ(message.find('\n'), std::string::npos);
-  EXPECT_LT(std::chrono::steady_clock::now() - start,
-            std::chrono::seconds(60));  // with sanitizers, on a busy machine
+  EXPECT_LT(std::clock() - start, 60 * CLOCKS_PER_SEC);  // of work, with sanitizers
 }
 
 INSTANTIATE_TEST_SUITE_P(

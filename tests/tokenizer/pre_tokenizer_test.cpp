@@ -96,7 +96,7 @@ std::string random_words(std::mt19937& random) {
 
 TEST(WordScanner, EqualsItsExpression) {
   for (const std::string_view expression :
-       {kGpt2Words, kLlama3Words, kQwen2Words, kQwen35Words, kEveryNumber}) {
+       {kGpt2Words, kLlama3Words, kQwen2Words, kQwen35Words, kEveryNumber, kNumbers, kSpacesAtEnd}) {
     ASSERT_TRUE(WordScanner::for_expression(expression).has_value());
     const std::vector<SplitStep> steps{{.pattern = std::string(expression)}};
     const PreTokenizer by_hand(steps);
@@ -110,6 +110,43 @@ TEST(WordScanner, EqualsItsExpression) {
       by_pcre.split(text, true, theirs);
       ASSERT_EQ(ours.words, theirs.words) << nlohmann::json(text).dump() << "\n" << expression;
     }
+  }
+}
+
+TEST(SetScanner, EqualsPcre) {
+  std::mt19937 random(6);
+  const auto check = [&random](const std::vector<SplitStep>& steps, const std::string& what) {
+    const PreTokenizer by_hand(steps);
+    const PreTokenizer by_pcre(steps, {.scanners = false});
+    PreTokenizer::Words ours;
+    PreTokenizer::Words theirs;
+    for (int i = 0; i < 5'000; ++i) {
+      const std::string text = random_words(random);
+      by_hand.split(text, true, ours);
+      by_pcre.split(text, true, theirs);
+      ASSERT_EQ(ours.words, theirs.words) << nlohmann::json(text).dump() << "\n" << what;
+    }
+  };
+  for (const char* expression :
+       {R"([\r\n])", R"([\r\n]+)", R"([a-s!_-])", R"(\s?[A-Za-z\x{e9}\x{4e00}-\x{9fa5}\x{17f}]+)",
+        R"(\s?[\n1-3])", R"(\s?[!-/:-~\x{3000}-\x{3002}\x{2018}-\x{201f}\x{a0}]+)", R"([\x{0}-\x{10ffff}])",
+        R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)"}) {
+    ASSERT_TRUE(SetScanner::for_expression(expression).has_value()) << expression;
+    check({{.pattern = expression}}, expression);
+  }
+  for (const char* name : {"deepseek-llm", "deepseek-coder", "deepseek-v3", "youtu"}) {
+    TokenizerData data;
+    set_pre_tokenizer(name, data);
+    check(data.splits, name);
+  }
+}
+
+TEST(SetScanner, LeavesOtherExpressionsAlone) {
+  for (const char* expression :
+       {"",          "a",           "[",     "[]",      "[]+",      "[^a]",  "[a&&b]",    "[a[b]]",
+        R"([\d])",   R"([\p{L}]+)", "[a]*",  "[a]|[b]", R"(\s[a])", "[b-a]", R"([\x{}])", R"([\x{110000}])",
+        R"([a-\d])", "[\u00E9]",    "[a]b+", R"([\t])"}) {
+    EXPECT_FALSE(SetScanner::for_expression(expression).has_value()) << expression;
   }
 }
 

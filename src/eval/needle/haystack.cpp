@@ -55,6 +55,10 @@ std::string text_fingerprint(std::string_view text) {
   return fmt::format("{:016x}", hash);
 }
 
+std::string text_record(std::string_view path, std::string_view text) {
+  return fmt::format("{} {}", path, text_fingerprint(text));
+}
+
 std::function<std::string()> Haystack::open(Random& random) const {
   if (sentences_.empty()) return [prose = std::make_shared<Prose>(random())] { return prose->piece(); };
   return [this, at = below(random, sentences_.size())]() mutable {

@@ -22,6 +22,8 @@ namespace thinkey::eval {
 
 // Tells texts apart, for the record of what was evaluated: 16 hexadecimal digits.
 [[nodiscard]] std::string text_fingerprint(std::string_view text);
+// What a record says of a text that came from `path`: "PATH FINGERPRINT".
+[[nodiscard]] std::string text_record(std::string_view path, std::string_view text);
 
 class Haystack {
  public:

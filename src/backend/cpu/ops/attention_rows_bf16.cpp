@@ -139,8 +139,9 @@ THINKEY_BF16 void pack_attention_values(const bf16_bits* values, std::size_t wid
     for (std::size_t c = 0; c < channels; c += kLanes) {
       const std::size_t left = head_dim - c;
       const auto mask = static_cast<__mmask16>(left >= kLanes ? 0xFFFFU : (1U << left) - 1U);
-      const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, even + c));
-      const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, even + head_dim + c));
+      const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, integers(even + c)));
+      const __m512i high =
+          _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, integers(even + head_dim + c)));
       _mm512_storeu_si512(to + c, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
     }
   }

@@ -73,7 +73,7 @@ void put_shifted(unsigned row, bool minus, std::int8_t* out) noexcept {
 // f16 d; per 32 weights: 4 row numbers, then 4 x 7 sign bits and a scale of 4 bits.
 template <>
 void unpack_codebook<TensorType::IQ2_XXS>(const std::uint8_t* block, CodebookGroup& out) noexcept {
-  out.d = load<std::uint16_t>(block);
+  out.d = load<f16_bits>(block);
   for (std::size_t s = 0; s < kSubs; ++s) {
     const std::uint8_t* sub = block + 2 + 8 * s;
     const auto signs = load<std::uint32_t>(sub + 4);
@@ -87,7 +87,7 @@ void unpack_codebook<TensorType::IQ2_XXS>(const std::uint8_t* block, CodebookGro
 // f16 d; 32 numbers of 9 bits for the row and 7 for signs; 16 scales of 4 bits.
 template <>
 void unpack_codebook<TensorType::IQ2_XS>(const std::uint8_t* block, CodebookGroup& out) noexcept {
-  out.d = load<std::uint16_t>(block);
+  out.d = load<f16_bits>(block);
   for (std::size_t k = 0; k < 32; ++k) {
     const unsigned code = load<std::uint16_t>(block + 2 + 2 * k);
     put_signed(kIq2XsGrid[code & 511U], kEven[code >> 9U], out.values + 8 * k);
@@ -98,7 +98,7 @@ void unpack_codebook<TensorType::IQ2_XS>(const std::uint8_t* block, CodebookGrou
 // f16 d; 32 low bytes of row numbers; 32 bytes of signs; 8 of the rows' upper pairs of bits; 16 scales.
 template <>
 void unpack_codebook<TensorType::IQ2_S>(const std::uint8_t* block, CodebookGroup& out) noexcept {
-  out.d = load<std::uint16_t>(block);
+  out.d = load<f16_bits>(block);
   for (std::size_t k = 0; k < 32; ++k) {
     const unsigned upper = (unsigned{block[66 + k / 4]} >> (2 * (k % 4))) & 3U;
     put_signed(kIq2SGrid[block[2 + k] | (upper << 8U)], block[34 + k], out.values + 8 * k);
@@ -109,7 +109,7 @@ void unpack_codebook<TensorType::IQ2_S>(const std::uint8_t* block, CodebookGroup
 // f16 d; 64 row numbers; per 32 weights 4 x 7 sign bits and a scale of 4 bits.
 template <>
 void unpack_codebook<TensorType::IQ3_XXS>(const std::uint8_t* block, CodebookGroup& out) noexcept {
-  out.d = load<std::uint16_t>(block);
+  out.d = load<f16_bits>(block);
   for (std::size_t s = 0; s < kSubs; ++s) {
     const std::uint8_t* rows = block + 2 + 8 * s;
     const auto signs = load<std::uint32_t>(block + 66 + 4 * s);
@@ -124,7 +124,7 @@ void unpack_codebook<TensorType::IQ3_XXS>(const std::uint8_t* block, CodebookGro
 // f16 d; 64 low bytes of row numbers; 8 bytes with their ninth bits; 32 bytes of signs; 8 scales of 4 bits.
 template <>
 void unpack_codebook<TensorType::IQ3_S>(const std::uint8_t* block, CodebookGroup& out) noexcept {
-  out.d = load<std::uint16_t>(block);
+  out.d = load<f16_bits>(block);
   for (std::size_t k = 0; k < 32; ++k) {
     const unsigned ninth = unsigned{block[66 + k / 4]} >> (2 * (k % 4));
     const std::size_t first = block[2 + 2 * k] | ((ninth & 1U) << 8U);
@@ -139,7 +139,7 @@ void unpack_codebook<TensorType::IQ3_S>(const std::uint8_t* block, CodebookGroup
 // sign.
 template <>
 void unpack_codebook<TensorType::IQ1_S>(const std::uint8_t* block, CodebookGroup& out) noexcept {
-  out.d = load<std::uint16_t>(block);
+  out.d = load<f16_bits>(block);
   for (std::size_t s = 0; s < kSubs; ++s) {
     const unsigned word = load<std::uint16_t>(block + 34 + 2 * s);
     out.scales[s] = odd((word >> 12U) & 7U);
@@ -160,7 +160,7 @@ void unpack_codebook<TensorType::IQ1_M>(const std::uint8_t* block, CodebookGroup
     d |= (word >> 12U) << (4 * j);
     for (std::size_t i = 0; i < 4; ++i) out.scales[4 * j + i] = odd((word >> (3 * i)) & 7U);
   }
-  out.d = static_cast<std::uint16_t>(d);
+  out.d = {static_cast<std::uint16_t>(d)};
   for (std::size_t k = 0; k < 32; ++k) {
     const unsigned upper = unsigned{block[32 + k / 2]} >> (4 * (k % 2));
     put_shifted(block[k] | ((upper & 7U) << 8U), (upper & 8U) != 0, out.values + 8 * k);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/half.h"
 #include "base/tensor_type.h"
 
 namespace thinkey {
@@ -13,7 +14,7 @@ namespace thinkey {
 struct CodebookGroup {  // a block of 256
   alignas(64) std::int8_t values[256];
   std::int8_t scales[16];  // 256 / kSubColumns of them
-  std::uint16_t d;         // an f16
+  f16_bits d;
 };
 
 template <TensorType kType>

@@ -135,7 +135,7 @@ HWY_INLINE hn::Vec<D> broadcast_f16(D d, const std::uint8_t* bytes) {
   f16_bits half;
   std::memcpy(&half, bytes, sizeof(half));
 #if THINKEY_HARDWARE_F16
-  return f32_from_f16_bits(d, hn::Set(hn::Rebind<std::uint16_t, D>(), half));
+  return f32_from_f16_bits(d, hn::Set(hn::Rebind<std::uint16_t, D>(), half.bits));
 #else
   return hn::Set(d, f32_from_f16(half));
 #endif

@@ -18,7 +18,8 @@ void f32_to_f16_rows(const float* from, std::size_t n, f16_bits* to) {
   const hn::Rebind<std::uint16_t, F32Tag> du16;
   const std::size_t lanes = hn::Lanes(d);
   std::size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(f16_bits_from_f32(d, hn::LoadU(d, from + i)), du16, to + i);
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(f16_bits_from_f32(d, hn::LoadU(d, from + i)), du16, integers(to) + i);
   for (; i < n; ++i) to[i] = f16_from_f32(from[i]);
 }
 
@@ -27,7 +28,8 @@ void f16_to_f32_rows(const f16_bits* from, std::size_t n, float* to) {
   const hn::Rebind<std::uint16_t, F32Tag> du16;
   const std::size_t lanes = hn::Lanes(d);
   std::size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(f32_from_f16_bits(d, hn::LoadU(du16, from + i)), d, to + i);
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(f32_from_f16_bits(d, hn::LoadU(du16, integers(from) + i)), d, to + i);
   for (; i < n; ++i) to[i] = f32_from_f16(from[i]);
 }
 
@@ -36,7 +38,8 @@ void f32_to_bf16_rows(const float* from, std::size_t n, bf16_bits* to) {
   const hn::Rebind<std::uint16_t, F32Tag> du16;
   const std::size_t lanes = hn::Lanes(d);
   std::size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(bf16_bits_from_f32(d, hn::LoadU(d, from + i)), du16, to + i);
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(bf16_bits_from_f32(d, hn::LoadU(d, from + i)), du16, integers(to) + i);
   for (; i < n; ++i) to[i] = bf16_from_f32(from[i]);
 }
 
@@ -45,7 +48,8 @@ void bf16_to_f32_rows(const bf16_bits* from, std::size_t n, float* to) {
   const hn::Rebind<std::uint16_t, F32Tag> du16;
   const std::size_t lanes = hn::Lanes(d);
   std::size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(f32_from_bf16_bits(d, hn::LoadU(du16, from + i)), d, to + i);
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(f32_from_bf16_bits(d, hn::LoadU(du16, integers(from) + i)), d, to + i);
   for (; i < n; ++i) to[i] = f32_from_bf16(from[i]);
 }
 

@@ -54,7 +54,7 @@ struct StoreBF16 {
   bf16_bits* out;
   template <int kChain>
   HWY_INLINE void emit(std::size_t offset, hn::Vec<D> w) {
-    hn::StoreU(bf16_bits_from_f32(d, w), hn::Rebind<std::uint16_t, D>(), out + offset);
+    hn::StoreU(bf16_bits_from_f32(d, w), hn::Rebind<std::uint16_t, D>(), integers(out) + offset);
   }
 };
 

@@ -93,7 +93,7 @@ THINKEY_VNNI_INLINE __m512 load_lanes(const float* x, __mmask16 lanes) {
 }
 THINKEY_VNNI_INLINE __m512 load_lanes(const bf16_bits* x, __mmask16 lanes) {
   return _mm512_castsi512_ps(
-      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, x)), 16));
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, integers(x))), 16));
 }
 
 // The first `count` numbers from x on, at most 64; zeros after them.

@@ -23,9 +23,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // The nearest bf16 of non-negative numbers; ties, which cannot matter to softmax, go up.
 template <class D>
-HWY_INLINE hn::Vec<hn::Rebind<bf16_bits, D>> weights_to_bf16(D, hn::Vec<D> y) {
+HWY_INLINE hn::Vec<hn::Rebind<std::uint16_t, D>> weights_to_bf16(D, hn::Vec<D> y) {
   const hn::RebindToUnsigned<D> du;
-  const hn::Rebind<bf16_bits, D> d16;
+  const hn::Rebind<std::uint16_t, D> d16;
   return hn::TruncateTo(d16, hn::ShiftRight<16>(hn::Add(hn::BitCast(du, y), hn::Set(du, 0x8000U))));
 }
 
@@ -33,7 +33,7 @@ HWY_INLINE hn::Vec<hn::Rebind<bf16_bits, D>> weights_to_bf16(D, hn::Vec<D> y) {
 inline float exp2_to_bf16(const float* HWY_RESTRICT x, std::size_t n, float shift,
                           bf16_bits* HWY_RESTRICT p) {
   const hn::ScalableTag<float> d;
-  const hn::Rebind<bf16_bits, decltype(d)> d16;
+  const hn::Rebind<std::uint16_t, decltype(d)> d16;
   const std::size_t lanes = hn::Lanes(d);
   const auto vshift = hn::Set(d, shift);
   auto s0 = hn::Zero(d);
@@ -44,19 +44,19 @@ inline float exp2_to_bf16(const float* HWY_RESTRICT x, std::size_t n, float shif
     const auto y1 = exp2_coarse(d, hn::Sub(hn::LoadU(d, x + i + lanes), vshift));
     s0 = hn::Add(s0, y0);
     s1 = hn::Add(s1, y1);
-    hn::StoreU(weights_to_bf16(d, y0), d16, p + i);
-    hn::StoreU(weights_to_bf16(d, y1), d16, p + i + lanes);
+    hn::StoreU(weights_to_bf16(d, y0), d16, integers(p) + i);
+    hn::StoreU(weights_to_bf16(d, y1), d16, integers(p) + i + lanes);
   }
   for (; i + lanes <= n; i += lanes) {
     const auto y = exp2_coarse(d, hn::Sub(hn::LoadU(d, x + i), vshift));
     s0 = hn::Add(s0, y);
-    hn::StoreU(weights_to_bf16(d, y), d16, p + i);
+    hn::StoreU(weights_to_bf16(d, y), d16, integers(p) + i);
   }
   if (i < n) {
     constexpr float kLowest = -std::numeric_limits<float>::infinity();  // 2^-126: adds nothing
     const auto y = exp2_coarse(d, hn::Sub(load_tail(d, x + i, n - i, kLowest), vshift));
     s1 = hn::Add(s1, y);
-    store_tail(d16, weights_to_bf16(d, y), p + i, n - i);
+    store_tail(d16, weights_to_bf16(d, y), integers(p) + i, n - i);
   }
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
 }

@@ -88,7 +88,7 @@ class Scratch {
     sum = AlignedBuffer<float>(rows);
     // Rows that pad a short tile are multiplied, never read: any numbers will do, but no NaNs.
     scores.fill(0);
-    weights.fill(0);
+    weights.fill(T{});
   }
   void prepare_edge(std::size_t head_dim) {
     if (edge_keys.size() >= kKeys * head_dim) return;
@@ -116,7 +116,7 @@ HeadTokens<T> padded_edge(const HeadTokens<T>& tokens, std::size_t begin, std::s
   const std::size_t offset = (begin - tokens.first) * head_dim;
   const auto copy = [&](const T* from, AlignedBuffer<T>& to) {
     std::copy_n(from + offset, present, to.data());
-    std::fill_n(to.data() + present, width * head_dim - present, T{0});
+    std::fill_n(to.data() + present, width * head_dim - present, T{});
   };
   copy(tokens.keys, scratch.edge_keys);
   copy(tokens.values, scratch.edge_values);

@@ -183,7 +183,7 @@ void decode_values(const BlockLayout& layout, const std::byte* block, StagedBloc
 }
 
 bool all_finite(const f16_bits* x, std::size_t n) noexcept {
-  return std::all_of(x, x + n, [](f16_bits bits) { return (bits & 0x7C00U) != 0x7C00U; });
+  return std::all_of(x, x + n, [](f16_bits number) { return (number.bits & 0x7C00U) != 0x7C00U; });
 }
 
 bool all_exponents(const std::int8_t* x) noexcept {

@@ -74,7 +74,7 @@ HWY_INLINE void store_rounded(D d, hn::Vec<D> x, std::int16_t* to) {
 template <class D>
 HWY_INLINE hn::Vec<D> load_f16(D d, const f16_bits* from) {
   const hn::Rebind<hwy::float16_t, D> half;
-  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
+  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(integers(from))));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -22,10 +22,10 @@ std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
 std::vector<float> interesting_floats() {
   std::vector<float> values;
   for (std::uint32_t h = 0; h <= 0xFFFF; h += 3) {
-    const float v = f32_from_f16(static_cast<f16_bits>(h));
+    const float v = f32_from_f16({static_cast<std::uint16_t>(h)});
     values.push_back(v);
     if (!std::isfinite(v)) continue;
-    const float next = f32_from_f16(static_cast<f16_bits>(h + 1));
+    const float next = f32_from_f16({static_cast<std::uint16_t>(h + 1)});
     const float middle = std::isfinite(next) ? v + 0.5F * (next - v) : v;
     values.push_back(middle);
     values.push_back(std::nextafter(middle, std::numeric_limits<float>::infinity()));
@@ -45,7 +45,7 @@ std::vector<float> interesting_floats() {
 
 TEST(Convert, EveryF16WidensExactly) {
   std::vector<f16_bits> from(65536);
-  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<f16_bits>(i);
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = {static_cast<std::uint16_t>(i)};
   for_each_highway_target([&] {
     std::vector<float> to(from.size());
     f16_to_f32(from.data(), from.size(), to.data());
@@ -68,9 +68,9 @@ TEST(Convert, F16RoundsToNearestEven) {
     f32_to_f16(from.data(), from.size(), to.data());
     for (std::size_t i = 0; i < from.size(); ++i) {
       if (std::isnan(from[i])) {
-        ASSERT_EQ(to[i] & 0x7C00, 0x7C00) << bits(from[i]);
-        ASSERT_NE(to[i] & 0x03FF, 0) << bits(from[i]);
-        ASSERT_EQ(to[i] >> 15, bits(from[i]) >> 31U);
+        ASSERT_EQ(to[i].bits & 0x7C00, 0x7C00) << bits(from[i]);
+        ASSERT_NE(to[i].bits & 0x03FF, 0) << bits(from[i]);
+        ASSERT_EQ(to[i].bits >> 15, bits(from[i]) >> 31U);
       } else {
         ASSERT_EQ(to[i], f16_from_f32(from[i])) << bits(from[i]);
       }
@@ -87,7 +87,7 @@ TEST(Convert, BF16BothWays) {
     bf16_to_f32(narrow.data(), narrow.size(), back.data());
     for (std::size_t i = 0; i < from.size(); ++i) {
       ASSERT_EQ(narrow[i], bf16_from_f32(from[i])) << bits(from[i]);
-      ASSERT_EQ(bits(back[i]), static_cast<std::uint32_t>(narrow[i]) << 16U);
+      ASSERT_EQ(bits(back[i]), static_cast<std::uint32_t>(narrow[i].bits) << 16U);
     }
   });
 }

@@ -121,7 +121,7 @@ TEST(Matmul, NoSizeIsNoWorkAndNoDepthIsZero) {
   matmul(s, &none, &none, c);
   EXPECT_EQ(c[0], 1);
   s.accumulate = false;
-  const bf16_bits none16 = 0;
+  const bf16_bits none16{0};
   matmul(s, &none16, &none16, c);
   EXPECT_EQ(c[0], 0);
   EXPECT_EQ(c[1], 2);  // the gap

@@ -59,7 +59,7 @@ inline Weights random_weights(TensorType type, std::size_t rows, std::size_t col
   if (type == TensorType::F32 || type == TensorType::F16 || type == TensorType::BF16) {
     for (std::size_t i = 0; i < rows * cols; ++i) {
       const float v = uniform(rng);
-      const std::uint16_t narrow = type == TensorType::F16 ? f16_from_f32(v) : bf16_from_f32(v);
+      const std::uint16_t narrow = type == TensorType::F16 ? f16_from_f32(v).bits : bf16_from_f32(v).bits;
       if (type == TensorType::F32) {
         std::memcpy(data + 4 * i, &v, 4);
       } else {
