@@ -74,6 +74,17 @@ struct HeldTokens {
   std::vector<float> key_mean;          // [D]; q . key_mean is added to thin logits. Empty: nothing is
 };
 
+class LayerStore;
+
+// The latest token's queries of one sequence, and where their attention goes.
+struct TokenAttention {
+  const LayerStore* store = nullptr;
+  std::int64_t position = 0;
+  const float* q = nullptr;  // [H, D]
+  float* out = nullptr;      // [H, D]
+  float* lse = nullptr;      // [H], or null
+};
+
 class LayerStore {
  public:
   virtual ~LayerStore() = default;
@@ -107,6 +118,9 @@ class LayerStore {
   virtual void forget_before(std::int64_t position) = 0;
   // SequenceCache::attend().
   virtual void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const = 0;
+  // attend() with n = 1 of each of several sequences, whose stores are of this kind, as one stage: the same
+  // numbers.
+  virtual void attend_together(std::span<const TokenAttention> tokens) const = 0;
 
   // -- evicting again
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -50,6 +51,11 @@ class SequenceCache {
   // out = 0 where nothing is seen).
   void attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, float* out,
               float* lse = nullptr) const;
+
+  // attend() with n = 1 of several sequences' layers.
+  static void attend_together(std::span<const TokenAttention> tokens) {
+    if (!tokens.empty()) tokens[0].store->attend_together(tokens);
+  }
 
   // Tells the layer of queries that have just been attended with (after append() of their tokens), so
   // that a spec with `every` evicts again: when so many tokens have come since, or a turn has ended. The

@@ -148,7 +148,8 @@ void wait_for_signal() {
 }
 
 int execute(const Arguments& arguments) {
-  if (arguments.chat.has_system()) fail_usage("--system is for conversations; requests bring their own messages");
+  if (arguments.chat.has_system())
+    fail_usage("--system is for conversations; requests bring their own messages");
   static_cast<void>(arguments.cache.parse());
   const server::HttpOptions http = http_options(arguments);
   static_cast<void>(parse_bytes(arguments.cache_disk, "--cache-disk"));
@@ -193,9 +194,10 @@ Command add_serve_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("serve", "Answer many conversations over HTTP, in OpenAI's API");
   a.model.add_model(*app);
   a.cache.add(*app);
-  app->add_option("--allow-cache", a.caches,
-                  "A cache spec that requests may choose, beside --cache; may be given several times; none: no "
-                  "other. Without it they may choose any")
+  app->add_option(
+         "--allow-cache", a.caches,
+         "A cache spec that requests may choose, beside --cache; may be given several times; none: no "
+         "other. Without it they may choose any")
       ->type_name("SPEC");
   app->add_option("--host", a.host, "Address to listen on")->type_name("ADDRESS");
   app->add_option("--port", a.port, "Port; 0: any free one")->check(within(0, 65535))->type_name("N");
@@ -205,7 +207,8 @@ Command add_serve_command(CLI::App& program) {
   app->add_option("--kv-memory", a.kv_memory,
                   "Most memory of all caches together, such as 4GiB; default: half of what is available")
       ->type_name("BYTES");
-  app->add_option("-c,--ctx-size", a.context, "Most tokens of prompt and answer; 0: the model's context length")
+  app->add_option("-c,--ctx-size", a.context,
+                  "Most tokens of prompt and answer; 0: the model's context length")
       ->check(within<std::int64_t>(0, std::numeric_limits<std::int32_t>::max()))
       ->type_name("N");
   app->add_option("-n,--n-predict", a.predict,
@@ -232,7 +235,8 @@ Command add_serve_command(CLI::App& program) {
   app->add_option("--connections", a.connections, "Most connections at once")
       ->check(within<std::size_t>(1, 900))
       ->type_name("N");
-  app->add_option("--timeout", a.timeout, "Seconds in which a client must have sent its request, or taken an event")
+  app->add_option("--timeout", a.timeout,
+                  "Seconds in which a client must have sent its request, or taken an event")
       ->check(within(1, 86400))
       ->type_name("N");
   app->add_option("--body-limit", a.body_limit, "Largest request")->type_name("BYTES");
@@ -244,8 +248,9 @@ Command add_serve_command(CLI::App& program) {
   a.model.add_compute(*app);
   a.chat.add(*app);
   a.sampler.add(*app);
-  add_examples(*app, {"thinkey serve -m model.gguf",
-                      "thinkey serve -m model.gguf --cache think:0.4 --kv-memory 4GiB --cache-dir ~/.cache/thinkey"});
+  add_examples(
+      *app, {"thinkey serve -m model.gguf",
+             "thinkey serve -m model.gguf --cache think:0.4 --kv-memory 4GiB --cache-dir ~/.cache/thinkey"});
   return {app, [arguments] { return execute(*arguments); }};
 }
 

@@ -142,8 +142,8 @@ struct Sampler::Impl {
 
   SamplerOptions options;
   std::mt19937_64 random;
-  std::deque<std::int32_t> history;                    // the last repeat_last_n accepted tokens
-  std::unordered_map<std::int32_t, int> generated;     // how often, where that counts
+  std::deque<std::int32_t> history;                 // the last repeat_last_n accepted tokens
+  std::unordered_map<std::int32_t, int> generated;  // how often, where that counts
   std::vector<Candidate> candidates;
   std::vector<double> weights;
 };
@@ -171,7 +171,8 @@ std::int32_t Sampler::sample(std::span<const float> logits, std::span<const std:
   for (const auto& [id, bias] : s.options.logit_bias) s.change(id, bias);
   s.penalise();
   if (!allowed.empty()) {
-    std::erase_if(s.candidates, [&](const Candidate& c) { return allowed[static_cast<std::size_t>(c.id)] == 0; });
+    std::erase_if(s.candidates,
+                  [&](const Candidate& c) { return allowed[static_cast<std::size_t>(c.id)] == 0; });
     if (s.candidates.empty()) fail_data("no token of the vocabulary may follow here");
   }
   if (s.options.temperature == 0.0F) {

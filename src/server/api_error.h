@@ -15,7 +15,10 @@ using OrderedJson = nlohmann::ordered_json;
 // What a request is answered with instead of a result.
 struct ApiError : std::runtime_error {
   ApiError(int http_status, std::string message, std::string field = {}, std::string error_code = {})
-      : std::runtime_error(message), status(http_status), param(std::move(field)), code(std::move(error_code)) {}
+      : std::runtime_error(message),
+        status(http_status),
+        param(std::move(field)),
+        code(std::move(error_code)) {}
 
   int status;
   std::string param;    // the field that is to blame; empty: none

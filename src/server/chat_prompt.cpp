@@ -105,15 +105,18 @@ std::vector<Tool> read_tools(const OrderedJson& tools) {
       refuse(path + ".function.name", "{}.function has no \"name\"", path);
     }
     Tool known{.name = function["name"].get<std::string>(), .parameters = nullptr};
-    const bool plain = known.name.size() <= 64 && std::all_of(known.name.begin(), known.name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-    });
+    const bool plain =
+        known.name.size() <= 64 && std::all_of(known.name.begin(), known.name.end(), [](char c) {
+          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                 c == '-';
+        });
     if (!plain) {
       refuse(path + ".function.name", "{}.function.name must have at most 64 letters, digits, _ and -", path);
     }
     if (function.contains("parameters")) known.parameters = function["parameters"];
     if (function.contains("strict") && !function["strict"].is_null()) {
-      if (!function["strict"].is_boolean()) refuse(path + ".function.strict", "{}.function.strict must be true or false", path);
+      if (!function["strict"].is_boolean())
+        refuse(path + ".function.strict", "{}.function.strict must be true or false", path);
       known.strict = function["strict"].get<bool>();
     }
     if (!known.parameters.is_null() && !known.parameters.is_object()) {
@@ -145,8 +148,10 @@ bool read_choice(const OrderedJson* choice, ChatPrompt& out) {
     if (at.is_object() && at.contains("name") && at["name"].is_string()) name = at["name"].get<std::string>();
   }
   if (name.empty()) refuse("tool_choice", "\"tool_choice\" must be none, auto, required or a function");
-  const bool known = std::any_of(out.tools.begin(), out.tools.end(), [&](const Tool& t) { return t.name == name; });
-  if (!known) refuse("tool_choice", "\"tool_choice\" names \"{}\", which is not among the tools", printable(name, 60));
+  const bool known =
+      std::any_of(out.tools.begin(), out.tools.end(), [&](const Tool& t) { return t.name == name; });
+  if (!known)
+    refuse("tool_choice", "\"tool_choice\" names \"{}\", which is not among the tools", printable(name, 60));
   out.must_call = true;
   out.forced_tool = name;
   return true;

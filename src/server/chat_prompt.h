@@ -21,10 +21,10 @@ struct ChatPrompt {
   std::string text;
   std::vector<std::int32_t> tokens;
   ToolForm form = ToolForm::None;
-  std::vector<Tool> tools;        // that may be called
-  std::string forced_tool;        // the one that must be; empty: none in particular
-  bool must_call = false;         // some tool must be
-  bool parallel = true;           // several may be
+  std::vector<Tool> tools;  // that may be called
+  std::string forced_tool;  // the one that must be; empty: none in particular
+  bool must_call = false;   // some tool must be
+  bool parallel = true;     // several may be
 };
 
 // Reads messages, tools, tool_choice, parallel_tool_calls, chat_template_kwargs, add_generation_prompt.

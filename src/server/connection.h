@@ -16,7 +16,8 @@ class Connection : public httplib::Stream {
  public:
   Connection(socket_t socket, const ConnectionLimits& limits);
 
-  // Waits for a request's first byte; false when none came in time, the client has gone, or `stopping` is set.
+  // Waits for a request's first byte; false when none came in time, the client has gone, or `stopping` is
+  // set.
   [[nodiscard]] bool wait_for_request(const std::atomic<bool>& stopping);
 
   [[nodiscard]] bool is_readable() const override;
@@ -44,8 +45,8 @@ class Connection : public httplib::Stream {
   std::size_t begin_ = 0, end_ = 0;  // unread bytes of the buffer
   Clock::time_point deadline_;       // of what is being read
   bool in_head_ = true;
-  std::size_t read_ = 0;    // bytes of this request's head or body
-  int line_ends_ = 0;       // "\r\n\r\n" so far
+  std::size_t read_ = 0;  // bytes of this request's head or body
+  int line_ends_ = 0;     // "\r\n\r\n" so far
 };
 
 }  // namespace thinkey::server

@@ -10,7 +10,8 @@
 namespace thinkey::server {
 
 std::shared_ptr<const VocabularyTrie> Service::vocabulary() {
-  std::call_once(vocabulary_once, [this] { vocabulary_trie = std::make_shared<const VocabularyTrie>(*model); });
+  std::call_once(vocabulary_once,
+                 [this] { vocabulary_trie = std::make_shared<const VocabularyTrie>(*model); });
   return vocabulary_trie;
 }
 
@@ -47,19 +48,40 @@ CallForm call_form(ToolForm form) {
               .end = "",
               .markers = {"<tool_call>", "</tool_call>"}};
     case ToolForm::Llama3:
-      return {.open = "{\"name\": \"", .between = "\", \"parameters\": ", .close = "}", .trigger = "",
-              .separator = "; ", .begin = "", .end = "", .markers = {}};
+      return {.open = "{\"name\": \"",
+              .between = "\", \"parameters\": ",
+              .close = "}",
+              .trigger = "",
+              .separator = "; ",
+              .begin = "",
+              .end = "",
+              .markers = {}};
     case ToolForm::Mistral:
-      return {.open = "{\"name\": \"", .between = "\", \"arguments\": ", .close = "}",
-              .trigger = "[TOOL_CALLS]", .separator = ", ", .begin = "[TOOL_CALLS][", .end = "]",
+      return {.open = "{\"name\": \"",
+              .between = "\", \"arguments\": ",
+              .close = "}",
+              .trigger = "[TOOL_CALLS]",
+              .separator = ", ",
+              .begin = "[TOOL_CALLS][",
+              .end = "]",
               .markers = {"[TOOL_CALLS]"}};
     case ToolForm::MistralArgs:
-      return {.open = "", .between = "[ARGS]", .close = "", .trigger = "[TOOL_CALLS]",
-              .separator = "[TOOL_CALLS]", .begin = "[TOOL_CALLS]", .end = "",
+      return {.open = "",
+              .between = "[ARGS]",
+              .close = "",
+              .trigger = "[TOOL_CALLS]",
+              .separator = "[TOOL_CALLS]",
+              .begin = "[TOOL_CALLS]",
+              .end = "",
               .markers = {"[TOOL_CALLS]", "[ARGS]"}};
     default:
-      return {.open = "<|channel|>commentary to=functions.", .between = " <|constrain|>json<|message|>",
-              .close = "", .trigger = "", .separator = "", .begin = "", .end = "",
+      return {.open = "<|channel|>commentary to=functions.",
+              .between = " <|constrain|>json<|message|>",
+              .close = "",
+              .trigger = "",
+              .separator = "",
+              .begin = "",
+              .end = "",
               .markers = {"<|channel|>", "<|constrain|>", "<|message|>"}};
   }
 }
@@ -70,11 +92,13 @@ Grammar::Rule any_call(Grammar& grammar, JsonGrammar& json, const ChatPrompt& pr
   for (std::size_t i = 0; i < prompt.tools.size(); ++i) {
     const Tool& tool = prompt.tools[i];
     if (!prompt.forced_tool.empty() && tool.name != prompt.forced_tool) continue;
-    const bool checked = (tool.strict || prompt.must_call) && !tool.parameters.is_null() && !tool.parameters.empty();
+    const bool checked =
+        (tool.strict || prompt.must_call) && !tool.parameters.is_null() && !tool.parameters.empty();
     const Grammar::Rule arguments =
-        checked ? json.schema(tool.parameters, fmt::format("tools[{}].function.parameters", i)) : json.any_object();
-    grammar.add(rule, grammar.literal(form.open + tool.name + form.between) + Grammar::Sequence{Grammar::call(arguments)} +
-                          grammar.literal(form.close));
+        checked ? json.schema(tool.parameters, fmt::format("tools[{}].function.parameters", i))
+                : json.any_object();
+    grammar.add(rule, grammar.literal(form.open + tool.name + form.between) +
+                          Grammar::Sequence{Grammar::call(arguments)} + grammar.literal(form.close));
   }
   return rule;
 }
@@ -97,7 +121,8 @@ Filter forced_calls(const ChatPrompt& prompt, Service& service) {
   return filter_of(service, std::move(out));
 }
 
-// Free text, in which calls, should there be any, are of tools that exist, and strict ones satisfy their schema.
+// Free text, in which calls, should there be any, are of tools that exist, and strict ones satisfy their
+// schema.
 Filter strict_calls(const ChatPrompt& prompt, Service& service) {
   const CallForm form = call_form(prompt.form);
   if (form.trigger.empty()) {
@@ -136,12 +161,14 @@ Filter formatted(const OrderedJson& format, const ChatPrompt& prompt, Service& s
     inner.finish();
     out.start = json.schema(*schema, "response_format.json_schema.schema");
   } else {
-    fields.fail("type", fmt::format("must be text, json_object or json_schema, not \"{}\"", printable(type, 40)));
+    fields.fail("type",
+                fmt::format("must be text, json_object or json_schema, not \"{}\"", printable(type, 40)));
   }
   fields.finish();
   if (prompt.form == ToolForm::Harmony) {  // an answer is a message of its final channel
     Grammar& g = out.grammar;
-    out.start = g.rule({g.literal("<|channel|>final<|message|>") + Grammar::Sequence{Grammar::call(out.start)}});
+    out.start =
+        g.rule({g.literal("<|channel|>final<|message|>") + Grammar::Sequence{Grammar::call(out.start)}});
     out.markers = {"<|channel|>", "<|message|>"};
   }
   return filter_of(service, std::move(out));

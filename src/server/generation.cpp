@@ -23,13 +23,15 @@ constexpr std::int64_t kMostTokens = std::numeric_limits<std::int32_t>::max();
 void read_bias(RequestFields& fields, const Service& service, GenerationRequest& out) {
   const OrderedJson* biases = fields.object("logit_bias");
   if (biases == nullptr) return;
-  if (biases->size() > kMostBiases) fields.fail("logit_bias", fmt::format("has more than {} tokens", kMostBiases));
+  if (biases->size() > kMostBiases)
+    fields.fail("logit_bias", fmt::format("has more than {} tokens", kMostBiases));
   for (const auto& [key, value] : biases->items()) {
     std::int32_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || id < 0 ||
         id >= service.model->info().vocabulary) {
-      fields.fail("logit_bias", fmt::format("has the key \"{}\", which is not a token's number", printable(key, 40)));
+      fields.fail("logit_bias",
+                  fmt::format("has the key \"{}\", which is not a token's number", printable(key, 40)));
     }
     if (!value.is_number() || std::abs(value.get<double>()) > 100) {
       fields.fail("logit_bias", fmt::format("must be a number from -100 to 100 for token {}", id));
@@ -56,7 +58,8 @@ void read_cache(RequestFields& fields, const Service& service, GenerationRequest
   }
   std::string names = service.options.cache.to_string();
   for (const CacheSpec& spec : allowed) names += ", " + spec.to_string();
-  fields.fail("cache", fmt::format("\"{}\" is not among what this server allows: {}", printable(*text, 60), names));
+  fields.fail("cache",
+              fmt::format("\"{}\" is not among what this server allows: {}", printable(*text, 60), names));
 }
 
 }  // namespace
@@ -65,8 +68,9 @@ void check_model(RequestFields& fields, const Service& service) {
   const auto model = fields.text("model");
   const auto& names = service.options.names;
   if (!model || model->empty() || std::find(names.begin(), names.end(), *model) != names.end()) return;
-  throw ApiError(404, fmt::format("the model \"{}\" is not served here; \"{}\" is", printable(*model, 100), names[0]),
-                 "model", "model_not_found");
+  throw ApiError(
+      404, fmt::format("the model \"{}\" is not served here; \"{}\" is", printable(*model, 100), names[0]),
+      "model", "model_not_found");
 }
 
 void read_generation_fields(RequestFields& fields, const Service& service, GenerationRequest& out) {
@@ -82,11 +86,13 @@ void read_generation_fields(RequestFields& fields, const Service& service, Gener
     s.top_k = 1;
   }
   as_float("min_p", 0, 1, s.min_p);
-  if (const auto k = fields.integer("top_k", -1, kMostTokens)) s.top_k = std::max<std::int32_t>(static_cast<std::int32_t>(*k), 0);
+  if (const auto k = fields.integer("top_k", -1, kMostTokens))
+    s.top_k = std::max<std::int32_t>(static_cast<std::int32_t>(*k), 0);
   as_float("presence_penalty", -2, 2, s.presence_penalty);
   as_float("frequency_penalty", -2, 2, s.frequency_penalty);
   as_float("repeat_penalty", 0.01, 100, s.repeat_penalty);
-  if (const auto n = fields.integer("repeat_last_n", -1, kMostTokens)) s.repeat_last_n = static_cast<std::int32_t>(*n);
+  if (const auto n = fields.integer("repeat_last_n", -1, kMostTokens))
+    s.repeat_last_n = static_cast<std::int32_t>(*n);
   if (const auto seed = fields.integer("seed", std::numeric_limits<std::int64_t>::min(),
                                        std::numeric_limits<std::int64_t>::max());
       seed && *seed != -1) {

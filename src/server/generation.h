@@ -18,11 +18,6 @@
 
 namespace thinkey::server {
 
-// The client has gone: nothing need be answered.
-struct Disconnected : std::runtime_error {
-  Disconnected() : std::runtime_error("the client has gone") {}
-};
-
 // The fields that all kinds of generation have: sampling, stop, seed, cache, cache_prompt, ...; not the
 // prompt. ApiError for what is wrong. `n`: with choices; `stops`: with stop strings.
 void read_generation_fields(RequestFields& fields, const Service& service, GenerationRequest& out);

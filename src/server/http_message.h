@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,11 @@ struct HttpResponse {
 using HttpHandler = std::function<void(const HttpRequest&, HttpResponse&)>;
 
 void send_json(HttpResponse& response, const nlohmann::ordered_json& json, int status = 200);
+// The client has gone: nothing need be answered.
+struct Disconnected : std::runtime_error {
+  Disconnected() : std::runtime_error("the client has gone") {}
+};
+
 // Whether the client whose request the calling thread answers is still there.
 [[nodiscard]] bool client_is_there();
 

@@ -65,6 +65,8 @@ void answer_exception(httplib::Response& response, const std::exception_ptr& exc
   } catch (const Error& error) {
     const int status = error.kind() == ErrorKind::Usage ? 400 : 500;
     send_json(response, error_json(status, error.what()), status);
+  } catch (const Disconnected&) {
+    response.status = 499;  // nginx's number for it; nobody reads it but the log
   } catch (const std::bad_alloc&) {
     send_json(response, error_json(503, "out of memory"), 503);
   } catch (const std::exception& error) {
@@ -118,16 +120,16 @@ void deliver(HttpResponse&& from, httplib::Response& to) {
     to.set_content(from.body, from.content_type);
     return;
   }
-  to.set_chunked_content_provider(
-      from.content_type, [source = std::move(from.source)](std::size_t, httplib::DataSink& sink) {
-        bool open = true;
-        const bool more = source->next([&](const std::string& text) {
-          open = open && sink.write(text.data(), text.size());
-          return open;
-        });
-        if (open && !more) sink.done();
-        return open;
-      });
+  to.set_chunked_content_provider(from.content_type,
+                                  [source = std::move(from.source)](std::size_t, httplib::DataSink& sink) {
+                                    bool open = true;
+                                    const bool more = source->next([&](const std::string& text) {
+                                      open = open && sink.write(text.data(), text.size());
+                                      return open;
+                                    });
+                                    if (open && !more) sink.done();
+                                    return open;
+                                  });
 }
 
 }  // namespace
@@ -149,6 +151,8 @@ class HttpServer::Impl : public httplib::Server {
 
   void route(const char* method, const std::string& pattern, HttpHandler handler, bool open);
   [[nodiscard]] int bind();
+  // Not stop(), which also breaks off streams that are under way.
+  void stop_accepting() { ::shutdown(svr_sock_, SHUT_RDWR); }
   void close_idle() noexcept { stopping_.store(true); }
   [[nodiscard]] std::size_t connections() const noexcept { return open_.load(); }
   [[nodiscard]] std::size_t requests() const noexcept { return requests_.load(); }
@@ -183,9 +187,8 @@ HttpServer::Impl::Impl(const HttpOptions& options) : options_(options) {
     requests_.fetch_add(1);
     return admitted(request, response) ? HandlerResponse::Unhandled : HandlerResponse::Handled;
   });
-  set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr exception) {
-    answer_exception(response, exception);
-  });
+  set_exception_handler([](const httplib::Request&, httplib::Response& response,
+                           std::exception_ptr exception) { answer_exception(response, exception); });
   // What the library itself refuses has no body.
   set_error_handler(httplib::Server::Handler([](const httplib::Request&, httplib::Response& response) {
     if (!response.body.empty()) return;
@@ -202,14 +205,17 @@ HttpServer::Impl::Impl(const HttpOptions& options) : options_(options) {
 }
 
 void HttpServer::Impl::route(const char* method, const std::string& pattern, HttpHandler handler, bool open) {
-  auto known = std::find_if(routes_.begin(), routes_.end(), [&](const Route& r) { return r.pattern == pattern; });
+  auto known =
+      std::find_if(routes_.begin(), routes_.end(), [&](const Route& r) { return r.pattern == pattern; });
   if (known == routes_.end()) {
     routes_.push_back({.pattern = pattern, .regex = std::regex(pattern), .methods = {}, .open = open});
     known = routes_.end() - 1;
   }
   known->methods.insert(method);
-  const auto adapted = [handler = std::move(handler)](const httplib::Request& request, httplib::Response& response) {
-    HttpRequest from{.method = request.method, .path = request.path, .body = request.body, .matches = {}, .params = {}};
+  const auto adapted = [handler = std::move(handler)](const httplib::Request& request,
+                                                      httplib::Response& response) {
+    HttpRequest from{
+        .method = request.method, .path = request.path, .body = request.body, .matches = {}, .params = {}};
     for (const auto& match : request.matches) from.matches.push_back(match.str());
     for (const auto& [name, value] : request.params) from.params.emplace(name, value);
     HttpResponse answer;
@@ -239,8 +245,8 @@ bool HttpServer::Impl::is_addressed(const httplib::Request& request) const {
   if (!options_.api_keys.empty() || !is_loopback(options_.host)) return true;
   const std::string host = request.get_header_value("Host");
   const std::string_view name = without_port(host);
-  return name.empty() || is_loopback(name) || std::find(options_.host_names.begin(), options_.host_names.end(),
-                                                        name) != options_.host_names.end();
+  return name.empty() || is_loopback(name) ||
+         std::find(options_.host_names.begin(), options_.host_names.end(), name) != options_.host_names.end();
 }
 
 bool HttpServer::Impl::admitted(const httplib::Request& request, httplib::Response& response) const {
@@ -249,11 +255,11 @@ bool HttpServer::Impl::admitted(const httplib::Request& request, httplib::Respon
     return false;
   };
   if (!is_addressed(request)) {
-    return answer(403, "this server is for this machine; it does not answer to that host name (see --allow-host)");
+    return answer(403,
+                  "this server is for this machine; it does not answer to that host name (see --allow-host)");
   }
-  const auto route = std::find_if(routes_.begin(), routes_.end(), [&](const Route& r) {
-    return std::regex_match(request.path, r.regex);
-  });
+  const auto route = std::find_if(routes_.begin(), routes_.end(),
+                                  [&](const Route& r) { return std::regex_match(request.path, r.regex); });
   if (route == routes_.end()) return answer(404, "there is no such path");
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
   if (!route->methods.contains(method)) {
@@ -288,8 +294,9 @@ int HttpServer::Impl::bind() {
     port = -1;
   }
   if (port < 0) {
-    fail_data("cannot listen on {} port {}; another program may have it, or the address is not this machine's",
-              options_.host, options_.port);
+    fail_data(
+        "cannot listen on {} port {}; another program may have it, or the address is not this machine's",
+        options_.host, options_.port);
   }
   // The library's own backlog is 5, which a burst of clients overflows.
   ::listen(svr_sock_, kBacklog);
@@ -299,7 +306,8 @@ int HttpServer::Impl::bind() {
 bool HttpServer::Impl::process_and_close_socket(socket_t socket) {
   if (too_many_connections) {
     constexpr std::string_view kAnswer =
-        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: "
+        "0\r\n\r\n";
     static_cast<void>(::send(socket, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
   } else {
     Connection connection(socket, options_.limits);
@@ -330,7 +338,7 @@ void HttpServer::post(const std::string& pattern, HttpHandler handler) {
 }
 int HttpServer::bind() { return impl_->bind(); }
 void HttpServer::serve() { impl_->listen_after_bind(); }
-void HttpServer::stop_accepting() { impl_->stop(); }
+void HttpServer::stop_accepting() { impl_->stop_accepting(); }
 void HttpServer::close_idle() { impl_->close_idle(); }
 std::size_t HttpServer::connections() const noexcept { return impl_->connections(); }
 std::size_t HttpServer::requests() const noexcept { return impl_->requests(); }

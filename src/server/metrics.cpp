@@ -23,13 +23,15 @@ class Text {
       fmt::format_to(std::back_inserter(text_), "thinkey_{}_bucket{{le=\"{}\"}} {}\n", name,
                      last ? "+Inf" : fmt::format("{}", LatencyHistogram::kBounds[i]), sum);
     }
-    fmt::format_to(std::back_inserter(text_), "thinkey_{0}_sum {1}\nthinkey_{0}_count {2}\n", name, histogram.sum, sum);
+    fmt::format_to(std::back_inserter(text_), "thinkey_{0}_sum {1}\nthinkey_{0}_count {2}\n", name,
+                   histogram.sum, sum);
   }
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
  private:
   void head(const char* name, const char* type, const char* help) {
-    fmt::format_to(std::back_inserter(text_), "# HELP thinkey_{0} {1}\n# TYPE thinkey_{0} {2}\n", name, help, type);
+    fmt::format_to(std::back_inserter(text_), "# HELP thinkey_{0} {1}\n# TYPE thinkey_{0} {2}\n", name, help,
+                   type);
   }
   std::string text_;
 };
@@ -38,8 +40,12 @@ class Text {
 
 std::string prometheus_text(const SchedulerStatus& s, std::size_t connections, std::size_t http_requests) {
   Text out;
-  const auto gauge = [&](const char* name, const char* help, std::size_t value) { out.add(name, "gauge", help, value); };
-  const auto counter = [&](const char* name, const char* help, auto value) { out.add(name, "counter", help, value); };
+  const auto gauge = [&](const char* name, const char* help, std::size_t value) {
+    out.add(name, "gauge", help, value);
+  };
+  const auto counter = [&](const char* name, const char* help, auto value) {
+    out.add(name, "counter", help, value);
+  };
   gauge("requests_running", "Answers being generated", s.running);
   gauge("requests_prefilling", "Prompts being prefilled", s.prefilling);
   gauge("requests_queued", "Requests waiting", s.queued);

@@ -65,7 +65,8 @@ ChatRequest read_chat(const OrderedJson& body, Service& service) {
   out.form = prompt.form;
   for (const Tool& tool : prompt.tools) out.tools.push_back(tool.name);
   out.generation.prompt = std::move(prompt.tokens);
-  out.generation.special_text = out.form == ToolForm::Harmony || (!out.tools.empty() && needs_control_tokens(out.form));
+  out.generation.special_text =
+      out.form == ToolForm::Harmony || (!out.tools.empty() && needs_control_tokens(out.form));
   if (out.form == ToolForm::Harmony) out.generation.stop.emplace_back("<|call|>");
   out.generation.filter = chat_constraint(format, prompt, service);
   return out;
@@ -153,7 +154,8 @@ class ChatAnswer {
     for (std::size_t i = 0; i < choices_.size(); ++i) {
       Choice& choice = choices_[i];
       OrderedJson message = {{"role", "assistant"}};
-      message["content"] = choice.content.empty() && !choice.calls.empty() ? OrderedJson() : OrderedJson(choice.content);
+      message["content"] =
+          choice.content.empty() && !choice.calls.empty() ? OrderedJson() : OrderedJson(choice.content);
       if (!choice.reasoning.empty()) message["reasoning_content"] = choice.reasoning;
       if (!choice.calls.empty()) message["tool_calls"] = choice.calls;
       OrderedJson json = {{"index", i}, {"message", std::move(message)}};

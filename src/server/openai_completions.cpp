@@ -55,7 +55,8 @@ std::vector<Prompt> read_prompts(RequestFields& fields, const Model& model) {
     fields.fail("prompt", "must be a string, a list of tokens, or a list of those");
   }
   if (prompt->front().is_number()) return {prompt_of_tokens(*prompt, model)};
-  if (prompt->size() > kMostPrompts) fields.fail("prompt", fmt::format("has more than {} prompts", kMostPrompts));
+  if (prompt->size() > kMostPrompts)
+    fields.fail("prompt", fmt::format("has more than {} prompts", kMostPrompts));
   std::vector<Prompt> out;
   for (const OrderedJson& one : *prompt) {
     if (one.is_string()) {
@@ -152,7 +153,10 @@ class Completion : public EventSource {
 
   [[nodiscard]] std::size_t n() const { return static_cast<std::size_t>(request_.generation.choices); }
   [[nodiscard]] OrderedJson head() const {
-    return {{"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", service_.options.names[0]}};
+    return {{"id", id_},
+            {"object", "text_completion"},
+            {"created", created_},
+            {"model", service_.options.names[0]}};
   }
 
   // What choice i has gained.

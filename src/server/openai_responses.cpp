@@ -1,5 +1,5 @@
-// POST /v1/responses: text and function calls. Nothing is stored: a conversation comes whole with each request,
-// and goes on from its kept cache.
+// POST /v1/responses: text and function calls. Nothing is stored: a conversation comes whole with each
+// request, and goes on from its kept cache.
 #include <memory>
 #include <utility>
 #include <vector>
@@ -45,13 +45,18 @@ OrderedJson messages_of(const OrderedJson& input) {
       call["function"] = {{"name", item.require_text("name")}, {"arguments", item.require_text("arguments")}};
       const bool joins = !messages.empty() && messages.back().value("role", "") == "assistant" &&
                          messages.back().contains("tool_calls");
-      if (!joins) messages.push_back({{"role", "assistant"}, {"content", nullptr}, {"tool_calls", OrderedJson::array()}});
+      if (!joins)
+        messages.push_back(
+            {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", OrderedJson::array()}});
       messages.back()["tool_calls"].push_back(std::move(call));
     } else if (type == "function_call_output") {
-      messages.push_back({{"role", "tool"}, {"tool_call_id", item.require_text("call_id")}, {"content", item.require_text("output")}});
+      messages.push_back({{"role", "tool"},
+                          {"tool_call_id", item.require_text("call_id")},
+                          {"content", item.require_text("output")}});
     } else {
-      item.fail("type", fmt::format("\"{}\" is not supported: message, function_call and function_call_output are",
-                                    printable(type, 40)));
+      item.fail("type",
+                fmt::format("\"{}\" is not supported: message, function_call and function_call_output are",
+                            printable(type, 40)));
     }
     item.finish();
   }
@@ -65,7 +70,8 @@ OrderedJson tools_of(const OrderedJson* tools) {
   for (std::size_t i = 0; i < tools->size(); ++i) {
     RequestFields tool((*tools)[i], fmt::format("tools[{}].", i));
     const std::string type = tool.require_text("type");
-    if (type != "function") tool.fail("type", fmt::format("\"{}\" is not supported: function is", printable(type, 40)));
+    if (type != "function")
+      tool.fail("type", fmt::format("\"{}\" is not supported: function is", printable(type, 40)));
     OrderedJson function = {{"name", tool.require_text("name")}};
     if (const auto text = tool.text("description")) function["description"] = *text;
     if (const OrderedJson* parameters = tool.object("parameters")) function["parameters"] = *parameters;
@@ -87,10 +93,12 @@ ResponsesRequest read_request(const OrderedJson& body, Service& service) {
     messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", *instructions}});
   }
   out.stream = fields.boolean("stream").value_or(false);
-  if (fields.boolean("store").value_or(false)) fields.fail("store", "is not supported: this server stores no responses");
+  if (fields.boolean("store").value_or(false))
+    fields.fail("store", "is not supported: this server stores no responses");
   if (fields.boolean("background").value_or(false)) fields.fail("background", "is not supported");
   if (fields.find("previous_response_id") != nullptr) {
-    fields.fail("previous_response_id", "is not supported: send the conversation whole; it goes on from its cache");
+    fields.fail("previous_response_id",
+                "is not supported: send the conversation whole; it goes on from its cache");
   }
   if (const auto truncation = fields.text("truncation"); truncation && *truncation != "disabled") {
     fields.fail("truncation", "must be disabled: this server shortens no prompt");
@@ -118,13 +126,15 @@ ResponsesRequest read_request(const OrderedJson& body, Service& service) {
   if (const OrderedJson* include = fields.array("include"); include != nullptr && !include->empty()) {
     fields.fail("include", "is not supported: there is nothing to include");
   }
-  ChatPrompt prompt = render_chat(std::move(messages), tools_of(tools), choice, parallel, variables, true, service);
+  ChatPrompt prompt =
+      render_chat(std::move(messages), tools_of(tools), choice, parallel, variables, true, service);
   fields.finish();
 
   out.form = prompt.form;
   for (const Tool& tool : prompt.tools) out.tools.push_back(tool.name);
   out.generation.prompt = std::move(prompt.tokens);
-  out.generation.special_text = out.form == ToolForm::Harmony || (!out.tools.empty() && needs_control_tokens(out.form));
+  out.generation.special_text =
+      out.form == ToolForm::Harmony || (!out.tools.empty() && needs_control_tokens(out.form));
   if (out.form == ToolForm::Harmony) out.generation.stop.emplace_back("<|call|>");
   out.generation.filter = chat_constraint(format.is_null() ? nullptr : &format, prompt, service);
   const auto repeat = [&](const char* name, const OrderedJson& otherwise) {
@@ -205,12 +215,14 @@ class Responses : public EventSource {
         emit(send, "response.content_part.added", part_event());
       }
       text_ += delta.content;
-      emit(send, "response.output_text.delta", at({{"content_index", 0}, {"delta", delta.content}, {"logprobs", OrderedJson::array()}}));
+      emit(send, "response.output_text.delta",
+           at({{"content_index", 0}, {"delta", delta.content}, {"logprobs", OrderedJson::array()}}));
     }
     for (const ToolCallDelta& call : delta.tool_calls) {
       if (!call.name.empty()) {
         close_item(send);
-        open_item("function_call", {{"call_id", call.id}, {"name", call.name}, {"arguments", ""}}, "fc_", send);
+        open_item("function_call", {{"call_id", call.id}, {"name", call.name}, {"arguments", ""}}, "fc_",
+                  send);
       }
       if (call.arguments.empty() || item_type_ != "function_call") continue;
       text_ += call.arguments;
@@ -224,7 +236,8 @@ class Responses : public EventSource {
     return out;
   }
   OrderedJson part_event() const {
-    return at({{"content_index", 0}, {"part", {{"type", "output_text"}, {"text", text_}, {"annotations", OrderedJson::array()}}}});
+    return at({{"content_index", 0},
+               {"part", {{"type", "output_text"}, {"text", text_}, {"annotations", OrderedJson::array()}}}});
   }
 
   void open_item(const char* type, OrderedJson fields, const char* prefix, const Send& send) {
@@ -239,13 +252,15 @@ class Responses : public EventSource {
     if (item_type_.empty()) return;
     item_["status"] = cut_ ? "incomplete" : "completed";
     if (item_type_ == "message") {
-      emit(send, "response.output_text.done", at({{"content_index", 0}, {"text", text_}, {"logprobs", OrderedJson::array()}}));
+      emit(send, "response.output_text.done",
+           at({{"content_index", 0}, {"text", text_}, {"logprobs", OrderedJson::array()}}));
       const OrderedJson part = part_event();
       emit(send, "response.content_part.done", part);
       item_["content"].push_back(part["part"]);
     } else {
       item_["arguments"] = text_;
-      emit(send, "response.function_call_arguments.done", at({{"arguments", text_}, {"name", item_["name"]}}));
+      emit(send, "response.function_call_arguments.done",
+           at({{"arguments", text_}, {"name", item_["name"]}}));
     }
     emit(send, "response.output_item.done", {{"output_index", output_.size()}, {"item", item_}});
     output_.push_back(std::move(item_));

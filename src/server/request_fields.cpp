@@ -34,10 +34,12 @@ OrderedJson parse_body(std::string_view text) {
   } catch (const nlohmann::json::exception& error) {
     // "[json.exception.parse_error.101] parse error at ...": what follows the bracket is for people.
     std::string_view message = error.what();
-    if (const std::size_t at = message.find("] "); at != std::string_view::npos) message.remove_prefix(at + 2);
+    if (const std::size_t at = message.find("] "); at != std::string_view::npos)
+      message.remove_prefix(at + 2);
     refuse("", "the body is not JSON: {}", printable(message, 200));
   }
-  if (!twice.empty()) refuse(printable(twice, 60), "the key \"{}\" occurs twice in one object", printable(twice, 60));
+  if (!twice.empty())
+    refuse(printable(twice, 60), "the key \"{}\" occurs twice in one object", printable(twice, 60));
   if (!body.is_object()) refuse("", "the body must be a JSON object");
   return body;
 }
@@ -67,7 +69,8 @@ std::optional<std::int64_t> RequestFields::integer(const std::string& name, std:
   const std::string range = fmt::format("must be a whole number, {} to {}", least, most);
   if (value->is_number_unsigned()) {
     const auto number = value->get<std::uint64_t>();
-    if (number > static_cast<std::uint64_t>(most) || (least > 0 && number < static_cast<std::uint64_t>(least))) {
+    if (number > static_cast<std::uint64_t>(most) ||
+        (least > 0 && number < static_cast<std::uint64_t>(least))) {
       fail(name, range);
     }
     return static_cast<std::int64_t>(number);
@@ -142,7 +145,9 @@ std::vector<std::string> RequestFields::texts(const std::string& name, std::size
   return out;
 }
 
-void RequestFields::ignore(std::initializer_list<const char*> names) { read_.insert(names.begin(), names.end()); }
+void RequestFields::ignore(std::initializer_list<const char*> names) {
+  read_.insert(names.begin(), names.end());
+}
 
 void RequestFields::finish() const {
   for (const auto& [key, value] : object_.items()) {

@@ -18,9 +18,9 @@ namespace thinkey::server {
 class VocabularyTrie;
 
 struct ServiceOptions {
-  std::vector<std::string> names;  // by which requests call the model; the first is its id
-  CacheSpec cache;                 // of requests that do not say
-  bool any_cache = true;           // requests may choose another
+  std::vector<std::string> names;      // by which requests call the model; the first is its id
+  CacheSpec cache;                     // of requests that do not say
+  bool any_cache = true;               // requests may choose another
   std::vector<CacheSpec> caches = {};  // that they may choose, if not any
   SamplerOptions sampler;              // what requests do not say; the seed is drawn for each
   bool seeded = false;                 // the seed is sampler.seed instead

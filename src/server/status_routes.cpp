@@ -14,8 +14,8 @@ OrderedJson model_json(const Service& service, const std::string& name) {
 }
 
 OrderedJson conversation_json(const ConversationInfo& info) {
-  return {{"id", info.id},       {"cache", info.cache}, {"tokens", info.tokens}, {"bytes", info.bytes},
-          {"full_bytes", info.full_bytes}, {"running", info.running}};
+  return {{"id", info.id},       {"cache", info.cache},           {"tokens", info.tokens},
+          {"bytes", info.bytes}, {"full_bytes", info.full_bytes}, {"running", info.running}};
 }
 
 void props(Service& service, HttpResponse& response) {
@@ -23,19 +23,19 @@ void props(Service& service, HttpResponse& response) {
   const SchedulerOptions& options = service.scheduler.options();
   const SamplerOptions& s = service.options.sampler;
   OrderedJson out;
-  out["model"] = {{"id", service.options.names[0]},
-                  {"name", info.name},
-                  {"architecture", info.architecture},
-                  {"layers", info.layers},
-                  {"kv_heads", info.kv_heads},
-                  {"head_dim", info.head_dim},
-                  {"vocabulary", info.vocabulary},
-                  {"parameters", info.parameters}};
+  out["model"] = {{"id", service.options.names[0]},    {"name", info.name},
+                  {"architecture", info.architecture}, {"layers", info.layers},
+                  {"kv_heads", info.kv_heads},         {"head_dim", info.head_dim},
+                  {"vocabulary", info.vocabulary},     {"parameters", info.parameters}};
   out["context"] = service.scheduler.context();
-  out["default_generation_settings"] = {
-      {"max_tokens", options.max_tokens}, {"temperature", as_written(s.temperature)},       {"top_k", s.top_k},
-      {"top_p", as_written(s.top_p)},                 {"min_p", as_written(s.min_p)},                   {"repeat_penalty", as_written(s.repeat_penalty)},
-      {"repeat_last_n", s.repeat_last_n}, {"cache", service.options.cache.to_string()}};
+  out["default_generation_settings"] = {{"max_tokens", options.max_tokens},
+                                        {"temperature", as_written(s.temperature)},
+                                        {"top_k", s.top_k},
+                                        {"top_p", as_written(s.top_p)},
+                                        {"min_p", as_written(s.min_p)},
+                                        {"repeat_penalty", as_written(s.repeat_penalty)},
+                                        {"repeat_last_n", s.repeat_last_n},
+                                        {"cache", service.options.cache.to_string()}};
   out["caches"] = OrderedJson::array();
   if (service.options.any_cache) {
     out["caches"].push_back("*");
@@ -83,7 +83,12 @@ void change_slot(Service& service, const HttpRequest& http, HttpResponse& respon
 void add_status_routes(HttpServer& server, Service& service) {
   using Request = HttpRequest;
   using Response = HttpResponse;
-  server.get("/health", [](const Request&, Response& response) { send_json(response, {{"status", "ok"}}); }, true);
+  server.get(
+      "/health",
+      [](const Request&, Response& response) {
+        send_json(response, {{"status", "ok"}});
+      },
+      true);
   server.get("/v1/models", [&](const Request&, Response& response) {
     OrderedJson out = {{"object", "list"}, {"data", OrderedJson::array()}};
     for (const std::string& name : service.options.names) out["data"].push_back(model_json(service, name));
@@ -104,7 +109,8 @@ void add_status_routes(HttpServer& server, Service& service) {
   });
   server.get("/slots", [&](const Request&, Response& response) {
     OrderedJson out = OrderedJson::array();
-    for (const ConversationInfo& info : service.scheduler.conversations()) out.push_back(conversation_json(info));
+    for (const ConversationInfo& info : service.scheduler.conversations())
+      out.push_back(conversation_json(info));
     send_json(response, out);
   });
   server.post("/slots/([0-9]+)",

@@ -17,7 +17,8 @@ void tokenize(Service& service, const HttpRequest& http, HttpResponse& response)
   fields.finish();
   OrderedJson out;
   out["tokens"] = OrderedJson::array();
-  for (const std::int32_t id : service.model->tokenize(content, {.add_special = special, .parse_special = parse})) {
+  for (const std::int32_t id :
+       service.model->tokenize(content, {.add_special = special, .parse_special = parse})) {
     if (pieces) {
       out["tokens"].push_back({{"id", id}, {"piece", token_text(*service.model, id)}});
     } else {
@@ -59,8 +60,10 @@ void apply_template(Service& service, const HttpRequest& http, HttpResponse& res
 void add_text_routes(HttpServer& server, Service& service) {
   using Request = HttpRequest;
   using Response = HttpResponse;
-  server.post("/tokenize", [&](const Request& http, Response& response) { tokenize(service, http, response); });
-  server.post("/detokenize", [&](const Request& http, Response& response) { detokenize(service, http, response); });
+  server.post("/tokenize",
+              [&](const Request& http, Response& response) { tokenize(service, http, response); });
+  server.post("/detokenize",
+              [&](const Request& http, Response& response) { detokenize(service, http, response); });
   server.post("/apply-template",
               [&](const Request& http, Response& response) { apply_template(service, http, response); });
 }

@@ -48,7 +48,8 @@ std::size_t characters(std::string_view text) noexcept {
 OrderedJson chat_logprob(const Model& model, const TokenLogprobs& logprobs) {
   OrderedJson out = entry(model, logprobs.token, logprobs.logprob);
   out["top_logprobs"] = OrderedJson::array();
-  for (const auto& [token, logprob] : logprobs.top) out["top_logprobs"].push_back(entry(model, token, logprob));
+  for (const auto& [token, logprob] : logprobs.top)
+    out["top_logprobs"].push_back(entry(model, token, logprob));
   return out;
 }
 

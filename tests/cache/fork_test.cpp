@@ -27,7 +27,8 @@ CacheShape shape_of(std::size_t window = 0) {
 // A sequence of random tokens of which caches may see any stretch.
 class Sequence {
  public:
-  Sequence(const CacheShape& shape, std::size_t tokens) : shape_(shape), prompt_(shape.layers[0], tokens, 7) {}
+  Sequence(const CacheShape& shape, std::size_t tokens)
+      : shape_(shape), prompt_(shape.layers[0], tokens, 7) {}
 
   void begin(SequenceCache& cache, std::size_t tokens) {
     PromptView view = prompt_.view();
@@ -35,8 +36,14 @@ class Sequence {
     view.queries = tokens;
     for (std::size_t l = 0; l < shape_.layers.size(); ++l) {
       if (cache.observes_all_queries()) {
-        cache.observe(l, {.q = view.q, .token_stride = view.q_token_stride, .head_stride = view.q_head_stride,
-                          .first = 0, .n = tokens, .lse = nullptr, .k = view.k, .capacity = view.capacity});
+        cache.observe(l, {.q = view.q,
+                          .token_stride = view.q_token_stride,
+                          .head_stride = view.q_head_stride,
+                          .first = 0,
+                          .n = tokens,
+                          .lse = nullptr,
+                          .k = view.k,
+                          .capacity = view.capacity});
       }
       cache.compress_prompt(l, view);
     }

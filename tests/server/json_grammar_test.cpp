@@ -31,19 +31,22 @@ class Language {
   std::unique_ptr<GrammarAutomaton> automaton_;
 };
 
-void check(const std::string& schema, const std::vector<std::string>& good, const std::vector<std::string>& bad) {
+void check(const std::string& schema, const std::vector<std::string>& good,
+           const std::vector<std::string>& bad) {
   Language language(schema);
   for (const std::string& text : good) EXPECT_TRUE(language.takes(text)) << schema << " should take " << text;
-  for (const std::string& text : bad) EXPECT_FALSE(language.takes(text)) << schema << " should refuse " << text;
+  for (const std::string& text : bad)
+    EXPECT_FALSE(language.takes(text)) << schema << " should refuse " << text;
 }
 
 TEST(JsonGrammar, AnyObject) {
   check("object",
-        {"{}", "{ }", R"({"a": 1})", R"({"a":[1,2,{"b":null}],"c":"x\n\u00e9","d":-1.5e-3})", "{\n  \"a\": true\n}",
-         "{\"\xC3\xA9\": \"\xF0\x9F\x98\x80\"}", R"({"s":"\ud83d\ude00"})"},
+        {"{}", "{ }", R"({"a": 1})", R"({"a":[1,2,{"b":null}],"c":"x\n\u00e9","d":-1.5e-3})",
+         "{\n  \"a\": true\n}", "{\"\xC3\xA9\": \"\xF0\x9F\x98\x80\"}", R"({"s":"\ud83d\ude00"})"},
         {"[]", "1", "{", R"({"a"})", R"({"a":1,})", R"({"a":01})", R"({"a":.5})", R"({"a":"\x"})", R"({a:1})",
          "{\"a\":\"\xC3\"}", "{\"a\":\"\xED\xA0\x80\"}", R"({"s":"\ud83d"})", R"({"a":"
-"})", R"({"a":1} )", "{\n\n\"a\":1}"});
+"})",
+         R"({"a":1} )", "{\n\n\"a\":1}"});
 }
 
 TEST(JsonGrammar, Scalars) {
@@ -58,11 +61,13 @@ TEST(JsonGrammar, Scalars) {
 
 // Every whole number around the bounds, against arithmetic.
 TEST(JsonGrammar, IntegerBounds) {
-  const std::pair<int, int> ranges[] = {{0, 9}, {3, 3}, {5, 123}, {-7, 12}, {-250, -31}, {99, 1001}, {-1, 0}, {0, 100}};
+  const std::pair<int, int> ranges[] = {{0, 9},      {3, 3},     {5, 123}, {-7, 12},
+                                        {-250, -31}, {99, 1001}, {-1, 0},  {0, 100}};
   for (const auto& [least, most] : ranges) {
     Language language(fmt::format(R"({{"type":"integer","minimum":{},"maximum":{}}})", least, most));
     for (int i = -1300; i <= 1300; ++i) {
-      EXPECT_EQ(language.takes(std::to_string(i)), i >= least && i <= most) << least << ".." << most << ": " << i;
+      EXPECT_EQ(language.takes(std::to_string(i)), i >= least && i <= most)
+          << least << ".." << most << ": " << i;
     }
   }
   Language open(R"({"type":"integer","exclusiveMinimum":17})");
@@ -73,26 +78,30 @@ TEST(JsonGrammar, IntegerBounds) {
 }
 
 TEST(JsonGrammar, NumberBounds) {
-  check(R"({"type":"number","minimum":0,"maximum":1})", {"0", "1", "0.5", "0.001"}, {"1.5", "2", "-0.5", "1e5"});
-  check(R"({"type":"number","exclusiveMinimum":0,"exclusiveMaximum":10})", {"0.1", "9.99", "5"}, {"0", "10", "0.0", "-1", "10.5"});
+  check(R"({"type":"number","minimum":0,"maximum":1})", {"0", "1", "0.5", "0.001"},
+        {"1.5", "2", "-0.5", "1e5"});
+  check(R"({"type":"number","exclusiveMinimum":0,"exclusiveMaximum":10})", {"0.1", "9.99", "5"},
+        {"0", "10", "0.0", "-1", "10.5"});
   check(R"({"type":"number","minimum":-2,"maximum":-1})", {"-1", "-2", "-1.5"}, {"-0.5", "-2.5", "1.5", "0"});
   check(R"({"type":"number","minimum":-1})", {"-1", "-0.25", "0", "3.5", "100"}, {"-1.5", "-2"});
 }
 
 TEST(JsonGrammar, Arrays) {
-  check(R"({"type":"array","items":{"type":"integer"},"minItems":1,"maxItems":3})", {"[1]", "[1, 2]", "[1,2,3]"},
-        {"[]", "[1,2,3,4]", "[\"a\"]", "[1,]"});
+  check(R"({"type":"array","items":{"type":"integer"},"minItems":1,"maxItems":3})",
+        {"[1]", "[1, 2]", "[1,2,3]"}, {"[]", "[1,2,3,4]", "[\"a\"]", "[1,]"});
   check(R"({"type":"array","maxItems":0})", {"[]"}, {"[1]"});
 }
 
 TEST(JsonGrammar, Objects) {
   const char* schema = R"({"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"},
       "c":{"type":"boolean"}},"required":["b"],"additionalProperties":false})";
-  check(schema,
-        {R"({"b":"x"})", R"({"a":1,"b":"x"})", R"({"a": 1, "b": "x", "c": true})", R"({"b":"","c":false})",
-         "{\n  \"b\": \"x\"\n}"},
-        {"{}", R"({"a":1})", R"({"b":1})", R"({"b":"x","a":1})", R"({"b":"x","d":1})", R"({"a":1,,"b":"x"})"});
-  check(R"({"type":"object","additionalProperties":{"type":"integer"}})", {"{}", R"({"x":1,"y":2})"}, {R"({"x":"1"})"});
+  check(
+      schema,
+      {R"({"b":"x"})", R"({"a":1,"b":"x"})", R"({"a": 1, "b": "x", "c": true})", R"({"b":"","c":false})",
+       "{\n  \"b\": \"x\"\n}"},
+      {"{}", R"({"a":1})", R"({"b":1})", R"({"b":"x","a":1})", R"({"b":"x","d":1})", R"({"a":1,,"b":"x"})"});
+  check(R"({"type":"object","additionalProperties":{"type":"integer"}})", {"{}", R"({"x":1,"y":2})"},
+        {R"({"x":"1"})"});
   check(R"({"type":"object","properties":{"a":{"type":"null"}}})", {"{}", R"({"a":null})"}, {R"({"b":1})"});
   check(R"({"type":"object","properties":{},"additionalProperties":false})", {"{}"}, {R"({"a":1})"});
   check(R"({"required":["z"],"properties":{}})", {R"({"z":[1]})"}, {"{}"});
@@ -103,9 +112,10 @@ TEST(JsonGrammar, References) {
       {"$ref":"#/$defs/node"},{"type":"null"}]}},"required":["v","next"]}},"$ref":"#/$defs/node"})",
         {R"({"v":1,"next":null})", R"({"v":1,"next":{"v":2,"next":{"v":3,"next":null}}})"},
         {R"({"v":1})", R"({"v":1,"next":{"v":2}})"});
-  check(R"({"type":"object","properties":{"a":{"allOf":[{"$ref":"#/$defs/s"}],"description":"one"}},"required":["a"],
+  check(
+      R"({"type":"object","properties":{"a":{"allOf":[{"$ref":"#/$defs/s"}],"description":"one"}},"required":["a"],
       "$defs":{"s":{"type":"string"}}})",
-        {R"({"a":"x"})"}, {R"({"a":1})"});
+      {R"({"a":"x"})"}, {R"({"a":1})"});
 }
 
 TEST(JsonGrammar, RefusesByName) {

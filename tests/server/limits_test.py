@@ -205,6 +205,15 @@ def sigterm_drains():
         assert ending.end() == 0
         thread.join()
         assert out["answer"][0] == 200 and out["answer"][2]["usage"]["completion_tokens"] == 1500
+    with Server(program, model) as ending:
+        out = {}
+        thread = threading.Thread(target=lambda: out.update(events=ending.events("/v1/completions", {
+            "prompt": "hello", "max_tokens": 1500, "ignore_eos": True, "stream_options": {"include_usage": True}})))
+        thread.start()
+        wait(lambda: ending.metric("requests_running") == 1)
+        assert ending.end() == 0
+        thread.join()
+        assert out["events"][-1]["usage"]["completion_tokens"] == 1500, "streams are not broken off"
     with Server(program, model, "--drain", "0") as ending:
         held = socket.create_connection(("127.0.0.1", ending.port))
         held.sendall(post({"prompt": "hello", "max_tokens": 8000, "ignore_eos": True, "stream": True}))

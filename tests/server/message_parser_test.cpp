@@ -40,7 +40,8 @@ Message parse(ToolForm form, const std::string& text, std::size_t piece) {
       out.calls[index].second += call.arguments;
     }
   };
-  for (std::size_t at = 0; at < text.size(); at += piece) add(parser->push(std::string_view(text).substr(at, piece)));
+  for (std::size_t at = 0; at < text.size(); at += piece)
+    add(parser->push(std::string_view(text).substr(at, piece)));
   add(parser->finish());
   return out;
 }
@@ -52,10 +53,13 @@ void check(ToolForm form, const std::string& text, const Message& expected) {
 }
 
 TEST(ToolCalls, Hermes) {
-  check(ToolForm::Hermes, "Let me look.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Li{le \\\"x\\\"\"}}\n</tool_call>",
+  check(ToolForm::Hermes,
+        "Let me look.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Li{le "
+        "\\\"x\\\"\"}}\n</tool_call>",
         {"Let me look.\n", "", {{"weather", "{\"city\": \"Li{le \\\"x\\\"\"}"}}});
   check(ToolForm::Hermes,
-        "<tool_call>\n{\"name\": \"weather\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n{\"arguments\": {\"z\": [1, 2]}, "
+        "<tool_call>\n{\"name\": \"weather\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n{\"arguments\": "
+        "{\"z\": [1, 2]}, "
         "\"name\": \"time\"}\n</tool_call>",
         {"", "", {{"weather", "{}"}, {"time", "{\"z\": [1, 2]}"}}});
   check(ToolForm::Hermes, "a < b and <tool", {"a < b and <tool", "", {}});
@@ -67,24 +71,31 @@ TEST(ToolCalls, Llama3) {
   check(ToolForm::Llama3, "{\"name\": \"weather\", \"parameters\": {\"city\": \"Paris\"}}",
         {"", "", {{"weather", "{\"city\": \"Paris\"}"}}});
   check(ToolForm::Llama3,
-        "<|python_tag|>{\"type\": \"function\", \"name\": \"weather\", \"parameters\": {}}; {\"name\": \"time\", \"parameters\": {\"a\": 1}}",
+        "<|python_tag|>{\"type\": \"function\", \"name\": \"weather\", \"parameters\": {}}; {\"name\": "
+        "\"time\", \"parameters\": {\"a\": 1}}",
         {"", "", {{"weather", "{}"}, {"time", "{\"a\": 1}"}}});
-  check(ToolForm::Llama3, "{\"name\": \"Ada\", \"born\": 1815}", {"{\"name\": \"Ada\", \"born\": 1815}", "", {}});
+  check(ToolForm::Llama3, "{\"name\": \"Ada\", \"born\": 1815}",
+        {"{\"name\": \"Ada\", \"born\": 1815}", "", {}});
   check(ToolForm::Llama3, "{\"answer\": 42} is it", {"{\"answer\": 42} is it", "", {}});
-  check(ToolForm::Llama3, "Plain text {\"name\": \"weather\"}", {"Plain text {\"name\": \"weather\"}", "", {}});
+  check(ToolForm::Llama3, "Plain text {\"name\": \"weather\"}",
+        {"Plain text {\"name\": \"weather\"}", "", {}});
 }
 
 TEST(ToolCalls, Mistral) {
-  check(ToolForm::Mistral, "[TOOL_CALLS] [{\"name\": \"weather\", \"arguments\": {\"c\": \"a]b\"}}, {\"name\": \"time\", \"arguments\": {}}]",
+  check(ToolForm::Mistral,
+        "[TOOL_CALLS] [{\"name\": \"weather\", \"arguments\": {\"c\": \"a]b\"}}, {\"name\": \"time\", "
+        "\"arguments\": {}}]",
         {"", "", {{"weather", "{\"c\": \"a]b\"}"}, {"time", "{}"}}});
-  check(ToolForm::MistralArgs, "Yes.[TOOL_CALLS]weather[ARGS]{\"city\": \"Lille\"}[TOOL_CALLS]time[CALL_ID]123456789[ARGS]{}",
+  check(ToolForm::MistralArgs,
+        "Yes.[TOOL_CALLS]weather[ARGS]{\"city\": \"Lille\"}[TOOL_CALLS]time[CALL_ID]123456789[ARGS]{}",
         {"Yes.", "", {{"weather", "{\"city\": \"Lille\"}"}, {"time", "{}"}}});
   check(ToolForm::Mistral, "A list [1] and [TOOL", {"A list [1] and [TOOL", "", {}});
 }
 
 TEST(ToolCalls, Harmony) {
   check(ToolForm::Harmony,
-        "<|channel|>analysis<|message|>Hm, 1 < 2.<|end|><|start|>assistant<|channel|>commentary to=functions.weather "
+        "<|channel|>analysis<|message|>Hm, 1 < 2.<|end|><|start|>assistant<|channel|>commentary "
+        "to=functions.weather "
         "<|constrain|>json<|message|>{\"city\":\"Lille\"}<|call|>",
         {"", "Hm, 1 < 2.", {{"weather", "{\"city\":\"Lille\"}"}}});
   check(ToolForm::Harmony, "<|channel|>final<|message|>Hello <|x", {"Hello <|x", "", {}});

@@ -24,7 +24,8 @@ std::string refusal(Call&& call) {
 TEST(Body, MustBeSoundJson) {
   EXPECT_THAT(refusal([] { (void)parse_body("{\"a\":"); }), HasSubstr("not JSON"));
   EXPECT_THAT(refusal([] { (void)parse_body("[1]"); }), HasSubstr("object"));
-  EXPECT_THAT(refusal([] { (void)parse_body("{\"a\":1,\"b\":{\"a\":1},\"a\":2}"); }), HasSubstr("\"a\" occurs twice"));
+  EXPECT_THAT(refusal([] { (void)parse_body("{\"a\":1,\"b\":{\"a\":1},\"a\":2}"); }),
+              HasSubstr("\"a\" occurs twice"));
   EXPECT_THAT(refusal([] { (void)parse_body("{\"a\":\"\xFF\"}"); }), HasSubstr("not JSON"));
   EXPECT_THAT(refusal([] { (void)parse_body("{\"a\":" + std::string(10000, '[')); }), HasSubstr("nested"));
   EXPECT_EQ(refusal([] { (void)parse_body(R"({"a":[{"x":1},{"x":2}]})"); }), "taken");

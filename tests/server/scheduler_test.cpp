@@ -70,11 +70,13 @@ struct Client {
   }
   void wait_for_tokens(std::size_t n) {
     std::unique_lock lock(mutex);
-    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(60), [&] { return done || tokens[0].size() >= n; }));
+    ASSERT_TRUE(
+        changed.wait_for(lock, std::chrono::seconds(60), [&] { return done || tokens[0].size() >= n; }));
   }
 };
 
-GenerationRequest greedy(std::vector<std::int32_t> prompt, std::int64_t max_tokens, const char* spec = "full") {
+GenerationRequest greedy(std::vector<std::int32_t> prompt, std::int64_t max_tokens,
+                         const char* spec = "full") {
   GenerationRequest request;
   request.prompt = std::move(prompt);
   request.cache = CacheSpec::parse(spec);
@@ -92,7 +94,8 @@ std::vector<std::int32_t> random_prompt(std::size_t tokens, std::uint64_t seed) 
 }
 
 // As `thinkey run` does.
-std::vector<std::int32_t> alone(const std::vector<std::int32_t>& prompt, std::int64_t max_tokens, const char* spec) {
+std::vector<std::int32_t> alone(const std::vector<std::int32_t>& prompt, std::int64_t max_tokens,
+                                const char* spec) {
   Session session(tiny(), {.cache = CacheSpec::parse(spec)});
   session.prefill(prompt);
   std::vector<std::int32_t> out;
@@ -101,7 +104,8 @@ std::vector<std::int32_t> alone(const std::vector<std::int32_t>& prompt, std::in
     std::int32_t best = -1;
     for (std::size_t id = 0; id < logits.size(); ++id) {
       if (tiny()->ends_generation(static_cast<std::int32_t>(id))) continue;
-      if (best < 0 || logits[id] > logits[static_cast<std::size_t>(best)]) best = static_cast<std::int32_t>(id);
+      if (best < 0 || logits[id] > logits[static_cast<std::size_t>(best)])
+        best = static_cast<std::int32_t>(id);
     }
     out.push_back(best);
     session.decode(best);
@@ -133,8 +137,9 @@ TEST(Scheduler, AnswersAsAloneAmongOthers) {
     std::vector<std::unique_ptr<Client>> others;
     const auto join = [&](std::uint64_t seed) {
       others.push_back(std::make_unique<Client>());
-      GenerationRequest request = greedy(random_prompt(5 + seed * 7 % 100, 100 + seed), 5 + static_cast<std::int64_t>(seed * 13 % 60),
-                                         seed % 3 == 0 ? "snapkv:24,window=8" : "full");
+      GenerationRequest request =
+          greedy(random_prompt(5 + seed * 7 % 100, 100 + seed), 5 + static_cast<std::int64_t>(seed * 13 % 60),
+                 seed % 3 == 0 ? "snapkv:24,window=8" : "full");
       request.reuse = false;
       others.back()->start(scheduler, std::move(request));
     };
@@ -151,7 +156,8 @@ TEST(Scheduler, AnswersAsAloneAmongOthers) {
     client.wait();
     EXPECT_EQ(client.tokens[0], expected);
     for (const auto& other : others) scheduler.cancel(other->ticket);
-    for (int i = 0; i < 2; ++i) static_cast<void>(scheduler.conversations());  // a step has passed: none is called
+    for (int i = 0; i < 2; ++i)
+      static_cast<void>(scheduler.conversations());  // a step has passed: none is called
   }
 }
 
@@ -261,7 +267,9 @@ TEST(Scheduler, LogProbabilitiesOfThePrompt) {
     if (index + 1 == 60) return;
     double sum = 0;
     for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
-    expected.push_back(static_cast<double>(logits[static_cast<std::size_t>(prompt[static_cast<std::size_t>(index) + 1])]) - std::log(sum));
+    expected.push_back(
+        static_cast<double>(logits[static_cast<std::size_t>(prompt[static_cast<std::size_t>(index) + 1])]) -
+        std::log(sum));
   });
   for (std::size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(client.prompt_logprobs[i].token, prompt[i + 1]);
@@ -281,7 +289,8 @@ TEST(Scheduler, StaysWithinItsMemory) {
   std::vector<std::unique_ptr<Client>> clients;
   for (std::uint64_t i = 0; i < 40; ++i) {
     clients.push_back(std::make_unique<Client>());
-    clients.back()->start(scheduler, greedy(random_prompt(20 + i * 37 % 80, i), 20, i % 2 == 0 ? "full" : "think:0.5"));
+    clients.back()->start(scheduler,
+                          greedy(random_prompt(20 + i * 37 % 80, i), 20, i % 2 == 0 ? "full" : "think:0.5"));
   }
   for (const auto& client : clients) client->wait();
   const SchedulerStatus status = scheduler.status();

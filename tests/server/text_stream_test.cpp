@@ -38,7 +38,8 @@ TEST_F(Stops, LeakNothing) {
   EXPECT_EQ(feed("say abab and abc", {"abc"}), std::pair(before + "abab and ", true));
   EXPECT_EQ(feed("say abab and abc", {"abad", "zz"}), std::pair(whole, false));
   EXPECT_EQ(feed("say abab and abc", {"ab"}), std::pair(before, true));
-  EXPECT_EQ(feed("say abab and abc", {"bab and", "abab"}), std::pair(before, true)) << "what is complete first";
+  EXPECT_EQ(feed("say abab and abc", {"bab and", "abab"}), std::pair(before, true))
+      << "what is complete first";
   EXPECT_EQ(feed("say abab and abc", {"abcd"}), std::pair(whole, false)) << "held back, and given in the end";
 }
 

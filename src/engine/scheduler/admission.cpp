@@ -65,7 +65,8 @@ void Scheduler::Loop::check(GenerationJob& job) const {
   std::int64_t most = 0;  // that fit
   if (!fits(1)) {
     fail_usage(
-        "{} prompt tokens under cache \"{}\" can take {:.1f} MiB, all caches together have {:.1f} MiB; shorten the "
+        "{} prompt tokens under cache \"{}\" can take {:.1f} MiB, all caches together have {:.1f} MiB; "
+        "shorten the "
         "prompt or ask for a tighter cache",
         prompt, request.cache.to_string(), mebibytes(needed(job, 1)), mebibytes(memory_.bound()));
   }
@@ -163,7 +164,8 @@ void Scheduler::Loop::admit() {
     std::erase(queue_, job);
     status_.queue_wait.add(std::chrono::duration<double>(Clock::now() - job->submitted).count());
   };
-  Starting start{.job = job, .conversation = nullptr, .cached = 0, .logits = {}, .logprobs = {}, .prefill = nullptr};
+  Starting start{
+      .job = job, .conversation = nullptr, .cached = 0, .logits = {}, .logprobs = {}, .prefill = nullptr};
   try {
     start.conversation = begin(*job, start.cached);
     if (!start.conversation) return;

@@ -69,8 +69,11 @@ std::optional<FinishReason> Answer::deliver() {
   ++generated_;
   if (filter_) filter_->accept(token_);
   std::string text = text_.push(token_);
-  TokenSampled event{
-      .choice = choice_, .token = token_, .text = std::move(text), .logprobs = std::move(logprobs_), .cache = {}};
+  TokenSampled event{.choice = choice_,
+                     .token = token_,
+                     .text = std::move(text),
+                     .logprobs = std::move(logprobs_),
+                     .cache = {}};
   const std::int64_t every = job_->request.report_every;
   if (every > 0 && generated_ % every == 1 % every) event.cache = conversation_->cache.report();
   job_->listener(std::move(event));

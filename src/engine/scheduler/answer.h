@@ -41,6 +41,7 @@ class Answer {
   void finish(FinishReason reason, bool last);
 
   [[nodiscard]] GenerationJob& job() const noexcept { return *job_; }
+  [[nodiscard]] const std::shared_ptr<GenerationJob>& ticket() const noexcept { return job_; }
   [[nodiscard]] std::int32_t token() const noexcept { return token_; }
   [[nodiscard]] Conversation& conversation() noexcept { return *conversation_; }
   [[nodiscard]] std::unique_ptr<Conversation> release() { return std::move(conversation_); }

@@ -146,7 +146,8 @@ std::filesystem::path ConversationFiles::named(const std::string& name) const {
                      });
   if (!plain) {
     fail_usage(
-        "\"{}\" is not a file name: letters, digits, dots, hyphens and underscores, at most {} of them, no dot "
+        "\"{}\" is not a file name: letters, digits, dots, hyphens and underscores, at most {} of them, no "
+        "dot "
         "in front",
         printable(name, 40), kLongestName);
   }

@@ -35,7 +35,8 @@ class ConversationFiles {
   // Atomic: whatever happens, there is a whole file or none. Error(Data).
   void save(const Conversation& conversation);
   // Null where the file is damaged; it is deleted then.
-  [[nodiscard]] std::unique_ptr<Conversation> load(const Entry& entry, KvMemory& memory, const CacheShape& shape);
+  [[nodiscard]] std::unique_ptr<Conversation> load(const Entry& entry, KvMemory& memory,
+                                                   const CacheShape& shape);
 
   // A file by its name in slots/. Error(Usage) for a name that could lead elsewhere, Error(Data) where there
   // is none or it is damaged.

@@ -56,8 +56,8 @@ void Conversations::keep(std::unique_ptr<Conversation> conversation) {
 }
 
 std::unique_ptr<Conversation> Conversations::take(const Conversation* conversation) {
-  const auto at = std::find_if(kept_.begin(), kept_.end(),
-                               [&](const auto& kept) { return kept.get() == conversation; });
+  const auto at =
+      std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) { return kept.get() == conversation; });
   if (at == kept_.end()) return nullptr;
   std::unique_ptr<Conversation> taken = std::move(*at);
   kept_.erase(at);
@@ -65,8 +65,8 @@ std::unique_ptr<Conversation> Conversations::take(const Conversation* conversati
 }
 
 void Conversations::touch(const Conversation* conversation) {
-  const auto at = std::find_if(kept_.begin(), kept_.end(),
-                               [&](const auto& kept) { return kept.get() == conversation; });
+  const auto at =
+      std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) { return kept.get() == conversation; });
   if (at != kept_.end()) kept_.splice(kept_.end(), kept_, at);
 }
 

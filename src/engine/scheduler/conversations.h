@@ -50,8 +50,8 @@ struct Match {
   bool whole = false;       // all that it holds
 };
 
-// Whether what a spec keeps of a prompt depends on its last tokens: then a conversation can only be continued,
-// and a part of it is not what the part alone would have left.
+// Whether what a spec keeps of a prompt depends on its last tokens: then a conversation can only be
+// continued, and a part of it is not what the part alone would have left.
 [[nodiscard]] bool depends_on_question(const CacheSpec& spec) noexcept;
 
 class Conversations {
@@ -78,7 +78,8 @@ class Conversations {
 };
 
 // How many leading tokens two sequences share.
-[[nodiscard]] std::int64_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b) noexcept;
+[[nodiscard]] std::int64_t common_prefix(std::span<const std::int32_t> a,
+                                         std::span<const std::int32_t> b) noexcept;
 
 // Where a prompt of these tokens can go on from a conversation of those: 0 tokens when nowhere.
 [[nodiscard]] Match match_of(Conversation& conversation, std::span<const std::int32_t> prompt);

@@ -72,6 +72,7 @@ class Scheduler::Loop {
   bool take_in();
   [[nodiscard]] bool idle() const noexcept { return !starting_ && running_.empty(); }
   void drop_cancelled();
+  void give_up_all();
 
   // admission.cpp
   void admit();

@@ -17,7 +17,8 @@ SchedulerOptions checked(SchedulerOptions options) {
   if (options.parallel < 1 || options.parallel > kMostParallel) {
     fail_usage("{} answers at once: it must be 1 to {}", options.parallel, kMostParallel);
   }
-  if (options.context < 0) fail_usage("a context of {} tokens: it must be 0 (the model's) or more", options.context);
+  if (options.context < 0)
+    fail_usage("a context of {} tokens: it must be 0 (the model's) or more", options.context);
   if (options.kv_memory == 0) fail_usage("a server needs memory for caches");
   return options;
 }
@@ -92,14 +93,7 @@ void Scheduler::Loop::drain(double seconds) {
   bool late = false;
   for (;;) {
     const bool done = between_steps([&] {
-      if (late) {
-        {
-          const std::scoped_lock lock(mutex_);
-          for (const Ticket& job : queue_) job->cancelled.store(true);
-        }
-        if (starting_) starting_->job->cancelled.store(true);
-        for (const auto& answer : running_) answer->job().cancelled.store(true);
-      }
+      if (late) give_up_all();
       const std::scoped_lock lock(mutex_);
       return idle() && queue_.empty();
     });
@@ -110,6 +104,20 @@ void Scheduler::Loop::drain(double seconds) {
   between_steps([&] {
     while (auto conversation = kept_.take_oldest(nullptr)) put_away(std::move(conversation));
   });
+}
+
+// Everybody is told, and gone at the next step.
+void Scheduler::Loop::give_up_all() {
+  std::vector<Ticket> jobs;
+  {
+    const std::scoped_lock lock(mutex_);
+    jobs.assign(queue_.begin(), queue_.end());
+  }
+  if (starting_) jobs.push_back(starting_->job);
+  for (const auto& answer : running_) jobs.push_back(answer->ticket());
+  for (const Ticket& job : jobs) {
+    if (!job->cancelled.exchange(true)) fail(*job, "the server is ending", true);
+  }
 }
 
 // What other threads are shown; of the scheduler's thread.

@@ -1,8 +1,9 @@
 // Continuous batching: many conversations with one model.
 //
-// One thread computes. Each of its steps decodes a token of every running answer, reading the weights once for
-// all, and advances the prefill of one further prompt by about as much time as the decoding took. Requests
-// wait in a queue, in order, until the memory for all that they may come to hold can be promised to them.
+// One thread computes. Each of its steps decodes a token of every running answer, reading the weights once
+// for all, and advances the prefill of one further prompt by about as much time as the decoding took.
+// Requests wait in a queue, in order, until the memory for all that they may come to hold can be promised to
+// them.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +22,11 @@
 namespace thinkey {
 
 struct SchedulerOptions {
-  std::int64_t context = 0;       // most tokens of prompt and answer; 0: the model's context length
-  std::int64_t max_tokens = -1;   // of an answer, where the request does not say; -1: as many as there is room
-  std::size_t kv_memory = 0;      // most bytes that all caches take
-  std::size_t parallel = 16;      // most answers at once
-  std::size_t queue = 64;         // most requests waiting
+  std::int64_t context = 0;      // most tokens of prompt and answer; 0: the model's context length
+  std::int64_t max_tokens = -1;  // of an answer, where the request does not say; -1: as many as there is room
+  std::size_t kv_memory = 0;     // most bytes that all caches take
+  std::size_t parallel = 16;     // most answers at once
+  std::size_t queue = 64;        // most requests waiting
   std::filesystem::path cache_directory = {};  // conversations that memory has no room for; empty: nowhere
   std::size_t cache_disk = 0;                  // most bytes there
 };
@@ -66,8 +67,8 @@ class Scheduler {
   // The listener may still be called while this returns, but not once the next step has begun.
   void cancel(const Ticket& ticket);
 
-  // Takes no further requests and returns when all are answered, or after so many seconds have cancelled the
-  // rest; what is kept has been saved then, if there is a directory for it.
+  // Takes no further requests and returns when all are answered; those that are not after so many seconds
+  // fail. What is kept has been saved then, if there is a directory for it.
   void drain(double seconds);
 
   [[nodiscard]] SchedulerStatus status() const;

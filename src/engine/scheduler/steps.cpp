@@ -14,8 +14,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Longest slice of a prefill, where nobody's answer waits: so soon is a cancellation noticed.
+// Longest slice of a prefill: so soon is a cancellation noticed, where nobody's answer waits.
 constexpr double kLongestSlice = 0.05;
+constexpr double kLongestBesideAnswers = 0.25;
 
 }  // namespace
 
@@ -37,7 +38,7 @@ void Scheduler::Loop::fail_running(const std::string& message, bool overloaded) 
 void Scheduler::Loop::prefill_slice() {
   if (!starting_) return;
   const auto start = Clock::now();
-  const double most = running_.empty() ? kLongestSlice : std::min(step_seconds_, kLongestSlice);
+  const double most = running_.empty() ? kLongestSlice : std::min(step_seconds_, kLongestBesideAnswers);
   Ticket job = starting_->job;
   try {
     bool more = true;
@@ -75,16 +76,17 @@ void Scheduler::Loop::begin_answers() {
   job.unfinished = request.choices;
   std::vector<std::unique_ptr<Answer>> answers;
   const std::size_t each = request.choices == 1 ? 0 : most_bytes(request.cache, 0, job.max_tokens);
-  start.conversation->reserve(start.conversation->reserved() - each * static_cast<std::size_t>(request.choices - 1));
+  start.conversation->reserve(start.conversation->reserved() -
+                              each * static_cast<std::size_t>(request.choices - 1));
   for (int choice = 1; choice < request.choices; ++choice) {
     auto fork = std::make_unique<Conversation>(memory_, *start.conversation,
                                                static_cast<std::int64_t>(request.prompt.size()));
     fork->reserve(each);
-    answers.push_back(std::make_unique<Answer>(start.job, choice, std::move(fork), *model_,
-                                               start.logits.span(), limits));
+    answers.push_back(
+        std::make_unique<Answer>(start.job, choice, std::move(fork), *model_, start.logits.span(), limits));
   }
-  answers.insert(answers.begin(), std::make_unique<Answer>(start.job, 0, std::move(start.conversation), *model_,
-                                                           start.logits.span(), limits));
+  answers.insert(answers.begin(), std::make_unique<Answer>(start.job, 0, std::move(start.conversation),
+                                                           *model_, start.logits.span(), limits));
   starting_.reset();
   for (auto& answer : answers) {
     if (answer->job().max_tokens == 0) {
@@ -135,8 +137,7 @@ void Scheduler::Loop::decode_step() {
     }
     const auto now = Clock::now();
     const bool begins = answer->generated() == 0;
-    const double waited =
-        std::chrono::duration<double>(now - (begins ? job.submitted : job.latest)).count();
+    const double waited = std::chrono::duration<double>(now - (begins ? job.submitted : job.latest)).count();
     const std::optional<FinishReason> reason = answer->deliver();
     job.latest = now;
     (begins ? first : next).add(waited);

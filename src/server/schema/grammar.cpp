@@ -119,7 +119,8 @@ GrammarAutomaton::State GrammarAutomaton::intern(std::vector<Place> tops, bool a
 
 GrammarAutomaton::State GrammarAutomaton::next(State state, unsigned char byte) {
   if (state == kDead) return kDead;
-  if (const State known = states_[static_cast<std::size_t>(state)].next[byte]; known != kUnknown) return known;
+  if (const State known = states_[static_cast<std::size_t>(state)].next[byte]; known != kUnknown)
+    return known;
   std::vector<Place> tops;
   bool accepts = false;
   const std::vector<Place> from = states_[static_cast<std::size_t>(state)].tops;

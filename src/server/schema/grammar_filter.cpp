@@ -84,7 +84,8 @@ class GrammarFilter : public TokenFilter {
 
   void walk(std::uint32_t node, GrammarAutomaton::State state, std::span<std::uint8_t> allowed) {
     const VocabularyTrie::Node& n = trie_->nodes()[node];
-    for (std::uint32_t t = n.first_token; t < n.first_token + n.tokens; ++t) at(allowed, trie_->tokens()[t]) = 1;
+    for (std::uint32_t t = n.first_token; t < n.first_token + n.tokens; ++t)
+      at(allowed, trie_->tokens()[t]) = 1;
     for (std::uint32_t c = n.first_child; c < n.first_child + n.children; ++c) {
       const auto to = automaton_->next(state, trie_->nodes()[c].byte);
       if (to != GrammarAutomaton::kDead) walk(c, to, allowed);
@@ -169,7 +170,9 @@ VocabularyTrie::VocabularyTrie(const Model& model) {
   for (std::size_t i = 0; i < open.size(); ++i) {
     const Range range = open[i];
     std::uint32_t at = range.begin;
-    const auto bytes = [&](std::uint32_t t) -> const std::string& { return bytes_[static_cast<std::size_t>(order[t])]; };
+    const auto bytes = [&](std::uint32_t t) -> const std::string& {
+      return bytes_[static_cast<std::size_t>(order[t])];
+    };
     while (at < range.end && bytes(at).size() == range.depth) ++at;
     Node& node = nodes_[range.node];
     node.first_token = range.begin;
@@ -189,7 +192,8 @@ VocabularyTrie::VocabularyTrie(const Model& model) {
   }
 }
 
-std::unique_ptr<TokenFilter> grammar_filter(std::shared_ptr<const VocabularyTrie> trie, const FilterGrammar& grammar) {
+std::unique_ptr<TokenFilter> grammar_filter(std::shared_ptr<const VocabularyTrie> trie,
+                                            const FilterGrammar& grammar) {
   return std::make_unique<GrammarFilter>(std::move(trie), grammar);
 }
 

@@ -15,8 +15,8 @@
 
 namespace thinkey::server {
 
-// The vocabulary's tokens by their bytes, so that what begins alike is looked at once. Control tokens are left
-// out.
+// The vocabulary's tokens by their bytes, so that what begins alike is looked at once. Control tokens are
+// left out.
 class VocabularyTrie {
  public:
   explicit VocabularyTrie(const Model& model);
@@ -28,7 +28,9 @@ class VocabularyTrie {
   };
   [[nodiscard]] const std::vector<Node>& nodes() const noexcept { return nodes_; }  // the root first
   [[nodiscard]] const std::vector<std::int32_t>& tokens() const noexcept { return tokens_; }
-  [[nodiscard]] const std::string& bytes(std::int32_t token) const { return bytes_[static_cast<std::size_t>(token)]; }
+  [[nodiscard]] const std::string& bytes(std::int32_t token) const {
+    return bytes_[static_cast<std::size_t>(token)];
+  }
   // Every control token's bytes; "" for others.
   [[nodiscard]] const std::string& control(std::int32_t token) const {
     return control_[static_cast<std::size_t>(token)];

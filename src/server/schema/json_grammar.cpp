@@ -16,9 +16,9 @@ constexpr std::size_t kMostSchemas = 2000;
 constexpr std::int64_t kMostInteger = 1'000'000'000'000'000;
 constexpr int kMostDigits = 16;  // of a number without bounds, before and after the point
 
-constexpr std::array<const char*, 12> kAnnotations = {
-    "title",   "description", "default",  "examples", "$schema", "$id",
-    "$comment", "deprecated", "readOnly", "writeOnly", "$defs",   "definitions"};
+constexpr std::array<const char*, 12> kAnnotations = {"title",    "description", "default",  "examples",
+                                                      "$schema",  "$id",         "$comment", "deprecated",
+                                                      "readOnly", "writeOnly",   "$defs",    "definitions"};
 
 ByteSet one_of(std::string_view characters) {
   ByteSet set;
@@ -69,11 +69,13 @@ JsonGrammar::JsonGrammar(Grammar& grammar) : g_(grammar) {
   Grammar::Rule some_digits = g_.rule({{}});
   for (int i = 1; i < kMostDigits; ++i) some_digits = g_.rule({{}, set(digits) + call(some_digits)});
   const Sequence many = set(digits) + call(some_digits);
-  integer_ = g_.rule({text("0"), set(bytes_between('1', '9')) + call(some_digits), text("-") + set(bytes_between('1', '9')) + call(some_digits)});
+  integer_ = g_.rule({text("0"), set(bytes_between('1', '9')) + call(some_digits),
+                      text("-") + set(bytes_between('1', '9')) + call(some_digits)});
   const Grammar::Rule fraction = g_.rule({{}, text(".") + many});
   const Grammar::Rule sign = g_.rule({{}, text("+"), text("-")});
-  const Grammar::Rule exponent =
-      g_.rule({{}, set(one_of("eE")) + call(sign) + set(digits), set(one_of("eE")) + call(sign) + set(digits) + set(digits)});
+  const Grammar::Rule exponent = g_.rule({{},
+                                          set(one_of("eE")) + call(sign) + set(digits),
+                                          set(one_of("eE")) + call(sign) + set(digits) + set(digits)});
   const Grammar::Rule natural = g_.rule({text("0"), set(bytes_between('1', '9')) + call(some_digits)});
   const Grammar::Rule minus = g_.rule({{}, text("-")});
   number_ = g_.rule({call(minus) + call(natural) + call(fraction) + call(exponent)});
@@ -81,7 +83,8 @@ JsonGrammar::JsonGrammar(Grammar& grammar) : g_(grammar) {
   value_ = g_.new_rule();
   object_ = map_of(value_);
   array_ = g_.rule({text("[") + call(space_) +
-                    call(repeat(call(value_), call(space_) + text(",") + call(space_), 0, -1)) + call(space_) + text("]")});
+                    call(repeat(call(value_), call(space_) + text(",") + call(space_), 0, -1)) +
+                    call(space_) + text("]")});
   g_.add(value_, call(object_));
   g_.add(value_, call(array_));
   g_.add(value_, call(string_));
@@ -100,7 +103,8 @@ Grammar::Rule JsonGrammar::repeat(const Sequence& item, const Sequence& separato
     g_.add(more, next + call(more));
   } else {
     more = g_.rule({{}});
-    for (std::int64_t i = std::max<std::int64_t>(least, 1); i < most; ++i) more = g_.rule({{}, next + call(more)});
+    for (std::int64_t i = std::max<std::int64_t>(least, 1); i < most; ++i)
+      more = g_.rule({{}, next + call(more)});
     if (most == 0) return more;
   }
   for (std::int64_t i = 1; i < least; ++i) more = g_.rule({next + call(more)});
@@ -110,8 +114,9 @@ Grammar::Rule JsonGrammar::repeat(const Sequence& item, const Sequence& separato
 
 Grammar::Rule JsonGrammar::map_of(Grammar::Rule value) {
   const Sequence entry = call(string_) + call(space_) + colon() + call(value);
-  return g_.rule({text("{") + call(space_) + call(repeat(entry, call(space_) + text(",") + call(space_), 0, -1)) +
-                  call(space_) + text("}")});
+  return g_.rule({text("{") + call(space_) +
+                  call(repeat(entry, call(space_) + text(",") + call(space_), 0, -1)) + call(space_) +
+                  text("}")});
 }
 
 Grammar::Rule JsonGrammar::schema(const OrderedJson& document, const std::string& path) {
@@ -132,7 +137,8 @@ Grammar::Rule JsonGrammar::reference(const OrderedJson& schema, const std::strin
   try {
     target = &document_->at(OrderedJson::json_pointer(pointer));
   } catch (const nlohmann::json::exception&) {
-    refuse(path + ".$ref", "{}.$ref: there is no \"{}\" in the document", path, printable(ref.get<std::string>(), 80));
+    refuse(path + ".$ref", "{}.$ref: there is no \"{}\" in the document", path,
+           printable(ref.get<std::string>(), 80));
   }
   const Grammar::Rule rule = g_.new_rule();
   references_[pointer] = rule;
@@ -150,8 +156,8 @@ Grammar::Rule JsonGrammar::compile(const OrderedJson& schema, const std::string&
     known.insert(used.begin(), used.end());
     for (const auto& [key, value] : schema.items()) {
       if (!known.contains(key)) {
-        refuse(path + "." + key, "{}: \"{}\" is outside the subset of JSON Schema that this server enforces", path,
-               printable(key, 60));
+        refuse(path + "." + key, "{}: \"{}\" is outside the subset of JSON Schema that this server enforces",
+               path, printable(key, 60));
       }
     }
   };
@@ -165,7 +171,8 @@ Grammar::Rule JsonGrammar::compile(const OrderedJson& schema, const std::string&
   }
   if (schema.contains("enum")) {
     finish({"enum", "type"});
-    if (!schema["enum"].is_array() || schema["enum"].empty()) refuse(path + ".enum", "{}.enum must be a list", path);
+    if (!schema["enum"].is_array() || schema["enum"].empty())
+      refuse(path + ".enum", "{}.enum must be a list", path);
     const Grammar::Rule rule = g_.new_rule();
     for (const OrderedJson& value : schema["enum"]) g_.add(rule, text(dump(value)));
     return rule;
@@ -174,7 +181,8 @@ Grammar::Rule JsonGrammar::compile(const OrderedJson& schema, const std::string&
     if (!schema.contains(word)) continue;
     finish({word});
     const OrderedJson& list = schema[word];
-    if (!list.is_array() || list.empty()) refuse(path + "." + word, "{}.{} must be a list of schemas", path, word);
+    if (!list.is_array() || list.empty())
+      refuse(path + "." + word, "{}.{} must be a list of schemas", path, word);
     if (std::string_view(word) == "allOf" && list.size() > 1) {
       refuse(path + ".allOf", "{}.allOf: only one schema can be enforced", path);
     }
@@ -184,8 +192,8 @@ Grammar::Rule JsonGrammar::compile(const OrderedJson& schema, const std::string&
     }
     return rule;
   }
-  finish({"type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "minLength",
-          "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"});
+  finish({"type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems",
+          "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"});
   if (!schema.contains("type")) {
     if (schema.contains("properties") || schema.contains("required")) return object(schema, path);
     if (schema.contains("items")) return array(schema, path);
@@ -219,7 +227,8 @@ void JsonGrammar::add_type(Grammar::Rule rule, const std::string& type, const Or
     return g_.add(rule, text("false"));
   }
   if (type == "string") return g_.add(rule, call(string(schema, path)));
-  if (type == "integer" || type == "number") return g_.add(rule, call(number(schema, path, type == "integer")));
+  if (type == "integer" || type == "number")
+    return g_.add(rule, call(number(schema, path, type == "integer")));
   if (type == "array") return g_.add(rule, call(array(schema, path)));
   if (type == "object") return g_.add(rule, call(object(schema, path)));
   refuse(path + ".type", "{}.type: \"{}\" is no type", path, printable(type, 40));
@@ -227,10 +236,12 @@ void JsonGrammar::add_type(Grammar::Rule rule, const std::string& type, const Or
 
 namespace {
 
-std::int64_t count_of(const OrderedJson& schema, const char* name, std::int64_t otherwise, const std::string& path) {
+std::int64_t count_of(const OrderedJson& schema, const char* name, std::int64_t otherwise,
+                      const std::string& path) {
   if (!schema.contains(name)) return otherwise;
   const OrderedJson& value = schema[name];
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() > kMostRepeats) {
+  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 ||
+      value.get<std::int64_t>() > kMostRepeats) {
     refuse(path + "." + name, "{}.{} must be a whole number, 0 to {}", path, name, kMostRepeats);
   }
   return value.get<std::int64_t>();
@@ -256,14 +267,15 @@ Grammar::Rule JsonGrammar::array(const OrderedJson& schema, const std::string& p
   check_order(least, most, path);
   const Grammar::Rule item = schema.contains("items") ? compile(schema["items"], path + ".items") : value_;
   return g_.rule({text("[") + call(space_) +
-                  call(repeat(call(item), call(space_) + text(",") + call(space_), least, most)) + call(space_) +
-                  text("]")});
+                  call(repeat(call(item), call(space_) + text(",") + call(space_), least, most)) +
+                  call(space_) + text("]")});
 }
 
 Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& path) {
   std::set<std::string> required;
   if (schema.contains("required")) {
-    if (!schema["required"].is_array()) refuse(path + ".required", "{}.required must be a list of names", path);
+    if (!schema["required"].is_array())
+      refuse(path + ".required", "{}.required must be a list of names", path);
     for (const OrderedJson& name : schema["required"]) {
       if (!name.is_string()) refuse(path + ".required", "{}.required must be a list of names", path);
       required.insert(name.get<std::string>());
@@ -282,7 +294,8 @@ Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& 
     properties.push_back({text(dump(OrderedJson(name))) + call(space_) + colon() + call(value), needed});
   };
   if (schema.contains("properties")) {
-    if (!schema["properties"].is_object()) refuse(path + ".properties", "{}.properties must be an object", path);
+    if (!schema["properties"].is_object())
+      refuse(path + ".properties", "{}.properties must be an object", path);
     for (const auto& [name, value] : schema["properties"].items()) {
       add(name, compile(value, path + ".properties." + name), required.erase(name) > 0);
     }
@@ -291,7 +304,8 @@ Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& 
   const bool closed = schema.contains("additionalProperties") && schema["additionalProperties"] == false;
   if (properties.empty() && !closed) return map_of(others);
 
-  // From the last property to the first: what may follow when something stands before it, and when nothing does.
+  // From the last property to the first: what may follow when something stands before it, and when nothing
+  // does.
   const Sequence end = call(space_) + text("}");
   Grammar::Rule rest = g_.rule({end});
   Grammar::Rule first = rest;
@@ -310,13 +324,15 @@ Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& 
   return g_.rule({text("{") + call(first)});
 }
 
-JsonGrammar::Bounds JsonGrammar::bounds(const OrderedJson& schema, const std::string& path, bool whole) const {
+JsonGrammar::Bounds JsonGrammar::bounds(const OrderedJson& schema, const std::string& path,
+                                        bool whole) const {
   Bounds out;
   const auto read = [&](const char* name, bool low, bool exclusive) {
     if (!schema.contains(name)) return;
     const OrderedJson& value = schema[name];
     const double number = value.is_number() ? value.get<double>() : NAN;
-    if (!(std::abs(number) <= static_cast<double>(kMostInteger)) || (!whole && number != std::floor(number))) {
+    if (!(std::abs(number) <= static_cast<double>(kMostInteger)) ||
+        (!whole && number != std::floor(number))) {
       refuse(path + "." + name, "{}.{} must be a whole number of at most 15 digits", path, name);
     }
     auto bound = static_cast<std::int64_t>(low ? std::ceil(number) : std::floor(number));
@@ -337,10 +353,11 @@ JsonGrammar::Bounds JsonGrammar::bounds(const OrderedJson& schema, const std::st
   return out;
 }
 
-void JsonGrammar::add_range(Grammar::Rule rule, const std::string& sign, std::int64_t least, std::int64_t most,
-                            const Sequence& tail) {
+void JsonGrammar::add_range(Grammar::Rule rule, const std::string& sign, std::int64_t least,
+                            std::int64_t most, const Sequence& tail) {
   const auto digit = [&](int from, int to) {
-    return Sequence{g_.bytes(bytes_between(static_cast<unsigned char>('0' + from), static_cast<unsigned char>('0' + to)))};
+    return Sequence{g_.bytes(
+        bytes_between(static_cast<unsigned char>('0' + from), static_cast<unsigned char>('0' + to)))};
   };
   const auto digits = [&](std::size_t n) {
     Sequence out;

@@ -37,7 +37,8 @@ class JsonGrammar {
 
   [[nodiscard]] Grammar::Rule compile(const OrderedJson& schema, const std::string& path);
   [[nodiscard]] Grammar::Rule reference(const OrderedJson& schema, const std::string& path);
-  void add_type(Grammar::Rule rule, const std::string& type, const OrderedJson& schema, const std::string& path);
+  void add_type(Grammar::Rule rule, const std::string& type, const OrderedJson& schema,
+                const std::string& path);
   [[nodiscard]] Grammar::Rule object(const OrderedJson& schema, const std::string& path);
   [[nodiscard]] Grammar::Rule map_of(Grammar::Rule value);
   [[nodiscard]] Grammar::Rule array(const OrderedJson& schema, const std::string& path);
@@ -55,7 +56,8 @@ class JsonGrammar {
   [[nodiscard]] Sequence colon() { return text(":") + call(space_); }
 
   Grammar& g_;
-  Grammar::Rule space_ = 0, character_ = 0, string_ = 0, number_ = 0, integer_ = 0, value_ = 0, object_ = 0, array_ = 0;
+  Grammar::Rule space_ = 0, character_ = 0, string_ = 0, number_ = 0, integer_ = 0, value_ = 0, object_ = 0,
+                array_ = 0;
   const OrderedJson* document_ = nullptr;
   std::string root_;
   std::map<std::string, Grammar::Rule> references_;

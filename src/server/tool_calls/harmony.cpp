@@ -11,7 +11,8 @@ namespace thinkey::server {
 namespace {
 
 constexpr std::string_view kMessage = "<|message|>";
-constexpr std::array<std::string_view, 5> kEnds = {"<|end|>", "<|call|>", "<|return|>", "<|start|>", "<|channel|>"};
+constexpr std::array<std::string_view, 5> kEnds = {"<|end|>", "<|call|>", "<|return|>", "<|start|>",
+                                                   "<|channel|>"};
 
 class Harmony : public MessageParser {
  public:
@@ -45,7 +46,8 @@ class Harmony : public MessageParser {
     if (const std::size_t to = header.find(kTo); to != std::string::npos) {
       std::string name = header.substr(to + kTo.size());
       name = name.substr(0, name.find_first_of(" <\n"));
-      out.tool_calls.push_back({.index = calls_, .id = new_call_id(), .name = std::move(name), .arguments = {}});
+      out.tool_calls.push_back(
+          {.index = calls_, .id = new_call_id(), .name = std::move(name), .arguments = {}});
       to_ = To::Call;
     } else {
       to_ = header.find("analysis") != std::string::npos ? To::Reasoning : To::Content;
@@ -82,7 +84,8 @@ class Harmony : public MessageParser {
     if (text.empty()) return;
     if (to_ == To::Content) out.content += text;
     if (to_ == To::Reasoning) out.reasoning += text;
-    if (to_ == To::Call) out.tool_calls.push_back({.index = calls_, .id = {}, .name = {}, .arguments = std::move(text)});
+    if (to_ == To::Call)
+      out.tool_calls.push_back({.index = calls_, .id = {}, .name = {}, .arguments = std::move(text)});
   }
 
   std::string pending_;

@@ -8,7 +8,9 @@ namespace {
 
 class Plain : public MessageParser {
  public:
-  MessageDelta push(std::string_view text) override { return {.content = std::string(text), .reasoning = {}, .tool_calls = {}}; }
+  MessageDelta push(std::string_view text) override {
+    return {.content = std::string(text), .reasoning = {}, .tool_calls = {}};
+  }
 };
 
 }  // namespace

@@ -32,12 +32,12 @@ class MessageParser {
 
 // How a model writes tool calls.
 enum class ToolForm {
-  None,      // its template knows no tools
-  Hermes,    // <tool_call>{"name": ..., "arguments": {...}}</tool_call> (Hermes, Qwen)
-  Llama3,    // {"name": ..., "parameters": {...}} instead of a text, maybe behind <|python_tag|>
-  Mistral,   // [TOOL_CALLS][{"name": ..., "arguments": {...}}]
+  None,         // its template knows no tools
+  Hermes,       // <tool_call>{"name": ..., "arguments": {...}}</tool_call> (Hermes, Qwen)
+  Llama3,       // {"name": ..., "parameters": {...}} instead of a text, maybe behind <|python_tag|>
+  Mistral,      // [TOOL_CALLS][{"name": ..., "arguments": {...}}]
   MistralArgs,  // [TOOL_CALLS]name[ARGS]{...}, of newer ones
-  Harmony,   // <|channel|>commentary to=functions.name <|message|>{...}<|call|> (gpt-oss)
+  Harmony,      // <|channel|>commentary to=functions.name <|message|>{...}<|call|> (gpt-oss)
 };
 
 // By what the template writes itself.

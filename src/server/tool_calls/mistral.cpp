@@ -45,7 +45,8 @@ class Mistral : public MessageParser {
       }
       case State::Begin:
         if (!skip(kSpace)) return false;
-        if (pending_.front() == '[' && !pending_.starts_with(kMarker.substr(0, std::min(pending_.size(), kMarker.size())))) {
+        if (pending_.front() == '[' &&
+            !pending_.starts_with(kMarker.substr(0, std::min(pending_.size(), kMarker.size())))) {
           pending_.erase(0, 1);
           state_ = State::List;
         } else if (pending_.front() == '[' && pending_.size() == 1) {
@@ -117,7 +118,8 @@ class Mistral : public MessageParser {
     std::string name = pending_.substr(0, at);
     name = name.substr(0, name.find('['));
     while (!name.empty() && kSpace.find(name.back()) != std::string_view::npos) name.pop_back();
-    out.tool_calls.push_back({.index = calls_, .id = new_call_id(true), .name = std::move(name), .arguments = {}});
+    out.tool_calls.push_back(
+        {.index = calls_, .id = new_call_id(true), .name = std::move(name), .arguments = {}});
     pending_.erase(0, at);
     value_ = {};
     state_ = State::Arguments;

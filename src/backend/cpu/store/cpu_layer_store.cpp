@@ -52,6 +52,8 @@ void CpuLayerStore::attend(std::size_t n, std::int64_t first, const float* q, fl
   attend_layer(shape_, heads_, n, first, q, out, lse);
 }
 
+void CpuLayerStore::attend_together(std::span<const TokenAttention> tokens) const { attend_layers(tokens); }
+
 void CpuLayerStore::keep_thin(std::span<const std::optional<std::vector<std::int32_t>>> indices) {
   parallel_for(heads_.size(), [&](std::size_t h) {
     if (indices[h].has_value()) heads_[h].keep_thin(*indices[h]);

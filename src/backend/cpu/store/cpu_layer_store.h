@@ -26,6 +26,7 @@ class CpuLayerStore : public LayerStore {
   void append(std::size_t n, std::int64_t first, const float* k, const float* v, std::size_t stride) override;
   void forget_before(std::int64_t position) override;
   void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const override;
+  void attend_together(std::span<const TokenAttention> tokens) const override;
 
   // votes.cpp
   void remember(std::size_t n, std::int64_t first, const float* q) override;
@@ -41,6 +42,7 @@ class CpuLayerStore : public LayerStore {
   void restore(ByteReader& in, std::int64_t next_position) override;
 
   [[nodiscard]] const std::vector<HeadStore>& heads() const noexcept { return heads_; }
+  [[nodiscard]] const AttentionShape& shape() const noexcept { return shape_; }
 
  private:
   [[nodiscard]] std::vector<float> votes(std::size_t kv_head) const;
@@ -71,5 +73,7 @@ class CpuLayerStores : public LayerStores {
 // Attention of queries over a layer's heads (LayerStore::attend).
 void attend_layer(const AttentionShape& shape, const std::vector<HeadStore>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse);
+// LayerStore::attend_together() of CpuLayerStores.
+void attend_layers(std::span<const TokenAttention> tokens);
 
 }  // namespace thinkey
