@@ -73,6 +73,11 @@ class SequenceCache {
   // still have then. Channels stay those that the whole prompt chose.
   [[nodiscard]] bool can_fork(std::int64_t end) const noexcept;
 
+  // Quantizes what is held whole, layer by layer: at most one layer stands twice. Only of a cache whose spec
+  // does nothing yet.
+  void quantize(const QuantizationSpec& quantization, AllocationCounter* counter,
+                const LayerStores& stores = default_stores());
+
   [[nodiscard]] CacheReport report() const;
   // For load_cache() (cache/cache_file.h), into an empty cache.
   void restore(ByteReader& in);

@@ -42,6 +42,7 @@ struct Arguments {
   std::string kv_memory;
   std::string cache_directory;
   std::string cache_disk = "16GiB";
+  std::string pressure = "evict";
   std::size_t parallel = 16;
   std::size_t queue = 64;
   std::size_t connections = 256;
@@ -129,6 +130,7 @@ SchedulerOptions scheduler_options(const Arguments& arguments) {
   options.max_tokens = arguments.predict;
   options.parallel = arguments.parallel;
   options.queue = arguments.queue;
+  options.compress_idle = arguments.pressure == "compress";
   options.cache_directory = arguments.cache_directory;
   options.cache_disk = parse_bytes(arguments.cache_disk, "--cache-disk");
   if (arguments.kv_memory.empty()) {
@@ -221,6 +223,12 @@ Command add_serve_command(CLI::App& program) {
   app->add_option("--queue", a.queue, "Most requests waiting; more are refused with 429")
       ->check(within<std::size_t>(0, 100000))
       ->type_name("N");
+  app->add_option(
+         "--pressure", a.pressure,
+         "What a server short of memory does to full caches of idle conversations: evict, or first compress "
+         "them (kivi:4)")
+      ->check(CLI::IsMember({"evict", "compress"}))
+      ->type_name("NAME");
   app->add_option("--cache-dir", a.cache_directory,
                   "Directory for conversations that memory has no room for, and at the end for all")
       ->type_name("PATH");

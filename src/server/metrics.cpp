@@ -68,6 +68,7 @@ std::string prometheus_text(const SchedulerStatus& s, std::size_t connections, s
   counter("conversations_evicted_total", "Conversations dropped from memory", s.evicted);
   counter("conversations_saved_total", "Of those, written to files", s.saved);
   counter("conversations_restored_total", "Conversations read from files", s.restored);
+  counter("conversations_compressed_total", "Conversations quantized for want of memory", s.compressed);
   counter("decode_steps_total", "Steps of decoding", s.decode_steps);
   counter("decode_seconds_total", "Time in them", s.decode_seconds);
   counter("prefill_seconds_total", "Time in slices of prefill", s.prefill_seconds);

@@ -176,6 +176,30 @@ TEST(ForkWithin, IsThePrefix) {
   }
 }
 
+// Quantizing later is what quantizing the prompt would have done, but for the rounding to 16 bits before.
+TEST(Quantize, IsAsFromTheStart) {
+  for (const std::size_t window : {0, 48}) {
+    const CacheShape shape = shape_of(window);
+    Sequence sequence(shape, 300);
+    AllocationCounter counter;
+    SequenceCache later(shape, CacheSpec{}, &counter);
+    sequence.begin(later, 200);
+    const std::size_t whole = counter.live();
+    const CacheSpec spec = CacheSpec::parse("kivi:8,residual=32");
+    later.quantize(spec.quantization, &counter);
+    EXPECT_LT(counter.live(), whole);
+    EXPECT_EQ(later.spec(), spec);
+    EXPECT_EQ(later.next_position(0), 200);
+    SequenceCache first(shape, spec);
+    sequence.begin(first, 200);
+    sequence.append(later, 200, 260);
+    sequence.append(first, 200, 260);
+    const auto a = sequence.attend(later);
+    const auto b = sequence.attend(first);
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 5e-3);
+  }
+}
+
 TEST(ForkWithin, OnlyWhereNothingWasDropped) {
   const auto can = [](const char* spec, std::size_t window, std::int64_t end) {
     const CacheShape shape = shape_of(window);

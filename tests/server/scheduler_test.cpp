@@ -310,6 +310,43 @@ TEST(Scheduler, StaysWithinItsMemory) {
   }
 }
 
+// Short of memory, idle conversations become thinner before any goes, and are gone on from.
+TEST(Scheduler, CompressesIdleConversationsUnderPressure) {
+  const auto needle = Model::load(THINKEY_MODELS "/thinkey-needle.gguf", {.threads = 2});
+  const std::size_t one = needle->estimate_cache(CacheSpec{}, 1050).bytes;
+  for (const bool compress : {false, true}) {
+    SchedulerOptions options = roomy();
+    options.kv_memory = 3 * one;
+    options.compress_idle = compress;
+    Scheduler scheduler(needle, options);
+    std::vector<std::vector<std::int32_t>> prompts;
+    for (std::uint64_t i = 0; i < 5; ++i) prompts.push_back(random_prompt(1000, i));
+    for (const auto& prompt : prompts) {
+      Client client;
+      client.start(scheduler, greedy(prompt, 10));
+      client.wait();
+    }
+    int found = 0;
+    for (auto prompt : prompts) {
+      prompt.resize(995);
+      prompt.push_back(50);
+      Client client;
+      client.start(scheduler, greedy(prompt, 1));
+      client.wait();
+      found += client.cached == 995 ? 1 : 0;
+    }
+    const SchedulerStatus status = scheduler.status();
+    EXPECT_LE(status.kv_peak, options.kv_memory);
+    if (compress) {
+      EXPECT_GT(status.compressed, 2U);
+      EXPECT_GE(found, 4);
+    } else {
+      EXPECT_EQ(status.compressed, 0U);
+      EXPECT_LE(found, 2);
+    }
+  }
+}
+
 TEST(Scheduler, CancellingFreesAtOnce) {
   SchedulerOptions options = roomy();
   options.parallel = 1;

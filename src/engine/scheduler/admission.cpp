@@ -83,7 +83,7 @@ int Scheduler::Loop::retry_after() const {
 
 void Scheduler::Loop::put_away(std::unique_ptr<Conversation> conversation) {
   bool saved = false;
-  if (files_) {
+  if (files_ && conversation->asked == conversation->spec()) {
     try {
       files_->save(*conversation);
       saved = true;
@@ -96,8 +96,24 @@ void Scheduler::Loop::put_away(std::unique_ptr<Conversation> conversation) {
   if (saved) ++status_.saved;
 }
 
+// Whether a conversation was made smaller. There must be room for one more layer of it meanwhile.
+bool Scheduler::Loop::compress_oldest(const Conversation* keep) {
+  Conversation* whole = kept_.oldest_whole(keep);
+  if (whole == nullptr) return false;
+  CacheSpec spec = whole->spec();
+  spec.quantization = {.bits = 4};
+  const auto tokens = static_cast<std::int64_t>(whole->tokens.size());
+  const std::size_t after = most_bytes(spec, tokens, 0);
+  if (!memory_.has_room(after / shape_.layers.size() + after / 8)) return false;
+  whole->cache.quantize(spec.quantization, whole->counter());
+  const std::scoped_lock lock(mutex_);
+  ++status_.compressed;
+  return true;
+}
+
 bool Scheduler::Loop::make_room(std::size_t bytes, const Conversation* keep) {
   while (!memory_.has_room(bytes)) {
+    if (options_.compress_idle && compress_oldest(keep)) continue;
     auto oldest = kept_.take_oldest(keep);
     if (!oldest) return false;
     put_away(std::move(oldest));
@@ -133,7 +149,8 @@ std::unique_ptr<Conversation> Scheduler::Loop::begin(const GenerationJob& job, s
   std::unique_ptr<Conversation> out;
   cached = 0;
   if (const Match match = find(job); match.tokens > 0) {
-    const std::size_t own = most_bytes(request.cache, 0, prompt - match.tokens + job.max_tokens);
+    const CacheSpec& spec = match.conversation->spec();
+    const std::size_t own = most_bytes(spec, 0, prompt - match.tokens + job.max_tokens);
     kept_.touch(match.conversation);
     if (make_room(own + forks, match.conversation)) {
       out = std::make_unique<Conversation>(memory_, *match.conversation, match.tokens);

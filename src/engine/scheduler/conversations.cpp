@@ -36,7 +36,7 @@ Match match_of(Conversation& conversation, std::span<const std::int32_t> prompt)
 Match Conversations::find(const CacheSpec& spec, std::span<const std::int32_t> prompt) const {
   Match best;
   for (const auto& kept : kept_) {
-    if (kept->spec() != spec) continue;
+    if (kept->asked != spec) continue;
     const Match match = match_of(*kept, prompt);
     if (match.tokens > best.tokens || (match.tokens == best.tokens && match.whole)) best = match;
   }
@@ -45,7 +45,7 @@ Match Conversations::find(const CacheSpec& spec, std::span<const std::int32_t> p
 
 void Conversations::keep(std::unique_ptr<Conversation> conversation) {
   std::erase_if(kept_, [&](const std::unique_ptr<Conversation>& older) {
-    return older->spec() == conversation->spec() && older->tokens.size() <= conversation->tokens.size() &&
+    return older->asked == conversation->asked && older->tokens.size() <= conversation->tokens.size() &&
            std::equal(older->tokens.begin(), older->tokens.end(), conversation->tokens.begin()) &&
            (older->tokens.size() == conversation->tokens.size() ||
             (!depends_on_question(conversation->spec()) &&
@@ -73,6 +73,16 @@ void Conversations::touch(const Conversation* conversation) {
 std::unique_ptr<Conversation> Conversations::take_oldest(const Conversation* except) {
   for (const auto& kept : kept_) {
     if (kept.get() != except) return take(kept.get());
+  }
+  return nullptr;
+}
+
+Conversation* Conversations::oldest_whole(const Conversation* except) const {
+  constexpr std::size_t kLeastTokens = 256;  // the latest stay in 16 bits anyway
+  for (const auto& kept : kept_) {
+    if (kept.get() != except && kept->spec() == CacheSpec{} && kept->tokens.size() >= kLeastTokens) {
+      return kept.get();
+    }
   }
   return nullptr;
 }

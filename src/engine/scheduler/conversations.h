@@ -18,12 +18,13 @@ namespace thinkey {
 class Conversation {
  public:
   Conversation(KvMemory& memory, const CacheShape& shape, const CacheSpec& spec)
-      : account_(&memory.open()), cache(shape, spec, &account_->counter) {}
+      : account_(&memory.open()), cache(shape, spec, &account_->counter), asked(spec) {}
   // What `of` was after its first `end` tokens.
   Conversation(KvMemory& memory, const Conversation& of, std::int64_t end)
       : account_(&memory.open()),
         tokens(of.tokens.begin(), of.tokens.begin() + end),
-        cache(of.cache.fork(end, &account_->counter)) {}
+        cache(of.cache.fork(end, &account_->counter)),
+        asked(of.asked) {}
   ~Conversation() { KvMemory::close(*account_); }
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
@@ -40,6 +41,7 @@ class Conversation {
  public:
   std::vector<std::int32_t> tokens;
   SequenceCache cache;
+  CacheSpec asked;       // the spec of requests that it serves; memory may have been short since
   std::uint64_t id = 0;  // among the kept ones
 };
 
@@ -67,6 +69,9 @@ class Conversations {
   void touch(const Conversation* conversation);
   // The one that has not been used for longest, but not `except`; null when there is none.
   [[nodiscard]] std::unique_ptr<Conversation> take_oldest(const Conversation* except);
+  // The one that has not been used for longest among those whose cache does nothing yet and is worth
+  // quantizing; null when there is none.
+  [[nodiscard]] Conversation* oldest_whole(const Conversation* except) const;
   [[nodiscard]] Conversation* by_id(std::uint64_t id) const;
 
   [[nodiscard]] std::size_t size() const noexcept { return kept_.size(); }

@@ -77,6 +77,7 @@ class Scheduler::Loop {
   // admission.cpp
   void admit();
   [[nodiscard]] bool make_room(std::size_t bytes, const Conversation* keep);
+  [[nodiscard]] bool compress_oldest(const Conversation* keep);
   void put_away(std::unique_ptr<Conversation> conversation);
   // The conversation with which the job begins, and how many tokens of the prompt it holds; null when it has
   // to wait for memory.

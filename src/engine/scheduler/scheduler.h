@@ -27,6 +27,7 @@ struct SchedulerOptions {
   std::size_t kv_memory = 0;     // most bytes that all caches take
   std::size_t parallel = 16;     // most answers at once
   std::size_t queue = 64;        // most requests waiting
+  bool compress_idle = false;    // short of memory, quantize kept conversations (kivi:4) before they go
   std::filesystem::path cache_directory = {};  // conversations that memory has no room for; empty: nowhere
   std::size_t cache_disk = 0;                  // most bytes there
 };
@@ -37,7 +38,7 @@ struct SchedulerStatus {
   std::size_t kv_bound = 0, kv_used = 0, kv_committed = 0, kv_peak = 0;
   std::uint64_t requests = 0, completed = 0, cancelled = 0, failed = 0, refused = 0;
   std::uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
-  std::uint64_t evicted = 0, saved = 0, restored = 0;  // conversations
+  std::uint64_t evicted = 0, saved = 0, restored = 0, compressed = 0;  // conversations
   std::uint64_t decode_steps = 0;
   double prefill_seconds = 0, decode_seconds = 0;
   LatencyHistogram first_token, next_token, queue_wait;
