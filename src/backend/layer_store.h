@@ -105,6 +105,17 @@ struct HeldTokens {
   std::vector<float> key_mean;          // [D]; q . key_mean is added to thin logits. Empty: nothing is
 };
 
+class LayerStore;
+
+// The latest token's queries of one sequence, and where their attention goes.
+struct TokenAttention {
+  const LayerStore* store = nullptr;
+  std::int64_t position = 0;
+  const float* q = nullptr;  // [H, D]
+  float* out = nullptr;      // [H, D]
+  float* lse = nullptr;      // [H], or null
+};
+
 class LayerStore {
  public:
   virtual ~LayerStore() = default;
@@ -184,6 +195,9 @@ class LayerStore {
   virtual void forget_before(std::int64_t position) = 0;
   // SequenceCache::attend().
   virtual void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const = 0;
+  // attend() with n = 1 of each of several sequences, whose stores are of this kind, as one stage: the same
+  // numbers.
+  virtual void attend_together(std::span<const TokenAttention> tokens) const = 0;
 
   // -- evicting again
 
@@ -202,6 +216,10 @@ class LayerStore {
   [[nodiscard]] virtual HeldTokens read(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual std::vector<std::int32_t> positions(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;  // allocated
+  // A layer that holds what this one does of the tokens before `end`, remembered queries included. Element
+  // data is shared where neither will write it; the two must be used by one thread at a time.
+  [[nodiscard]] virtual std::unique_ptr<LayerStore> fork(std::int64_t end,
+                                                         AllocationCounter* counter) const = 0;
   virtual void save(ByteWriter& out) const = 0;
   // Into an empty layer; every token must stand before `next_position`. Error(Data) for what cannot be.
   virtual void restore(ByteReader& in, std::int64_t next_position) = 0;

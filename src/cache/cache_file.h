@@ -22,6 +22,15 @@ inline constexpr std::uint32_t kCacheFileVersion = 8;
 void save_cache(const std::filesystem::path& path, const SequenceCache& cache, std::uint64_t fingerprint,
                 std::span<const std::byte> attachment);
 
+// What a cache file says of itself, without looking at the cache; nothing is checked that load_cache() will.
+struct CacheFileSummary {
+  std::uint64_t fingerprint = 0;
+  std::vector<std::byte> attachment;
+  CacheSpec spec;
+};
+// Error(Data) for what is no cache file of this version.
+[[nodiscard]] CacheFileSummary summarize_cache(const std::filesystem::path& path);
+
 struct LoadedCache {
   SequenceCache cache;
   std::vector<std::byte> attachment;

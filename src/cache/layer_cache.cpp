@@ -174,6 +174,24 @@ void LayerCache::append(std::size_t n, const float* k, const float* v, std::size
   next_position_ += static_cast<std::int64_t>(n);
 }
 
+LayerCache::LayerCache(const AttentionShape& shape, LayerCompression compression,
+                       std::unique_ptr<LayerStore> store)
+    : shape_(shape), compression_(std::move(compression)), store_(std::move(store)) {}
+
+LayerCache LayerCache::fork(std::int64_t end, AllocationCounter* counter) const {
+  LayerCache out(shape_, compression_, store_->fork(end, counter));
+  out.next_position_ = std::min(end, next_position_);
+  out.evicted_at_ = std::min(end, evicted_at_);
+  return out;
+}
+
+bool LayerCache::reaches_back_to(std::int64_t end) const noexcept {
+  if (end >= next_position_) return true;
+  if (compression_.spec.eviction.active()) return false;
+  // What a window no longer shows is given up.
+  return shape_.sliding_window == 0 || next_position_ <= static_cast<std::int64_t>(shape_.sliding_window);
+}
+
 void LayerCache::save(ByteWriter& out) const {
   out.value(next_position_);
   out.value(evicted_at_);

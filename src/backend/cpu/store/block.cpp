@@ -94,6 +94,15 @@ void BlockLayout::add_position(std::byte* block, std::size_t token, std::int32_t
   }
 }
 
+void BlockLayout::forget_after(std::byte* block, std::size_t tokens) const noexcept {
+  auto* head = at<std::int32_t>(block, 0);
+  if (listed) {
+    std::fill(head + tokens, head + kBlockTokens, -1);
+  } else {
+    head[1] = static_cast<std::int32_t>(tokens);
+  }
+}
+
 void BlockLayout::clear(std::byte* block) const noexcept {
   std::memset(block, 0, bytes);
   if (listed) std::fill_n(at<std::int32_t>(block, 0), kBlockTokens, -1);

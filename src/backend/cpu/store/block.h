@@ -149,6 +149,8 @@ struct BlockLayout {
     const std::int32_t* head = at<std::int32_t>(block, 0);
     return listed ? head[token] : head[0] + static_cast<std::int32_t>(token);
   }
+  // The block has its first `tokens` tokens alone; what the others were lies there unseen.
+  void forget_after(std::byte* block, std::size_t tokens) const noexcept;
   // Whether the block, of any origin, says where up to 32 tokens stand and nothing of others.
   [[nodiscard]] bool has_sound_positions(const std::byte* block) const noexcept;
   // Of the next token; neighbours' only where they are not listed.

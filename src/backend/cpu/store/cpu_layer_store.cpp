@@ -53,6 +53,8 @@ void CpuLayerStore::attend(std::size_t n, std::int64_t first, const float* q, fl
   attend_layer(shape_, heads_, n, first, q, out, lse);
 }
 
+void CpuLayerStore::attend_together(std::span<const TokenAttention> tokens) const { attend_layers(tokens); }
+
 void CpuLayerStore::keep_thin(std::span<const std::optional<std::vector<std::int32_t>>> indices) {
   parallel_for(heads_.size(), [&](std::size_t h) {
     if (indices[h].has_value()) heads_[h].keep_thin(*indices[h]);
@@ -123,6 +125,18 @@ std::size_t CpuLayerStore::bytes() const noexcept {
   std::size_t sum = queries_.bytes();
   for (const HeadStore& head : heads_) sum += head.bytes();
   return sum;
+}
+
+std::unique_ptr<LayerStore> CpuLayerStore::fork(std::int64_t end, AllocationCounter* counter) const {
+  auto out = std::make_unique<CpuLayerStore>(shape_, format_, counter);
+  for (std::size_t h = 0; h < heads_.size(); ++h) out->heads_[h] = heads_[h].fork(end, counter);
+  if (queries_.size() > 0) {
+    out->queries_ = AlignedBuffer<float>(queries_.size(), counter);
+    std::copy_n(queries_.data(), queries_.size(), out->queries_.data());
+    out->queries_end_ = queries_end_;
+    out->queries_count_ = queries_count_;
+  }
+  return out;
 }
 
 void CpuLayerStore::save(ByteWriter& out) const {

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/store/block_attention.h"
@@ -225,16 +227,52 @@ class Attention {
 
 }  // namespace
 
+namespace {
+
+// Handing out fewer multiplications costs more than it brings.
+constexpr std::size_t kLeastWork = std::size_t{1} << 16U;
+
+std::size_t work_of(const AttentionShape& shape, const std::vector<HeadStore>& heads,
+                    std::size_t n) noexcept {
+  return n * shape.query_heads * shape.head_dim * heads[0].tokens();
+}
+
+}  // namespace
+
 void attend_layer(const AttentionShape& shape, const std::vector<HeadStore>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse) {
   thread_local Workspace workspace;
   if (heads.empty()) return;
   Attention attention(shape, heads, n, first_position, q, out, lse, workspace);
-  // Handing out less than some 64k multiplications costs more than it brings.
-  if (n * shape.query_heads * shape.head_dim * heads[0].tokens() < (std::size_t{1} << 16U)) {
+  if (work_of(shape, heads, n) < kLeastWork) {
     for (std::size_t i = 0; i < attention.tasks(); ++i) attention.run(i);
   } else {
     parallel_for(attention.tasks(), [&](std::size_t i) { attention.run(i); });
+  }
+}
+
+void attend_layers(std::span<const TokenAttention> tokens) {
+  thread_local std::deque<Workspace> workspaces;  // of the calling thread, one for each sequence
+  while (workspaces.size() < tokens.size()) workspaces.emplace_back();
+  std::vector<Attention> attentions;
+  attentions.reserve(tokens.size());
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> tasks;  // which attention's, and its which
+  std::size_t work = 0;
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    const TokenAttention& token = tokens[t];
+    const auto& store = static_cast<const CpuLayerStore&>(*token.store);
+    if (store.heads().empty()) continue;
+    const auto index = static_cast<std::uint32_t>(attentions.size());
+    attentions.emplace_back(store.shape(), store.heads(), 1, token.position, token.q, token.out, token.lse,
+                            workspaces[t]);
+    for (std::uint32_t i = 0; i < attentions.back().tasks(); ++i) tasks.emplace_back(index, i);
+    work += work_of(store.shape(), store.heads(), 1);
+  }
+  const auto run = [&](std::size_t i) { attentions[tasks[i].first].run(tasks[i].second); };
+  if (work < kLeastWork) {
+    for (std::size_t i = 0; i < tasks.size(); ++i) run(i);
+  } else {
+    parallel_for(tasks.size(), run);
   }
 }
 

@@ -180,6 +180,16 @@ void HeadStore::keep_thin(std::span<const std::int32_t> indices) {
   thin_ = std::move(kept);
 }
 
+HeadStore HeadStore::fork(std::int64_t end, AllocationCounter* counter) const {
+  HeadStore out(head_dim_, format_, counter);
+  if (kept_keys_.size() == 0) return out;
+  out.adopt(plan());
+  if (kept_keys_.has_mean()) out.kept_keys_.restore_mean(kept_keys_.mean(), counter);
+  out.thin_ = thin_.fork(end, counter);
+  out.recent_ = recent_.fork(end, counter);
+  return out;
+}
+
 namespace {
 
 void save_segment(const Segment& segment, ByteWriter& out) {
