@@ -20,7 +20,8 @@ FLOORS = {
     "engine": {"base", "backend", "formats", "tokenizer", "jinja", "cache", "model"},
 }
 FLOORS["eval"] = FLOORS["engine"] | {"engine"}
-FLOORS["cli"] = FLOORS["server"] = FLOORS["eval"] | {"eval"}
+FLOORS["server"] = FLOORS["engine"] | {"engine"}
+FLOORS["cli"] = FLOORS["eval"] | {"eval", "server"}
 
 # A device's folder is seen by itself alone, and by these.
 DEVICES = ("backend/cpu/",)

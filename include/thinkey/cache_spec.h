@@ -1,5 +1,5 @@
 // What is done to the KV cache, as a value: token eviction, then channel pruning, then quantization.
-// Written as stages: "full", "snapkv:2048", "think:0.5", "kivi:4",
+// Written as stages: "full", "snapkv:2048", "think:0.5", "kivi:4", "turbo:keys=3,values=2",
 // "snapkv:budget=25%,window=32,kernel=7,pool=max+think:keys=0.4,values=0.3+kivi:2".
 #pragma once
 
@@ -64,10 +64,24 @@ struct QuantizationSpec {
   [[nodiscard]] bool active() const noexcept { return bits != 16; }
 };
 
+// TurboQuant (2504.19874) with a scale that does not shrink: keys and values of a token are rotated and
+// become levels of a code book for normal numbers, with one 8-bit scale for each. Keys lose the mean of their
+// channels first; a query's product with it is added to its logits.
+struct TurboSpec {
+  std::int64_t keys = 16;    // bits: 16 (off), 8, 6, 5, 4, 3, 2 or 1
+  std::int64_t values = 16;  // likewise; both are off or none is
+  std::int64_t sinks = 4;    // first tokens that stay in 16 bits, at most 32
+  std::int64_t recent = 28;  // latest tokens that do; with the sinks a block of 32
+  bool operator==(const TurboSpec&) const = default;
+
+  [[nodiscard]] bool active() const noexcept { return keys != 16; }
+};
+
 struct CacheSpec {
   EvictionSpec eviction;
   ChannelSpec channels;
   QuantizationSpec quantization;
+  TurboSpec turbo;  // excludes `quantization`
   bool operator==(const CacheSpec&) const = default;
 
   // Throws Error(Usage) naming the offending word and the choices.
@@ -91,8 +105,10 @@ struct CacheSpec {
   [[nodiscard]] bool question_dependent() const { return eviction.question_dependent() || channels.active(); }
 
   // Whether there is a thin segment that differs from whole 16-bit tokens.
-  [[nodiscard]] bool compresses() const noexcept { return channels.active() || quantization.active(); }
-  // Latest tokens that stay whole: ThinK's `recent`, KIVI's residual, whichever is more.
+  [[nodiscard]] bool compresses() const noexcept {
+    return channels.active() || quantization.active() || turbo.active();
+  }
+  // Latest tokens that stay whole: `recent` of ThinK and Turbo, KIVI's residual, whichever is most.
   [[nodiscard]] std::int64_t recent_tokens() const noexcept;
 };
 

@@ -26,23 +26,32 @@ class ByteReader;
 class ByteWriter;
 
 struct StoreFormat {
-  ElementFormat thin = ElementFormat::I16;  // of the thin segment, keys and values
-  std::size_t value_group = 32;             // value channels that share a scale: 32, 64 or 128
-  bool reduces = false;                     // thin tokens differ from recent ones
-  std::size_t recent = 0;                   // latest tokens that stay whole, where it reduces
-  std::size_t remembered = 0;               // latest queries that votes() counts
+  ElementFormat keys = ElementFormat::I16;  // of the thin segment, where no prompt was compressed
+  ElementFormat values = ElementFormat::I16;
+  std::size_t value_group = 32;  // value channels that share a scale: 32, 64 or 128
+  bool reduces = false;          // thin tokens differ from recent ones
+  std::size_t recent = 0;        // latest tokens that stay whole, where it reduces
+  std::size_t sinks = 0;         // first tokens of those kept that do, at most 32
+  bool runs = false;             // a head's thin tokens are neighbours: a block has but its first's
+                                 // position
+  std::size_t remembered = 0;    // latest queries that votes() counts
 
   // Rows of memory for the latest queries after so many came, at most: they grow with what comes.
   [[nodiscard]] std::size_t query_rows(std::size_t queries) const noexcept {
     const std::size_t wanted = queries < 16 ? 32 : 2 * queries;
     return wanted < remembered ? wanted : remembered;
   }
-  // Of `kept` prompt tokens, how many stay in the recent segment.
+  // Of `kept` prompt tokens, how many are sinks, which stay in the recent segment.
+  [[nodiscard]] std::size_t sink_share(std::size_t kept) const noexcept {
+    return !reduces ? 0 : kept < sinks ? kept : sinks;
+  }
+  // Of `kept` prompt tokens that are no sinks, how many stay in the recent segment.
   [[nodiscard]] std::size_t recent_share(std::size_t kept) const noexcept {
     if (!reduces) return 0;
     const std::size_t share = kept < recent ? kept : recent;
-    // Quantized groups are whole: what does not fill one waits in 16 bits, as in KIVI.
-    return thin == ElementFormat::I16 ? share : share + (kept - share) % kBlockTokens;
+    // KIVI's groups are whole: what does not fill one waits in 16 bits.
+    const bool groups = values != ElementFormat::I16 && !is_level(values);
+    return groups ? share + (kept - share) % kBlockTokens : share;
   }
 };
 
@@ -51,7 +60,8 @@ struct HeadSizes {
   std::size_t thin = 0, recent = 0;  // tokens
   KeyCounts keys{};                  // channels of the thin segment
   std::size_t values = 0;            // likewise
-  bool key_mean = false;             // HeadPlan::key_mean
+  ElementFormat value_format = ElementFormat::I16;
+  bool key_mean = false;  // HeadPlan::key_mean
 };
 
 // Lists of tokens, [Hkv], ascending.
@@ -93,6 +103,17 @@ struct HeldTokens {
   std::vector<std::int32_t> positions;  // [n]
   std::vector<float> keys, values;      // [n, D], zero where pruned
   std::vector<float> key_mean;          // [D]; q . key_mean is added to thin logits. Empty: nothing is
+};
+
+class LayerStore;
+
+// The latest token's queries of one sequence, and where their attention goes.
+struct TokenAttention {
+  const LayerStore* store = nullptr;
+  std::int64_t position = 0;
+  const float* q = nullptr;  // [H, D]
+  float* out = nullptr;      // [H, D]
+  float* lse = nullptr;      // [H], or null
 };
 
 class LayerStore {
@@ -174,6 +195,9 @@ class LayerStore {
   virtual void forget_before(std::int64_t position) = 0;
   // SequenceCache::attend().
   virtual void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const = 0;
+  // attend() with n = 1 of each of several sequences, whose stores are of this kind, as one stage: the same
+  // numbers.
+  virtual void attend_together(std::span<const TokenAttention> tokens) const = 0;
 
   // -- evicting again
 
@@ -192,6 +216,10 @@ class LayerStore {
   [[nodiscard]] virtual HeldTokens read(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual std::vector<std::int32_t> positions(std::size_t kv_head) const = 0;
   [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;  // allocated
+  // A layer that holds what this one does of the tokens before `end`, remembered queries included. Element
+  // data is shared where neither will write it; the two must be used by one thread at a time.
+  [[nodiscard]] virtual std::unique_ptr<LayerStore> fork(std::int64_t end,
+                                                         AllocationCounter* counter) const = 0;
   virtual void save(ByteWriter& out) const = 0;
   // Into an empty layer; every token must stand before `next_position`. Error(Data) for what cannot be.
   virtual void restore(ByteReader& in, std::int64_t next_position) = 0;

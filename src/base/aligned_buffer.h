@@ -13,20 +13,28 @@
 
 namespace thinkey {
 
-// Live bytes of the buffers that were given this counter.
+// Live bytes of the buffers that were given this counter. What a counter counts its parent counts, too.
 class AllocationCounter {
  public:
+  AllocationCounter() = default;
+  explicit AllocationCounter(AllocationCounter* parent) noexcept : parent_(parent) {}
+
   void add(std::size_t bytes) noexcept {
+    if (parent_ != nullptr) parent_->add(bytes);
     const std::size_t now = live_.fetch_add(bytes) + bytes;
     std::size_t seen = peak_.load();
     while (seen < now && !peak_.compare_exchange_weak(seen, now)) {
     }
   }
-  void remove(std::size_t bytes) noexcept { live_.fetch_sub(bytes); }
+  void remove(std::size_t bytes) noexcept {
+    live_.fetch_sub(bytes);
+    if (parent_ != nullptr) parent_->remove(bytes);
+  }
   [[nodiscard]] std::size_t live() const noexcept { return live_.load(); }
   [[nodiscard]] std::size_t peak() const noexcept { return peak_.load(); }
 
  private:
+  AllocationCounter* parent_ = nullptr;
   std::atomic<std::size_t> live_{0};
   std::atomic<std::size_t> peak_{0};
 };

@@ -40,41 +40,65 @@ void save_cache(const std::filesystem::path& path, const SequenceCache& cache, s
   file.commit();
 }
 
-LoadedCache load_cache(const std::filesystem::path& path, const CacheShape& shape, std::uint64_t fingerprint,
-                       AllocationCounter* counter) {
-  const MappedFile file(path);
-  const auto all = file.bytes();
-  const std::string name = path.string();
-  constexpr std::size_t kDigest = sizeof(std::uint64_t);
+namespace {
+
+constexpr std::size_t kDigest = sizeof(std::uint64_t);
+
+// Everything but the checksum, behind magic and version.
+ByteReader open_content(std::span<const std::byte> all, const std::string& name) {
   if (all.size() < kMagic.size() || std::memcmp(all.data(), kMagic.data(), kMagic.size()) != 0) {
     fail_data("{}: not a thinkey cache file", name);
   }
   if (all.size() < kMagic.size() + sizeof(kCacheFileVersion) + kDigest) {
     fail_data("{}: damaged cache file: it ends too early; save it again", name);
   }
-  const auto content = all.first(all.size() - kDigest);
-  ByteReader in(content, name);
+  ByteReader in(all.first(all.size() - kDigest), name);
   (void)in.bytes(kMagic.size());
   const auto version = in.value<std::uint32_t>();
   if (version != kCacheFileVersion) {
     fail_data("{}: cache file of version {}, this program reads version {}", name, version,
               kCacheFileVersion);
   }
+  return in;
+}
+
+CacheSpec read_spec(ByteReader& in) {
+  const auto text = in.array<char>(4096);
+  try {
+    return CacheSpec::parse(std::string_view(text.data(), text.size()));
+  } catch (const Error&) {
+    in.damaged("its cache spec is none");
+  }
+}
+
+}  // namespace
+
+CacheFileSummary summarize_cache(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  ByteReader in = open_content(file.bytes(), path.string());
+  CacheFileSummary out;
+  out.fingerprint = in.value<std::uint64_t>();
+  out.attachment = in.array<std::byte>(in.left());
+  out.spec = read_spec(in);
+  return out;
+}
+
+LoadedCache load_cache(const std::filesystem::path& path, const CacheShape& shape, std::uint64_t fingerprint,
+                       AllocationCounter* counter) {
+  const MappedFile file(path);
+  const auto all = file.bytes();
+  const std::string name = path.string();
+  ByteReader in = open_content(all, name);
+  const auto content = all.first(all.size() - kDigest);
   std::uint64_t digest = 0;
   std::memcpy(&digest, all.data() + content.size(), kDigest);
   if (digest != XXH3_64bits(content.data(), content.size())) in.damaged("its checksum does not match");
 
   if (in.value<std::uint64_t>() != fingerprint) fail_data("{}: the cache belongs to another model", name);
   auto attachment = in.array<std::byte>(in.left());
-  const auto text = in.array<char>(4096);
+  const CacheSpec spec = read_spec(in);
   if (in.array<std::uint64_t>(in.left()) != numbers_of(shape)) {
     fail_data("{}: the cache belongs to a model of another shape", name);
-  }
-  CacheSpec spec;
-  try {
-    spec = CacheSpec::parse(std::string_view(text.data(), text.size()));
-  } catch (const Error&) {
-    in.damaged("its cache spec is none");
   }
   SequenceCache cache(shape, spec, counter);
   cache.restore(in);

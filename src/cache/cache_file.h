@@ -15,12 +15,21 @@
 
 namespace thinkey {
 
-inline constexpr std::uint32_t kCacheFileVersion = 7;
+inline constexpr std::uint32_t kCacheFileVersion = 8;
 
 // Replaces `path` by a file that holds the cache, or leaves it as it is: atomic. `fingerprint` says
 // which model the cache belongs to; `attachment` is given back by load_cache(). Throws Error(Data).
 void save_cache(const std::filesystem::path& path, const SequenceCache& cache, std::uint64_t fingerprint,
                 std::span<const std::byte> attachment);
+
+// What a cache file says of itself, without looking at the cache; nothing is checked that load_cache() will.
+struct CacheFileSummary {
+  std::uint64_t fingerprint = 0;
+  std::vector<std::byte> attachment;
+  CacheSpec spec;
+};
+// Error(Data) for what is no cache file of this version.
+[[nodiscard]] CacheFileSummary summarize_cache(const std::filesystem::path& path);
 
 struct LoadedCache {
   SequenceCache cache;

@@ -118,6 +118,19 @@ const std::vector<Stage>& stages() {
               {"residual", [](CacheSpec& s, Text text,
                               Text v) { s.quantization.residual = integer(text, "residual", v); }}},
              true},
+            {"turbo",
+             2,
+             [](CacheSpec&) {},
+             "turbo:4 or turbo:keys=3,values=2",
+             {{"bits", [](CacheSpec& s, Text text,
+                          Text v) { s.turbo.keys = s.turbo.values = integer(text, "bits", v); }},
+              {"keys", [](CacheSpec& s, Text text, Text v) { s.turbo.keys = integer(text, "keys", v); }},
+              {"values",
+               [](CacheSpec& s, Text text, Text v) { s.turbo.values = integer(text, "values", v); }},
+              {"sinks", [](CacheSpec& s, Text text, Text v) { s.turbo.sinks = integer(text, "sinks", v); }},
+              {"recent",
+               [](CacheSpec& s, Text text, Text v) { s.turbo.recent = integer(text, "recent", v); }}},
+             true},
         });
     return all;
   }();
@@ -230,6 +243,7 @@ CacheSpec CacheSpec::normalized() const {
   CacheSpec out;
   if (channels.active()) out.channels = channels;
   if (quantization.active()) out.quantization = quantization;
+  if (turbo.active()) out.turbo = turbo;
   if (!eviction.active()) return out;
   EvictionSpec& e = out.eviction;
   e = eviction;
@@ -287,6 +301,31 @@ std::string print(const QuantizationSpec& q) {
   return text;
 }
 
+std::string print(const TurboSpec& q) {
+  static const TurboSpec standard;
+  std::string text = q.keys == q.values ? fmt::format("turbo:{}", q.keys)
+                                        : fmt::format("turbo:keys={},values={}", q.keys, q.values);
+  print_option(text, "sinks", q.sinks, standard.sinks);
+  print_option(text, "recent", q.recent, standard.recent);
+  return text;
+}
+
+void validate_turbo(const TurboSpec& q) {
+  for (const auto& [what, bits] : {std::pair{"keys", q.keys}, {"values", q.values}}) {
+    if (bits != 16 && bits != 8 && !(bits >= 1 && bits <= 6)) {
+      fail_usage("cache spec: turbo stores {} in {} bits, choose 8, 6, 5, 4, 3, 2 or 1", what, bits);
+    }
+  }
+  if ((q.keys == 16) != (q.values == 16)) {
+    fail_usage(
+        "cache spec: turbo stores {} in 16 bits and the other half in fewer; choose 8, 6, 5, 4, 3, 2 or 1 "
+        "for both",
+        q.keys == 16 ? "keys" : "values");
+  }
+  within("turbo sinks", q.sinks, 0, 32);
+  within("turbo recent", q.recent, 0, kMostTokens);
+}
+
 void validate_eviction(const EvictionSpec& e) {
   const Policy* policy = policy_of(e.policy);
   if (policy == nullptr) return;
@@ -327,6 +366,7 @@ std::string CacheSpec::to_string() const {
   if (spec.eviction.active()) add(print(spec.eviction));
   if (spec.channels.active()) add(print(spec.channels));
   if (spec.quantization.active()) add(print(spec.quantization));
+  if (spec.turbo.active()) add(print(spec.turbo));
   return text.empty() ? "full" : text;
 }
 
@@ -347,6 +387,15 @@ void CacheSpec::validate() const {
     fail_usage("cache spec: kivi group is {}, choose 32, 64 or 128", quantization.group);
   }
   within("kivi residual", quantization.residual, 0, kMostTokens);
+  validate_turbo(turbo);
+  if (quantization.active() && turbo.active()) {
+    fail_usage("cache spec: kivi and turbo exclude each other; choose one");
+  }
+  if (channels.mixed && turbo.active()) {
+    fail_usage(
+        "cache spec: think's mixed gives channels bits of their own, and turbo rotates channels into each "
+        "other; leave out one");
+  }
 }
 
 std::int64_t CacheSpec::observation_window() const {
@@ -357,7 +406,8 @@ std::int64_t CacheSpec::observation_window() const {
 }
 
 std::int64_t CacheSpec::recent_tokens() const noexcept {
-  return std::max(channels.active() ? channels.recent : 0, quantization.active() ? quantization.residual : 0);
+  return std::max({channels.active() ? channels.recent : 0, quantization.active() ? quantization.residual : 0,
+                   turbo.active() ? turbo.recent : 0});
 }
 
 }  // namespace thinkey

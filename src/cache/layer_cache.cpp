@@ -116,16 +116,20 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenList
   const ChannelSpec& spec = compression_.spec.channels;
   const auto window = static_cast<std::size_t>(spec.window);
   const bool prunes_keys = spec.keys > 0.0;
-  const ElementFormat format = store_format(compression_.spec).thin;
+  const bool turbo = compression_.spec.turbo.active();
+  const StoreFormat formats = store_format(compression_.spec);
+  const ElementFormat format = formats.keys;
 
   std::vector<HeadPlan> plans(shape_.kv_heads);
   for (HeadPlan& plan : plans) {
     plan.value_channels = all_channels(dim);
     plan.keys = {plan.value_channels, uniform_keys(dim, format)};
+    plan.value_format = formats.values;
   }
   std::vector<std::vector<float>> losses;
+  std::vector<KeyStatistics> statistics;
+  if (prunes_keys || turbo) statistics = store_->key_statistics(prompt, window, kept, spec.mixed);
   if (prunes_keys) {
-    const std::vector<KeyStatistics> statistics = store_->key_statistics(prompt, window, kept, spec.mixed);
     for (const KeyStatistics& s : statistics) losses.push_back(think_key_scores(s, spec.bias));
     std::vector<std::size_t> sizes(shape_.kv_heads, static_cast<std::size_t>(spec.kept_keys(signed_dim)));
     if (spec.adaptive) sizes = budget.split(losses);
@@ -137,6 +141,17 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenList
       }
       if (spec.bias) plans[h].key_mean.assign(statistics[h].mean.begin(), statistics[h].mean.end());
     });
+  }
+  if (turbo) {
+    for (std::size_t h = 0; h < plans.size(); ++h) {
+      std::vector<float>& mean = plans[h].key_mean;
+      if (!mean.empty()) continue;  // every channel's, of dropped ones too
+      mean.assign(dim, 0.0F);
+      for (const std::int32_t c : plans[h].keys.channels) {
+        const auto j = static_cast<std::size_t>(c);
+        mean[j] = static_cast<float>(statistics[h].mean[j]);
+      }
+    }
   }
   if (spec.values > 0.0) {
     const std::vector<std::vector<double>> energy = store_->output_energy(prompt, window, kept);
@@ -159,6 +174,24 @@ void LayerCache::append(std::size_t n, const float* k, const float* v, std::size
   next_position_ += static_cast<std::int64_t>(n);
 }
 
+LayerCache::LayerCache(const AttentionShape& shape, LayerCompression compression,
+                       std::unique_ptr<LayerStore> store)
+    : shape_(shape), compression_(std::move(compression)), store_(std::move(store)) {}
+
+LayerCache LayerCache::fork(std::int64_t end, AllocationCounter* counter) const {
+  LayerCache out(shape_, compression_, store_->fork(end, counter));
+  out.next_position_ = std::min(end, next_position_);
+  out.evicted_at_ = std::min(end, evicted_at_);
+  return out;
+}
+
+bool LayerCache::reaches_back_to(std::int64_t end) const noexcept {
+  if (end >= next_position_) return true;
+  if (compression_.spec.eviction.active()) return false;
+  // What a window no longer shows is given up.
+  return shape_.sliding_window == 0 || next_position_ <= static_cast<std::int64_t>(shape_.sliding_window);
+}
+
 void LayerCache::save(ByteWriter& out) const {
   out.value(next_position_);
   out.value(evicted_at_);
@@ -167,17 +200,20 @@ void LayerCache::save(ByteWriter& out) const {
 
 bool LayerCache::may_have_planned(const HeadSizes& sizes) const noexcept {
   const ChannelSpec& spec = compression_.spec.channels;
-  const ElementFormat format = store_format(compression_.spec).thin;
+  const bool turbo = compression_.spec.turbo.active();
+  const ElementFormat format = store_format(compression_.spec).keys;
   const auto dim = static_cast<std::int64_t>(shape_.head_dim);
   const std::size_t keys = key_channels(sizes);
+  if (sizes.value_format != store_format(compression_.spec).values) return false;
   // No prompt was compressed.
   if (sizes.keys == uniform_keys(shape_.head_dim, format) && !sizes.key_mean &&
       sizes.values == shape_.head_dim) {
     return true;
   }
   if (sizes.values != static_cast<std::size_t>(spec.kept_values(dim))) return false;
-  if (!(spec.keys > 0.0)) return sizes.keys == uniform_keys(shape_.head_dim, format) && !sizes.key_mean;
-  if (sizes.key_mean != (spec.bias && keys < shape_.head_dim)) return false;
+  if (!(spec.keys > 0.0))
+    return sizes.keys == uniform_keys(shape_.head_dim, format) && sizes.key_mean == turbo;
+  if (sizes.key_mean != (turbo || (spec.bias && keys < shape_.head_dim))) return false;
   if (spec.mixed) return keys > 0;
   if (sizes.keys != uniform_keys(keys, format)) return false;
   return spec.adaptive ? keys > 0 : keys == static_cast<std::size_t>(spec.kept_keys(dim));
@@ -224,11 +260,13 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
   const std::size_t reach = tokens_in_reach(shape, tokens);
   const std::size_t kept = layer_budget(spec.eviction, reach, compression.index, compression.count);
   HeadSizes sizes;
-  sizes.recent = format.recent_share(kept);
+  const std::size_t sinks = format.sink_share(kept);
+  sizes.recent = sinks + format.recent_share(kept - sinks);
   sizes.thin = kept - sizes.recent;
-  sizes.keys = uniform_keys(keys, format.thin);
+  sizes.keys = uniform_keys(keys, format.keys);
   sizes.values = static_cast<std::size_t>(spec.channels.kept_values(dim));
-  sizes.key_mean = spec.channels.keys > 0.0 && spec.channels.bias;
+  sizes.value_format = format.values;
+  sizes.key_mean = spec.turbo.active() || (spec.channels.keys > 0.0 && spec.channels.bias);
   std::size_t head_bytes = stores.head_bytes(shape, format, sizes);
   // Mixed precision: blocks of at most this size, and any number of channels in the list.
   if (spec.channels.keys > 0.0 && spec.channels.mixed) {

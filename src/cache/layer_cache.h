@@ -35,6 +35,11 @@ class LayerCache {
   // SequenceCache::renew().
   void renew(std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
 
+  // SequenceCache::fork().
+  [[nodiscard]] LayerCache fork(std::int64_t end, AllocationCounter* counter) const;
+  // Whether it holds all that it held when it had seen `end` tokens.
+  [[nodiscard]] bool reaches_back_to(std::int64_t end) const noexcept;
+
   void save(ByteWriter& out) const;
   void restore(ByteReader& in);
 
@@ -43,6 +48,7 @@ class LayerCache {
   [[nodiscard]] LayerCacheReport report() const;
 
  private:
+  LayerCache(const AttentionShape& shape, LayerCompression compression, std::unique_ptr<LayerStore> store);
   [[nodiscard]] TokenLists choose_tokens(const PromptView& prompt);
   [[nodiscard]] Scorer& scorer();
   // Which channels each head keeps.

@@ -12,7 +12,7 @@ bool all_windowed(const CacheShape& shape) noexcept {
                              [](const AttentionShape& layer) { return layer.sliding_window > 0; });
 }
 
-ElementFormat format_of_bits(std::int64_t bits) noexcept {
+ElementFormat kivi_format(std::int64_t bits) noexcept {
   switch (bits) {
     case 8:
       return ElementFormat::Q8;
@@ -39,6 +39,7 @@ std::vector<LayerCompression> compression_of_layers(const CacheShape& shape, con
   std::size_t index = 0;
   for (const AttentionShape& layer : shape.layers) {
     layers.push_back({.spec = spec, .index = index, .count = count});
+    if (layer.sliding_window > 0) layers.back().spec.turbo.sinks = 0;  // a window leaves them behind
     if (all || layer.sliding_window == 0) {
       ++index;
     } else {
@@ -49,6 +50,13 @@ std::vector<LayerCompression> compression_of_layers(const CacheShape& shape, con
   return layers;
 }
 
+ElementFormat level_format(std::int64_t bits) noexcept {
+  constexpr ElementFormat formats[] = {ElementFormat::L1, ElementFormat::L2, ElementFormat::L3,
+                                       ElementFormat::L4, ElementFormat::L5, ElementFormat::L6,
+                                       ElementFormat::L8, ElementFormat::L8};
+  return formats[bits - 1];
+}
+
 std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noexcept {
   return shape.sliding_window == 0 ? tokens : std::min(tokens, shape.sliding_window);
 }
@@ -56,10 +64,15 @@ std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noe
 StoreFormat store_format(const CacheSpec& spec) {
   const Policy* policy = policy_of(spec.eviction.policy);
   const bool remembers = spec.eviction.every > 0 && policy != nullptr;
-  return {.thin = format_of_bits(spec.quantization.bits),
+  const bool turbo = spec.turbo.active();
+  const ElementFormat kivi = kivi_format(spec.quantization.bits);
+  return {.keys = turbo ? level_format(spec.turbo.keys) : kivi,
+          .values = turbo ? level_format(spec.turbo.values) : kivi,
           .value_group = static_cast<std::size_t>(spec.quantization.group),
           .reduces = spec.compresses(),
           .recent = static_cast<std::size_t>(spec.compresses() ? spec.recent_tokens() : 0),
+          .sinks = static_cast<std::size_t>(turbo ? spec.turbo.sinks : 0),
+          .runs = turbo && policy == nullptr,
           .remembered = static_cast<std::size_t>(remembers ? policy->remembered(spec.eviction.policy) : 0)};
 }
 

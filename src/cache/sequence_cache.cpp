@@ -61,6 +61,50 @@ void SequenceCache::renew(std::size_t layer, std::size_t n, std::int64_t first_p
   layers_[layer].renew(n, first_position, q, turn_ended);
 }
 
+SequenceCache SequenceCache::fork(std::int64_t end, AllocationCounter* counter) const {
+  std::vector<LayerCache> layers;
+  layers.reserve(layers_.size());
+  for (const LayerCache& layer : layers_) layers.push_back(layer.fork(end, counter));
+  return {shape_, spec_, std::move(layers), budget_};
+}
+
+void SequenceCache::quantize(const QuantizationSpec& quantization, AllocationCounter* counter,
+                             const LayerStores& stores) {
+  CacheSpec spec = spec_;
+  spec.quantization = quantization;
+  spec.validate();
+  const std::vector<LayerCompression> compression = compression_of_layers(shape_, spec);
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    const AttentionShape& heads = shape_.layers[l];
+    const auto tokens = static_cast<std::size_t>(next_position(l));
+    // Rows of tokens that a window no longer shows stay empty; nobody will ask for them.
+    std::vector<float> k(heads.kv_heads * tokens * heads.head_dim, 0.0F);
+    std::vector<float> v(k.size(), 0.0F);
+    for (std::size_t h = 0; h < heads.kv_heads; ++h) {
+      const HeldTokens held = layers_[l].store().read(h);
+      for (std::size_t t = 0; t < held.positions.size(); ++t) {
+        const std::size_t to = (h * tokens + static_cast<std::size_t>(held.positions[t])) * heads.head_dim;
+        std::copy_n(held.keys.data() + t * heads.head_dim, heads.head_dim, k.data() + to);
+        std::copy_n(held.values.data() + t * heads.head_dim, heads.head_dim, v.data() + to);
+      }
+    }
+    PromptView view;
+    view.tokens = view.capacity = tokens;
+    view.k = k.data();
+    view.v = v.data();
+    LayerCache thinner(heads, compression[l], stores, counter);
+    thinner.compress_prompt(view, budget_, nullptr);
+    layers_[l] = std::move(thinner);
+  }
+  spec_ = spec;
+}
+
+bool SequenceCache::can_fork(std::int64_t end) const noexcept {
+  return end > 0 && end <= next_position(0) &&
+         std::all_of(layers_.begin(), layers_.end(),
+                     [&](const LayerCache& layer) { return layer.reaches_back_to(end); });
+}
+
 void SequenceCache::restore(ByteReader& in) {
   for (LayerCache& layer : layers_) layer.restore(in);
   for (const LayerCache& layer : layers_) {

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "backend/layer_store.h"
@@ -54,6 +56,11 @@ class SequenceCache {
   void attend(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, float* out,
               float* lse = nullptr) const;
 
+  // attend() with n = 1 of several sequences' layers.
+  static void attend_together(std::span<const TokenAttention> tokens) {
+    if (!tokens.empty()) tokens[0].store->attend_together(tokens);
+  }
+
   // Tells the layer of queries that have just been attended with (after append() of their tokens), so
   // that a spec with `every` evicts again: when so many tokens have come since, or a turn has ended. The
   // budget and the policy are the prompt's, which scores what is still held. Without `every`, nothing.
@@ -62,12 +69,28 @@ class SequenceCache {
   // Positions seen by a layer: where the next token goes.
   [[nodiscard]] std::int64_t next_position(std::size_t layer) const noexcept;
 
+  // The cache as it was when it had seen the first `end` tokens; what both hold is stored once. The two must
+  // be used by one thread at a time. Only where can_fork(end), and 0 < end.
+  [[nodiscard]] SequenceCache fork(std::int64_t end, AllocationCounter* counter) const;
+  // At the end of what it has seen always; further back where no layer has dropped a token that it would
+  // still have then. Channels stay those that the whole prompt chose.
+  [[nodiscard]] bool can_fork(std::int64_t end) const noexcept;
+
+  // Quantizes what is held whole, layer by layer: at most one layer stands twice. Only of a cache whose spec
+  // does nothing yet.
+  void quantize(const QuantizationSpec& quantization, AllocationCounter* counter,
+                const LayerStores& stores = default_stores());
+
   [[nodiscard]] CacheReport report() const;
   // For load_cache() (cache/cache_file.h), into an empty cache.
   void restore(ByteReader& in);
   [[nodiscard]] const LayerCache& layer(std::size_t i) const noexcept { return layers_[i]; }
 
  private:
+  SequenceCache(const CacheShape& shape, const CacheSpec& spec, std::vector<LayerCache> layers,
+                const ChannelBudget& budget)
+      : shape_(shape), spec_(spec), layers_(std::move(layers)), budget_(budget) {}
+
   CacheShape shape_;
   CacheSpec spec_;
   std::vector<LayerCache> layers_;

@@ -23,6 +23,7 @@ struct Command {
 [[nodiscard]] Command add_eval_command(CLI::App& program);
 [[nodiscard]] Command add_sweep_command(CLI::App& program);
 [[nodiscard]] Command add_analyze_command(CLI::App& program);
+[[nodiscard]] Command add_serve_command(CLI::App& program);
 
 // Of `thinkey eval`.
 [[nodiscard]] Command add_eval_needle_command(CLI::App& eval);

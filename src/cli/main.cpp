@@ -22,6 +22,7 @@ std::vector<Command> add_commands(CLI::App& program) {
   std::vector<Command> commands;
   commands.push_back(add_run_command(program));
   commands.push_back(add_chat_command(program));
+  commands.push_back(add_serve_command(program));
   commands.push_back(add_inspect_command(program));
   commands.push_back(add_template_command(program));
   commands.push_back(add_tokenize_command(program));

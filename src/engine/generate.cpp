@@ -69,7 +69,7 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
   auto start = Clock::now();
   // A session that already holds something (a restored cache) may go on without a prompt.
   if (!prompt.empty() || session.tokens_seen() == 0) session.prefill(prompt, options.progress);
-  for (const std::int32_t token : prompt) sampler.accept(token);
+  for (const std::int32_t token : prompt) sampler.accept(token, false);
   out.prefill_seconds = seconds_since(start);
 
   start = Clock::now();

@@ -5,6 +5,7 @@
 #include <deque>
 #include <limits>
 #include <random>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -38,6 +39,13 @@ void check(const SamplerOptions& o) {
   if (o.repeat_last_n < -1) {
     fail_usage("repeat-last-n {}: it must be -1 (everything), 0 (off) or more", o.repeat_last_n);
   }
+  if (!std::isfinite(o.presence_penalty)) fail_usage("presence penalty {}: not finite", o.presence_penalty);
+  if (!std::isfinite(o.frequency_penalty)) {
+    fail_usage("frequency penalty {}: not finite", o.frequency_penalty);
+  }
+  for (const auto& [id, bias] : o.logit_bias) {
+    if (std::isnan(bias)) fail_usage("logit bias of token {}: not a number", id);
+  }
 }
 
 }  // namespace
@@ -49,8 +57,23 @@ struct Sampler::Impl {
     return options.repeat_penalty != 1.0F && options.repeat_last_n != 0;
   }
 
+  [[nodiscard]] bool counts() const noexcept {
+    return options.presence_penalty != 0.0F || options.frequency_penalty != 0.0F;
+  }
+
+  // A candidate by its token, while they stand in the order of the vocabulary.
+  void change(std::int32_t id, float by) {
+    if (id < 0 || static_cast<std::size_t>(id) >= candidates.size()) return;
+    constexpr float kMost = std::numeric_limits<float>::max();
+    float& logit = candidates[static_cast<std::size_t>(id)].logit;
+    logit = std::clamp(logit + by, -kMost, kMost);
+  }
+
   // A repeated token's logit moves towards "less likely", whatever its sign (CTRL, 1909.05858).
   void penalise() {
+    for (const auto& [id, times] : generated) {
+      change(id, -options.presence_penalty - static_cast<float>(times) * options.frequency_penalty);
+    }
     if (!penalises()) return;
     const std::unordered_set<std::int32_t> distinct(history.begin(), history.end());
     for (const std::int32_t id : distinct) {
@@ -119,7 +142,8 @@ struct Sampler::Impl {
 
   SamplerOptions options;
   std::mt19937_64 random;
-  std::deque<std::int32_t> history;  // the last repeat_last_n accepted tokens
+  std::deque<std::int32_t> history;                 // the last repeat_last_n accepted tokens
+  std::unordered_map<std::int32_t, int> generated;  // how often, where that counts
   std::vector<Candidate> candidates;
   std::vector<double> weights;
 };
@@ -132,7 +156,9 @@ Sampler::~Sampler() = default;
 Sampler::Sampler(Sampler&&) noexcept = default;
 Sampler& Sampler::operator=(Sampler&&) noexcept = default;
 
-std::int32_t Sampler::sample(std::span<const float> logits) {
+std::int32_t Sampler::sample(std::span<const float> logits) { return sample(logits, {}); }
+
+std::int32_t Sampler::sample(std::span<const float> logits, std::span<const std::uint8_t> allowed) {
   if (logits.empty()) fail_usage("there are no logits to sample from");
   Impl& s = *impl_;
   s.candidates.resize(logits.size());
@@ -142,7 +168,13 @@ std::int32_t Sampler::sample(std::span<const float> logits) {
     const float logit = std::isnan(logits[i]) ? -kMost : std::clamp(logits[i], -kMost, kMost);
     s.candidates[i] = {.id = static_cast<std::int32_t>(i), .logit = logit};
   }
+  for (const auto& [id, bias] : s.options.logit_bias) s.change(id, bias);
   s.penalise();
+  if (!allowed.empty()) {
+    std::erase_if(s.candidates,
+                  [&](const Candidate& c) { return allowed[static_cast<std::size_t>(c.id)] == 0; });
+    if (s.candidates.empty()) fail_data("no token of the vocabulary may follow here");
+  }
   if (s.options.temperature == 0.0F) {
     return std::min_element(s.candidates.begin(), s.candidates.end(), likelier)->id;
   }
@@ -152,8 +184,9 @@ std::int32_t Sampler::sample(std::span<const float> logits) {
   return s.draw();
 }
 
-void Sampler::accept(std::int32_t token) {
+void Sampler::accept(std::int32_t token, bool generated) {
   Impl& s = *impl_;
+  if (generated && s.counts()) ++s.generated[token];
   if (!s.penalises()) return;
   s.history.push_back(token);
   const auto last_n = static_cast<std::size_t>(s.options.repeat_last_n);

@@ -301,6 +301,7 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
   const Rows rows{0, batch.size()};
   std::vector<std::int32_t> tokens;
   std::vector<RowPosition> positions;
+  std::vector<TokenAttention> tokens_of_batch;
   for (const DecodeInput& input : batch) {
     const std::int64_t position = input.cache->next_position(0);
     tokens.push_back(input.token);
@@ -318,14 +319,24 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
     });
     float* attended = pass.attended();
     float* log_sums = pass.log_sums();
+    tokens_of_batch.clear();
     for (std::size_t b = 0; b < batch.size(); ++b) {
       const float* query = pass.queries() + b * query_width;
       require_finite_attention("query", layer, positions[b].position, query, 1, query_width);
-      float* out = attended + b * query_width;
-      SequenceCache& cache = *batch[b].cache;
-      float* lse = log_sums == nullptr ? nullptr : log_sums + b * heads;
-      cache.attend(layer, 1, positions[b].position, query, out, lse);
-      cache.renew(layer, 1, positions[b].position, query, false);
+      tokens_of_batch.push_back({.store = &batch[b].cache->layer(layer).store(),
+                                 .position = positions[b].position,
+                                 .q = query,
+                                 .out = attended + b * query_width,
+                                 .lse = log_sums == nullptr ? nullptr : log_sums + b * heads});
+    }
+    if (batch.size() == 1) {
+      const TokenAttention& only = tokens_of_batch[0];
+      only.store->attend(1, only.position, only.q, only.out, only.lse);
+    } else {
+      SequenceCache::attend_together(tokens_of_batch);
+    }
+    for (std::size_t b = 0; b < batch.size(); ++b) {
+      batch[b].cache->renew(layer, 1, positions[b].position, tokens_of_batch[b].q, false);
     }
     pass.join_sinks(batch.size());
     pass.finish_attention(rows);

@@ -80,7 +80,9 @@ void check(const Case& c, std::uint64_t seed) {
   for (std::size_t h = 0; h < c.kv_heads; ++h) {
     EXPECT_EQ(trace.kept_tokens[h].size(), budget);
     EXPECT_TRUE(std::is_sorted(trace.kept_tokens[h].begin(), trace.kept_tokens[h].end()));
-    heads.emplace_back(test::cpu_heads(cache, 0)[h], spec, c.dim);
+    CacheSpec layer = spec;
+    if (c.window > 0) layer.turbo.sinks = 0;
+    heads.emplace_back(test::cpu_heads(cache, 0)[h], layer, c.dim);
     heads[h].fill(trace.kept_tokens[h], prompt.k.data() + h * c.tokens * c.dim,
                   prompt.v.data() + h * c.tokens * c.dim);
     for (std::size_t i = 0; i < c.appended; ++i) {
@@ -154,12 +156,18 @@ const std::vector<std::string> kPrunings = {"",
                                             "think:0.6,adaptive,recent=17",
                                             "think:0.75,mixed",
                                             "think:0.6,values=0.2,bias,adaptive,mixed"};
-const std::vector<std::string> kQuantizations = {"", "kivi:8", "kivi:4,residual=32",
-                                                 "kivi:2,group=64,residual=0"};
+const std::vector<std::string> kQuantizations = {"",
+                                                 "kivi:8",
+                                                 "kivi:4,residual=32",
+                                                 "kivi:2,group=64,residual=0",
+                                                 "turbo:4",
+                                                 "turbo:keys=3,values=2,sinks=0,recent=0",
+                                                 "turbo:keys=8,values=6,recent=64,sinks=32"};
 
 std::string compose(const std::string& a, const std::string& b, const std::string& c) {
   std::string spec;
-  for (const std::string& stage : {a, b, c}) {
+  const bool excluded = b.find("mixed") != std::string::npos && c.starts_with("turbo");
+  for (const std::string& stage : {a, excluded ? "" : b, c}) {
     if (!stage.empty()) spec += (spec.empty() ? "" : "+") + stage;
   }
   return spec.empty() ? "full" : spec;
@@ -188,8 +196,9 @@ TEST(CacheAttention, EveryCompositionOfStages) {
 
 TEST(CacheAttention, EveryHeadDimension) {
   for (const std::size_t dim : {8U, 80U, 96U, 128U, 256U, 512U}) {
-    for (const std::string spec : {"full", "snapkv:64+think:0.4", "think:0.6,values=0.3+kivi:8,residual=0",
-                                   "kivi:4,residual=32", "think:0.5,mixed+kivi:2,residual=0"}) {
+    for (const std::string spec :
+         {"full", "snapkv:64+think:0.4", "think:0.6,values=0.3+kivi:8,residual=0", "kivi:4,residual=32",
+          "think:0.5,mixed+kivi:2,residual=0", "turbo:keys=5,values=3", "think:0.4+turbo:keys=2,values=1"}) {
       check({.group = 2, .kv_heads = 2, .dim = dim, .tokens = 150, .spec = spec, .appended = 40}, dim);
     }
   }
@@ -209,7 +218,8 @@ TEST(CacheAttention, RefusesHeadsThatHaveNoKernel) {
 TEST(CacheAttention, EdgesOfLength) {
   for (const std::string spec :
        {"full", "snapkv:64", "think:0.4", "snapkv:64,window=16+think:0.6", "kivi:2,residual=32",
-        "snapkv:48,kernel=7,pool=max+think:0.3,recent=0+kivi:4,residual=0", "think:0.8,mixed,bias",
+        "snapkv:48,kernel=7,pool=max+think:0.3,recent=0+kivi:4,residual=0", "think:0.8,mixed,bias", "turbo:3",
+        "snapkv:64+turbo:keys=4,values=2,recent=5",
         "snapkv:64+think:0.6,recent=0,adaptive,mixed+kivi:4,residual=0"}) {
     for (const std::size_t tokens : {1U, 2U, 31U, 32U, 33U, 47U, 63U, 64U, 65U, 97U, 300U}) {
       check({2, 2, 64, tokens, spec}, tokens);
@@ -247,6 +257,10 @@ TEST(CacheAttention, EveryInstructionSet) {
     check({4, 2, 64, 200, "think:0.4,bias", 40, 3, 0, 0.2F, 1.5F, true}, 5);
     check({3, 2, 128, 290, "think:0.7,mixed", 70}, 5);
     check({2, 1, 72, 150, "think:0.2,mixed,bias+kivi:4,residual=0", 70}, 5);
+    for (const int bits : {8, 6, 5, 4, 3, 2, 1}) {
+      check({3, 2, 96, 200, "turbo:" + std::to_string(bits), 70}, 7);
+      check({1, 1, 40, 100, "think:0.3,values=0.2,bias+turbo:" + std::to_string(bits), 40, 3, 50}, 8);
+    }
     for (const char* bits : {"kivi:8", "kivi:4", "kivi:2"}) {
       check({4, 1, 96, 200, std::string("think:keys=0.3,values=0.3+") + bits + ",residual=32", 70}, 6);
     }

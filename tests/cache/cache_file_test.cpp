@@ -66,9 +66,9 @@ SequenceCache small_cache(const CacheShape& shape, const char* spec, std::size_t
 TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
   CacheShape shape = CacheShape::uniform(2, {4, 2, 48});
   shape.layers[1].sliding_window = 40;
-  for (const char* spec :
-       {"full", "snapkv:64+think:0.4", "think:0.6,mixed,bias+kivi:4,residual=32", "think:0.7,bias",
-        "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive+kivi:4,residual=0"}) {
+  for (const char* spec : {"full", "snapkv:64+think:0.4", "think:0.6,mixed,bias+kivi:4,residual=32",
+                           "think:0.7,bias", "turbo:keys=3,values=2", "snapkv:64,every=30+turbo:4,recent=8",
+                           "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive+kivi:4,residual=0"}) {
     SCOPED_TRACE(spec);
     SequenceCache cache = small_cache(shape, spec);
     const std::vector<std::byte> attachment(77, std::byte{9});

@@ -69,6 +69,9 @@ TEST(CacheSpec, PrintsWhatItReads) {
         "think:0.4,values=0.3,bias,adaptive,mixed",
         "think:values=0.5+kivi:2,group=64,residual=32",
         "snapkv:2048,every=512+think:0.6+kivi:4",
+        "turbo:4",
+        "turbo:keys=3,values=2,sinks=0,recent=64",
+        "snapkv:25%+think:0.4+turbo:keys=4,values=3",
         "kivi:8"}) {
     EXPECT_EQ(CacheSpec::parse(text).to_string(), text);
   }
@@ -94,6 +97,11 @@ TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
   EXPECT_THAT(error_of("snapkv:100,"), HasSubstr("no option ''"));
   EXPECT_THAT(error_of("kivi:4+think:0.4"), HasSubstr("think comes before kivi"));
   EXPECT_THAT(error_of("kivi:3"), HasSubstr("choose 8, 4 or 2"));
+  EXPECT_THAT(error_of("kivi:4+turbo:4"), HasSubstr("exclude each other"));
+  EXPECT_THAT(error_of("think:0.5,mixed+turbo:4"), HasSubstr("leave out one"));
+  EXPECT_THAT(error_of("turbo:7"), HasSubstr("choose 8, 6, 5, 4, 3, 2 or 1"));
+  EXPECT_THAT(error_of("turbo:values=3"), HasSubstr("keys in 16 bits"));
+  EXPECT_THAT(error_of("turbo:4,sinks=33"), HasSubstr("sinks"));
   EXPECT_THAT(error_of("kivi:4,group=48"), HasSubstr("choose 32, 64 or 128"));
   EXPECT_THAT(error_of("think:bias"), HasSubstr("needs its keys"));
   EXPECT_THAT(error_of("think:0.4,bias=2"), HasSubstr("takes no value"));

@@ -57,15 +57,20 @@ std::string load_forged(const char* spec, const Lists& lists, int positions = 32
     out.value(std::uint8_t{1});
     out.array(std::span(lists.keys));
     for (const std::uint16_t n : lists.counts) out.value(n);
+    for (std::size_t f = lists.counts.size(); f < kElementFormats; ++f) out.value(std::uint16_t{0});
     out.array(std::span(lists.means));
     out.array(std::span(lists.values));
+    out.value(static_cast<std::uint8_t>(store_format(CacheSpec::parse(spec)).values));
     KeyCounts counts{};
     std::copy(lists.counts.begin(), lists.counts.end(), counts.begin());
     const BlockLayout layout =
-        HeadStore::thin_layout(counts, lists.values.size(), store_format(CacheSpec::parse(spec)));
+        HeadStore::thin_layout(counts, lists.values.size(), store_format(CacheSpec::parse(spec)).values,
+                               store_format(CacheSpec::parse(spec)));
     std::vector<std::byte> block(layout.bytes);
     layout.clear(block.data());
-    for (int t = 0; t < positions; ++t) layout.positions(block.data())[t] = t;
+    for (int t = 0; t < positions; ++t) {
+      layout.add_position(block.data(), static_cast<std::size_t>(t), t);
+    }
     out.value(std::uint64_t{1});
     out.bytes(block);
     out.value(std::uint64_t{0});  // no recent blocks

@@ -438,8 +438,11 @@ void expect_best(const std::vector<std::int32_t>& kept, const Numbers& scores, s
   for (std::size_t t = 0; t < scores.size(); ++t) {
     const bool in = set.contains(static_cast<std::int32_t>(t));
     const double slack = 1e-5 * std::max(std::abs(least), 1e-4);
-    if (in) EXPECT_GE(scores[t], least - slack) << t;
-    if (!in) EXPECT_LE(scores[t], least + slack) << t;
+    if (in) {
+      EXPECT_GE(scores[t], least - slack) << t;
+    } else {
+      EXPECT_LE(scores[t], least + slack) << t;
+    }
   }
 }
 

@@ -95,14 +95,15 @@ TEST(PolicyCompositions, RunSaveRestoreAndCountBytes) {
   std::size_t compositions = 0;
   for (const std::string& eviction : evictions()) {
     for (const std::string pruning : {"", "+think:0.4", "+think:keys=0.6,values=0.3,recent=90"}) {
-      for (const std::string quantization : {"", "+kivi:4,residual=32"}) {
+      for (const std::string quantization : {"", "+kivi:4,residual=32", "+turbo:keys=3,values=2,recent=9"}) {
         const std::string text = eviction + pruning + quantization;
         SCOPED_TRACE(text);
         ++compositions;
         const CacheSpec spec = CacheSpec::parse(text);
         EXPECT_EQ(spec.to_string(), CacheSpec::parse(spec.to_string()).to_string());
         EXPECT_EQ(CacheSpec::parse(spec.to_string()), spec);
-        Composition c(150 + seed * 37 % 130, ++seed);
+        ++seed;
+        Composition c(150 + seed * 37 % 130, seed);
         AllocationCounter counter;
         SequenceCache cache(c.shape, spec, &counter);
         c.show(cache);
@@ -118,7 +119,9 @@ TEST(PolicyCompositions, RunSaveRestoreAndCountBytes) {
         std::size_t kept = 0;
         for (const auto& head : trace.kept_tokens) {
           EXPECT_TRUE(std::is_sorted(head.begin(), head.end()));
-          if (!spec.eviction.adakv) EXPECT_EQ(head.size(), budget);
+          if (!spec.eviction.adakv) {
+            EXPECT_EQ(head.size(), budget);
+          }
           kept += head.size();
         }
         EXPECT_EQ(kept, 3 * budget);

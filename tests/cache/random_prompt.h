@@ -12,7 +12,9 @@
 
 #include "backend/cpu/ops/merge_attention.h"
 #include "backend/cpu/store/cpu_layer_store.h"
+#include "backend/cpu/store/levels.h"
 #include "base/half.h"
+#include "cache/layer_compression.h"
 #include "cache/sequence_cache.h"
 
 namespace thinkey::test {
@@ -61,6 +63,13 @@ class ReferenceHead {
 
   // The prompt's kept tokens; keys and values [T, D].
   void fill(std::span<const std::int32_t> kept, const float* keys, const float* values) {
+    const std::size_t sinks = std::min<std::size_t>(kept.size(), most_sinks());
+    for (const std::int32_t t : kept.first(sinks)) {
+      sinks_.push_back(
+          {t, {keys + t * dim_, keys + (t + 1) * dim_}, {values + t * dim_, values + (t + 1) * dim_}});
+      round(sinks_.back());
+    }
+    kept = kept.subspan(sinks);
     std::size_t whole =
         spec_.compresses() ? std::min<std::size_t>(kept.size(), spec_.recent_tokens()) : kept.size();
     if (spec_.quantization.active()) whole += (kept.size() - whole) % 32;
@@ -80,8 +89,9 @@ class ReferenceHead {
     }
   }
   void append(std::int64_t position, const float* key, const float* value) {
-    recent_.push_back({position, {key, key + dim_}, {value, value + dim_}});
-    round(recent_.back());
+    auto& to = sinks_.size() < most_sinks() ? sinks_ : recent_;
+    to.push_back({position, {key, key + dim_}, {value, value + dim_}});
+    round(to.back());
     if (spec_.compresses() && recent_.size() >= static_cast<std::size_t>(spec_.recent_tokens()) + 32) {
       retire(32);
     }
@@ -106,6 +116,7 @@ class ReferenceHead {
       seen.push_back(&token);
     };
     for (const Token& token : thin_) visit(token, reduced, bias);
+    for (const Token& token : sinks_) visit(token, std::span(q, dim_), 0.0);
     for (const Token& token : recent_) visit(token, std::span(q, dim_), 0.0);
 
     std::fill(out.begin(), out.end(), 0.0);
@@ -158,6 +169,7 @@ class ReferenceHead {
     std::vector<float> keys(reduced * 32);
     head_.kept_keys().reduce_keys(whole.data(), keys.data());
     for (std::size_t t = 0; t < n; ++t) block[t].key.assign(reduced, 0.0);
+    if (spec_.turbo.active()) return retire_levels(block, keys);
     std::vector<std::int64_t> bits;  // of each kept channel
     for (std::size_t f = 0; f < kElementFormats; ++f) {
       bits.insert(bits.end(), head_.kept_keys().formats()[f],
@@ -196,6 +208,60 @@ class ReferenceHead {
     }
   }
 
+  [[nodiscard]] std::size_t most_sinks() const {
+    return spec_.turbo.active() ? static_cast<std::size_t>(spec_.turbo.sinks) : 0;
+  }
+
+  // Of the scales of a block: 5 bits after the first, down to the 128th part of the largest's power of two.
+  static std::vector<double> stored_scales(const std::vector<float>& scales) {
+    std::vector<double> stored;
+    double most = 0.0;
+    for (const float scale : scales) {
+      const double step = scale > 0.0F ? std::exp2(std::ilogb(scale) - 5) : 1.0;
+      stored.push_back(std::floor(static_cast<double>(scale) / step + 0.5) * step);
+      most = std::max(most, stored.back());
+    }
+    for (double& scale : stored) {
+      if (most > 0.0 && scale <= std::exp2(std::ilogb(most) - 7)) scale = 0.0;
+    }
+    return stored;
+  }
+
+  // keys: reduced and rotated, [D'][32]. Codes are the codec's (levels_test.cpp), lest a last bit decide.
+  void retire_levels(std::vector<Token>& block, const std::vector<float>& keys) {
+    const std::size_t reduced = head_.kept_keys().size();
+    const auto kept = head_.value_channels();
+    const LevelBook& key_book = level_book(level_format(spec_.turbo.keys));
+    const LevelBook& value_book = level_book(level_format(spec_.turbo.values));
+    std::vector<std::vector<std::uint8_t>> key_codes, value_codes;
+    std::vector<float> key_scales, value_scales;
+    for (std::size_t t = 0; t < block.size(); ++t) {
+      key_codes.emplace_back(reduced);
+      key_scales.push_back(
+          encode_levels(key_book, reduced, keys.data() + t, 32, kKeyFairness, key_codes.back().data()));
+      std::vector<float> value;
+      for (const std::uint16_t c : kept) value.push_back(static_cast<float>(block[t].value[c]));
+      rotate(value.data(), value.size());
+      value_codes.emplace_back(value.size());
+      value_scales.push_back(encode_levels(value_book, value.size(), value.data(), 1, kValueFairness,
+                                           value_codes.back().data()));
+    }
+    const std::vector<double> key_stored = stored_scales(key_scales);
+    const std::vector<double> value_stored = stored_scales(value_scales);
+    for (std::size_t t = 0; t < block.size(); ++t) {
+      for (std::size_t c = 0; c < reduced; ++c)
+        block[t].key[c] = key_stored[t] * key_book.levels[key_codes[t][c]];
+      std::vector<float> value;
+      for (const std::uint8_t code : value_codes[t]) {
+        value.push_back(static_cast<float>(value_stored[t] * value_book.levels[code]));
+      }
+      rotate(value.data(), value.size());
+      block[t].value.assign(dim_, 0.0);
+      for (std::size_t c = 0; c < kept.size(); ++c) block[t].value[kept[c]] = value[c];
+      thin_.push_back(block[t]);
+    }
+  }
+
   // What quantization to so many bits makes of a group of numbers.
   static void store(std::vector<double>& x, std::int64_t bits) {
     const auto [low, high] = std::minmax_element(x.begin(), x.end());
@@ -213,7 +279,7 @@ class ReferenceHead {
   const HeadStore& head_;
   CacheSpec spec_;
   std::size_t dim_;
-  std::vector<Token> thin_, recent_;
+  std::vector<Token> thin_, sinks_, recent_;
 };
 
 }  // namespace thinkey::test

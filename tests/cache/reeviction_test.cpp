@@ -22,8 +22,9 @@ void step(SequenceCache& cache, const std::vector<float>& k, const std::vector<f
 std::set<std::int32_t> positions(const Segment& segment) {
   std::set<std::int32_t> found;
   for (std::size_t b = 0; b < segment.blocks(); ++b) {
-    const std::int32_t* p = segment.layout().positions(segment.block(b));
-    found.insert(p, p + segment.layout().count(segment.block(b)));
+    const std::byte* block = segment.block(b);
+    const std::size_t tokens = segment.layout().count(block);
+    for (std::size_t t = 0; t < tokens; ++t) found.insert(segment.layout().position(block, t));
   }
   return found;
 }

@@ -170,8 +170,9 @@ TEST(Statistics, VotesOfRememberedQueries) {
       const HeadStore& head = test::cpu_heads(cache, 0)[h];
       for (const Segment* segment : {&head.thin(), &head.recent()}) {
         for (std::size_t b = 0; b < segment->blocks(); ++b) {
-          const std::int32_t* p = segment->layout().positions(segment->block(b));
-          found.insert(p, p + segment->layout().count(segment->block(b)));
+          const std::byte* block = segment->block(b);
+          const std::size_t tokens = segment->layout().count(block);
+          for (std::size_t t = 0; t < tokens; ++t) found.insert(segment->layout().position(block, t));
         }
       }
       EXPECT_EQ(found, expected) << "KV head " << h << ", window " << shape.sliding_window;

@@ -1,6 +1,7 @@
 // The unit of cache storage: up to 32 tokens of one KV head, keys and values side by side.
 //
-// Every block begins with its tokens' positions, [32] i32, -1 where it has no token.
+// Every block begins with its tokens' positions, [32] i32, -1 where it has no token; or, where all are
+// neighbours, with the first one's and their number, [2] i32.
 //
 // 16-bit blocks, in fixed point with a power of two for each token's keys and each token's values
 // (fixed_point.h):
@@ -16,6 +17,11 @@
 //   key codes     [channels / 4][32][4] x bits; the last one to three channels alone, [32] x bits each
 //   value scales  [groups][2][32] f16: scales, then minima
 //   value codes   [8][32][4] x bits, unit after unit of 32 channels, then the rest
+// Blocks of levels (TurboQuant, 2504.19874; of rotated keys and values, a scale for each token's of either):
+//   key scales    [32] u8, [4] i8: their common exponent (levels.h), three zeros
+//   key codes     [channels / 4][32][4] x bits, channels rounded up to fours
+//   value scales  as of keys
+//   value codes   [8][32][4] x bits, unit after unit of 32 channels, their number rounded up to units
 // Keys of several formats lie in runs, one after another in the order of ElementFormat, each as above.
 //
 // A pruned channel is a row that is not there. Decode attention reads blocks strictly front to back: one
@@ -26,7 +32,9 @@
 //
 // Codes of 4 and 2 bits lie in planes, so that one load and one shift give a vector of neighbouring quads: of
 // 32 tokens or channels, bytes 4 i .. 4 i + 3 hold the quads i, i + 16 (4 bits); i, i + 8, i + 16, i + 24
-// (2 bits). A last unit of n < 32 value channels has planes of ceil(n * bits / 8) quads.
+// (2 bits); in planes of one bit, i, i + 4, ..., i + 28. A last unit of n < 32 value channels of KIVI has
+// planes of ceil(n * bits / 8) quads. Levels of 3, 5 and 6 bits are two rows, one after the other: the lower
+// 2, 4 and 4 bits, then the rest.
 #pragma once
 
 #include <array>
@@ -73,20 +81,22 @@ struct BlockLayout {
   std::size_t value_channels = 0;  // D'v
   std::array<KeyRun, kElementFormats> key_runs;
   ElementFormat value_format = ElementFormat::I16;
-  std::size_t value_group = kUnit;  // channels that share a scale, a multiple of kUnit
+  std::size_t value_group = kUnit;  // channels that share a scale, a multiple of kUnit (KIVI)
+  bool listed = true;               // every position is written down
 
   // Bytes from the block's start. The scales of 16-bit values are their exponents.
   std::size_t value_scales = 0, values = 0;
-  std::size_t bytes = 0;  // of the block, a multiple of 64
+  std::size_t bytes = 0;  // of the block, a multiple of 64; of levels, of 16
 
   BlockLayout() = default;
   BlockLayout(const KeyCounts& keys, std::size_t value_channels, ElementFormat value_format,
-              std::size_t value_group = kUnit) noexcept;
+              std::size_t value_group = kUnit, bool listed = true) noexcept;
   // 16 bits throughout.
   BlockLayout(std::size_t keys, std::size_t values_) noexcept
       : BlockLayout(uniform_keys(keys, ElementFormat::I16), values_, ElementFormat::I16) {}
 
   [[nodiscard]] bool values_quantized() const noexcept { return value_format != ElementFormat::I16; }
+  [[nodiscard]] bool has_levels() const noexcept { return is_level(value_format); }
   // Whether any row, of keys or values, holds codes.
   [[nodiscard]] bool has_codes() const noexcept {
     return values_quantized() || key_runs.front().channels < key_channels;
@@ -117,7 +127,7 @@ struct BlockLayout {
   [[nodiscard]] std::size_t value_slot(std::size_t c) const noexcept;
   // Whether that is c for all.
   [[nodiscard]] bool value_slots_in_order() const noexcept {
-    return element_bits(value_format) >= 8 || value_channels % kUnit == 0;
+    return element_bits(value_format) >= 8 || is_level(value_format) || value_channels % kUnit == 0;
   }
 
   template <typename T, typename Byte>
@@ -128,19 +138,31 @@ struct BlockLayout {
       return reinterpret_cast<T*>(block + offset);
     }
   }
-  [[nodiscard]] std::int32_t* positions(std::byte* block) const noexcept {
-    return at<std::int32_t>(block, 0);
-  }
-  [[nodiscard]] const std::int32_t* positions(const std::byte* block) const noexcept {
-    return at<std::int32_t>(block, 0);
-  }
   // Tokens in the block, 0 .. 32.
-  [[nodiscard]] std::size_t count(const std::byte* block) const noexcept;
+  [[nodiscard]] std::size_t count(const std::byte* block) const noexcept {
+    const std::int32_t* head = at<std::int32_t>(block, 0);
+    if (!listed) return static_cast<std::size_t>(head[1]);
+    return head[kBlockTokens - 1] >= 0 ? kBlockTokens : listed_count(head);
+  }
+  // Of one of its tokens.
+  [[nodiscard]] std::int32_t position(const std::byte* block, std::size_t token) const noexcept {
+    const std::int32_t* head = at<std::int32_t>(block, 0);
+    return listed ? head[token] : head[0] + static_cast<std::int32_t>(token);
+  }
+  // The block has its first `tokens` tokens alone; what the others were lies there unseen.
+  void forget_after(std::byte* block, std::size_t tokens) const noexcept;
+  // Whether the block, of any origin, says where up to 32 tokens stand and nothing of others.
+  [[nodiscard]] bool has_sound_positions(const std::byte* block) const noexcept;
+  // Of the next token; neighbours' only where they are not listed.
+  void add_position(std::byte* block, std::size_t token, std::int32_t position) const noexcept;
 
   // Zeros and no tokens.
   void clear(std::byte* block) const noexcept;
 
   bool operator==(const BlockLayout&) const = default;
+
+ private:
+  [[nodiscard]] static std::size_t listed_count(const std::int32_t* positions) noexcept;
 };
 
 }  // namespace thinkey

@@ -3,7 +3,8 @@
 //
 // Scores: one query element is broadcast over a row of tokens, so that there are no horizontal additions and
 // each row loaded serves all query rows. Values: one weight is broadcast over a token's row. Both are
-// multiplied as integers, 16-bit numbers (block_fixed-inl.h) and codes (block_codes-inl.h).
+// multiplied as integers: 16-bit numbers (block_fixed-inl.h), codes (block_codes-inl.h) and levels
+// (block_levels-inl.h).
 
 #if defined(THINKEY_BLOCK_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINKEY_BLOCK_ATTENTION_INL_H_
@@ -19,6 +20,7 @@
 #include "backend/cpu/store/block_attention.h"
 #include "backend/cpu/store/block_codes-inl.h"
 #include "backend/cpu/store/block_fixed-inl.h"
+#include "backend/cpu/store/block_levels-inl.h"
 #include "backend/cpu/store/block_softmax-inl.h"
 #include "hwy/highway.h"
 
@@ -30,8 +32,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 // scores[r][0..31] = bias[r] + q[r] . keys of a block.
 template <std::size_t kRows>
 HWY_INLINE void score_block(const BlockLayout& layout, const std::byte* block, const float* q,
-                            const FixedQueries<kRows>& fixed, const float* bias, std::size_t rows,
-                            float* scores) {
+                            const FixedQueries<kRows>& fixed, const LevelQueries<kRows>& levels,
+                            const float* bias, std::size_t rows, float* scores) {
   bool first = true;
   for (const KeyRun& run : layout.key_runs) {
     if (run.channels == 0) continue;
@@ -53,6 +55,15 @@ HWY_INLINE void score_block(const BlockLayout& layout, const std::byte* block, c
         case ElementFormat::Q2:
           score_codes<ElementFormat::Q2, kRows>(run, block, queries, start, first, scores);
           break;
+        case ElementFormat::L8:
+        case ElementFormat::L6:
+        case ElementFormat::L5:
+        case ElementFormat::L4:
+        case ElementFormat::L3:
+        case ElementFormat::L2:
+        case ElementFormat::L1:
+          score_levels<kRows>(run, block, levels, start, scores);
+          break;
       }
     }
     first = false;
@@ -68,32 +79,34 @@ struct RowsUnderway {
   float softcap;
   std::size_t rows;
   const FixedQueries<kRows>& fixed;
+  const LevelQueries<kRows>& levels;
   RunningSoftmax<kRows>& softmax;
   ValueOffsets<kRows>& offsets;
   std::size_t stride;  // of out
   float* out;          // weighted values
 };
 
-// One block of `tokens` tokens. kFormat is the values'.
+// One block of `tokens` tokens. kFormat is the values'; L8 stands for all levels.
 template <ElementFormat kFormat, std::size_t kRows>
 HWY_INLINE void attend_block(const BlockLayout& layout, const std::byte* block, std::size_t tokens,
                              const RowsUnderway<kRows>& to) {
   constexpr float kNothing = -std::numeric_limits<float>::infinity();
   HWY_ALIGN float scores[kRows * kBlockTokens];
   float factor[kRows];
-  score_block<kRows>(layout, block, to.q, to.fixed, to.bias, to.rows, scores);
+  score_block<kRows>(layout, block, to.q, to.fixed, to.levels, to.bias, to.rows, scores);
   if (to.softcap > 0.0F) softcap_row(scores, kRows * kBlockTokens, to.softcap);
   for (std::size_t r = 0; r < kRows; ++r) {
     float* row = scores + r * kBlockTokens;
     if (tokens < kBlockTokens) std::fill(row + tokens, row + kBlockTokens, kNothing);
     if (to.oldest != nullptr && r < to.rows) {
-      const std::int32_t* positions = layout.positions(block);
-      for (std::size_t t = 0; t < tokens && positions[t] < to.oldest[r]; ++t) row[t] = kNothing;
+      for (std::size_t t = 0; t < tokens && layout.position(block, t) < to.oldest[r]; ++t) row[t] = kNothing;
     }
     factor[r] = to.softmax.step(r, row);
   }
   if constexpr (kFormat == ElementFormat::I16) {
     weigh_fixed<kRows>(layout, block, scores, tokens, factor, to.stride, to.out);
+  } else if constexpr (is_level(kFormat)) {
+    weigh_levels<kRows>(layout, block, scores, factor, to.stride, to.out);
   } else {
     weigh_codes<kFormat, kRows>(layout, block, scores, tokens, factor, to.offsets, to.stride, to.out);
   }
@@ -113,15 +126,18 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
     softmax.maximum[r] = state.maximum[first + r];
     softmax.sums[r * lanes] = state.sum[first + r];
   }
-  ValueOffsets<kRows> offsets(kFormat == ElementFormat::I16 ? 0 : layout.value_groups());
+  constexpr bool kCodes = kFormat != ElementFormat::I16 && !is_level(kFormat);
+  ValueOffsets<kRows> offsets(kCodes ? layout.value_groups() : 0);
   const float* q = queries.q + query_tile(layout, state.rows, first).begin;
   const FixedQueries<kRows> fixed(layout.key_runs.front(), q);
+  const LevelQueries<kRows> levels(layout, q);
   const RowsUnderway<kRows> underway{.q = q,
                                      .bias = queries.bias == nullptr ? nullptr : queries.bias + first,
                                      .oldest = queries.oldest == nullptr ? nullptr : queries.oldest + first,
                                      .softcap = queries.softcap,
                                      .rows = rows,
                                      .fixed = fixed,
+                                     .levels = levels,
                                      .softmax = softmax,
                                      .offsets = offsets,
                                      .stride = state.stride,
@@ -131,10 +147,10 @@ HWY_INLINE void attend_rows(const BlockLayout& layout, const std::byte* const* b
   for (std::size_t i = 0; i < count; ++i) {
     const std::byte* block = blocks[i];
     const std::size_t tokens = layout.count(block);
-    if (tokens == 0 || layout.positions(block)[tokens - 1] < horizon) continue;
+    if (tokens == 0 || layout.position(block, tokens - 1) < horizon) continue;
     attend_block<kFormat, kRows>(layout, block, tokens, underway);
   }
-  if constexpr (kFormat != ElementFormat::I16) offsets.add_to(layout, rows, state.stride, underway.out);
+  if constexpr (kCodes) offsets.add_to(layout, rows, state.stride, underway.out);
   for (std::size_t r = 0; r < rows; ++r) {
     state.maximum[first + r] = softmax.maximum[r];
     state.sum[first + r] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, softmax.sums + r * lanes)));
@@ -187,6 +203,15 @@ inline void attend_blocks_kernel(const BlockLayout& layout, const std::byte* con
       break;
     case ElementFormat::Q2:
       attend_all<ElementFormat::Q2>(layout, blocks, count, queries, state);
+      break;
+    case ElementFormat::L8:
+    case ElementFormat::L6:
+    case ElementFormat::L5:
+    case ElementFormat::L4:
+    case ElementFormat::L3:
+    case ElementFormat::L2:
+    case ElementFormat::L1:
+      attend_all<ElementFormat::L8>(layout, blocks, count, queries, state);
       break;
   }
 }

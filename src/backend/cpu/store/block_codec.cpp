@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "backend/cpu/store/fixed_point.h"
+#include "backend/cpu/store/level_codec.h"
+#include "backend/cpu/store/levels.h"
 
 namespace thinkey {
 namespace {
@@ -116,6 +118,7 @@ void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block)
   if (run.channels == 0) return;
   const float* from = staged.keys.data() + run.first * kBlockTokens;
   if (run.format == ElementFormat::I16) return encode_fixed_keys(run, from, staged.tokens, block);
+  if (is_level(run.format)) return encode_level_keys(run, staged, block);
   std::uint8_t codes[kBlockTokens];
   auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
   for (std::size_t c = 0; c < run.channels; ++c) {
@@ -128,6 +131,7 @@ void encode_keys(const KeyRun& run, const StagedBlock& staged, std::byte* block)
 }
 
 void encode_values(const BlockLayout& layout, const StagedBlock& staged, std::byte* block) {
+  if (layout.has_levels()) return encode_level_values(layout, staged, block);
   if (!layout.values_quantized()) {
     for (std::size_t t = 0; t < staged.tokens; ++t) {
       encode_fixed_value(layout, t, staged.values.data() + t * layout.value_channels, block);
@@ -154,6 +158,7 @@ void decode_keys(const KeyRun& run, const std::byte* block, StagedBlock& staged)
   if (run.channels == 0) return;
   float* to = staged.keys.data() + run.first * kBlockTokens;
   if (run.format == ElementFormat::I16) return decode_fixed_keys(run, block, to);
+  if (is_level(run.format)) return decode_level_keys(run, block, staged);
   const auto* scales = BlockLayout::at<f16_bits>(block, run.scales);
   for (std::size_t c = 0; c < run.channels; ++c) {
     const float scale = f32_from_f16(scales[c]);
@@ -165,6 +170,7 @@ void decode_keys(const KeyRun& run, const std::byte* block, StagedBlock& staged)
 }
 
 void decode_values(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
+  if (layout.has_levels()) return decode_level_values(layout, block, staged);
   if (!layout.values_quantized()) {
     for (std::size_t t = 0; t < staged.tokens; ++t) {
       decode_fixed_value(layout, t, block, staged.values.data() + t * layout.value_channels);
@@ -194,13 +200,22 @@ bool all_exponents(const std::int8_t* x) noexcept {
 }  // namespace
 
 bool has_finite_scales(const BlockLayout& layout, const std::byte* block) noexcept {
+  const auto sound_levels = [&](std::size_t scales) {
+    return is_sound_level_exponent(*BlockLayout::at<std::int8_t>(block, scales + kBlockTokens));
+  };
   for (const KeyRun& run : layout.key_runs) {
     if (run.channels == 0) continue;
-    const bool good = run.format == ElementFormat::I16
-                          ? all_exponents(BlockLayout::at<std::int8_t>(block, run.scales))
-                          : all_finite(BlockLayout::at<f16_bits>(block, run.scales), 2 * run.channels);
+    bool good = false;
+    if (run.format == ElementFormat::I16) {
+      good = all_exponents(BlockLayout::at<std::int8_t>(block, run.scales));
+    } else if (is_level(run.format)) {
+      good = sound_levels(run.scales);
+    } else {
+      good = all_finite(BlockLayout::at<f16_bits>(block, run.scales), 2 * run.channels);
+    }
     if (!good) return false;
   }
+  if (layout.has_levels()) return sound_levels(layout.value_scales);
   return layout.values_quantized() ? all_finite(BlockLayout::at<f16_bits>(block, layout.value_scales),
                                                 2 * layout.value_groups() * kBlockTokens)
                                    : all_exponents(BlockLayout::at<std::int8_t>(block, layout.value_scales));
@@ -241,7 +256,7 @@ void encode_block(const BlockLayout& layout, const StagedBlock& staged, std::byt
   layout.clear(block);
   for (const KeyRun& run : layout.key_runs) encode_keys(run, staged, block);
   encode_values(layout, staged, block);
-  std::copy_n(staged.positions, staged.tokens, layout.positions(block));
+  for (std::size_t t = 0; t < staged.tokens; ++t) layout.add_position(block, t, staged.positions[t]);
 }
 
 void put_token(const BlockLayout& layout, std::size_t slot, std::int32_t position, const float* key,
@@ -258,13 +273,14 @@ void put_token(const BlockLayout& layout, std::size_t slot, std::int32_t positio
     rows[place.first + slot * place.step] = to_fixed(key[c] * inverse);
   }
   encode_fixed_value(layout, slot, value, block);
-  layout.positions(block)[slot] = position;
+  layout.add_position(block, slot, position);
 }
 
 void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
   staged.reset(layout);
   staged.tokens = layout.count(block);
-  std::copy_n(layout.positions(block), kBlockTokens, staged.positions);
+  for (std::size_t t = 0; t < staged.tokens; ++t) staged.positions[t] = layout.position(block, t);
+  std::fill(staged.positions + staged.tokens, staged.positions + kBlockTokens, -1);
   for (const KeyRun& run : layout.key_runs) decode_keys(run, block, staged);
   decode_values(layout, block, staged);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "backend/cpu/store/levels.h"
 #include "base/byte_stream.h"
 #include "base/parallel.h"
 
@@ -52,6 +53,8 @@ void CpuLayerStore::attend(std::size_t n, std::int64_t first, const float* q, fl
   attend_layer(shape_, heads_, n, first, q, out, lse);
 }
 
+void CpuLayerStore::attend_together(std::span<const TokenAttention> tokens) const { attend_layers(tokens); }
+
 void CpuLayerStore::keep_thin(std::span<const std::optional<std::vector<std::int32_t>>> indices) {
   parallel_for(heads_.size(), [&](std::size_t h) {
     if (indices[h].has_value()) heads_[h].keep_thin(*indices[h]);
@@ -64,6 +67,7 @@ HeadSizes CpuLayerStore::sizes(std::size_t kv_head) const {
           .recent = head.recent().tokens(),
           .keys = head.kept_keys().formats(),
           .values = head.value_channels().size(),
+          .value_format = head.thin().layout().value_format,
           .key_mean = head.kept_keys().has_mean()};
 }
 
@@ -71,22 +75,29 @@ HeldTokens CpuLayerStore::read(std::size_t kv_head) const {
   const HeadStore& head = heads_[kv_head];
   const std::size_t dim = shape_.head_dim;
   HeldTokens out;
+  const bool turned = head.thin().layout().has_levels();  // values are rotated
+  std::vector<float> keys(dim * kBlockTokens);
   const auto add = [&](const Segment& segment, bool thin) {
     const BlockLayout& layout = segment.layout();
     StagedBlock block;
     for (std::size_t b = 0; b < segment.blocks(); ++b) {
       decode_block(layout, segment.block(b), block);
+      std::fill(keys.begin(), keys.end(), 0.0F);
+      if (thin) {
+        head.kept_keys().restore_keys(block.keys.data(), keys.data());
+      } else {
+        std::copy(block.keys.begin(), block.keys.end(), keys.begin());
+      }
       for (std::size_t t = 0; t < block.tokens; ++t) {
         out.positions.push_back(block.positions[t]);
         const std::size_t at = out.keys.size();
         out.keys.resize(at + dim, 0.0F);
         out.values.resize(at + dim, 0.0F);
-        for (std::size_t c = 0; c < layout.key_channels; ++c) {
-          out.keys[at + (thin ? head.kept_keys().channels()[c] : c)] = block.keys[c * kBlockTokens + t];
-        }
+        for (std::size_t c = 0; c < dim; ++c) out.keys[at + c] = keys[c * kBlockTokens + t];
+        float* value = block.values.data() + t * layout.value_channels;
+        if (thin && turned) rotate(value, layout.value_channels);
         for (std::size_t c = 0; c < layout.value_channels; ++c) {
-          out.values[at + (thin ? head.value_channels()[c] : c)] =
-              block.values[t * layout.value_channels + c];
+          out.values[at + (thin ? head.value_channels()[c] : c)] = value[c];
         }
       }
     }
@@ -102,8 +113,9 @@ std::vector<std::int32_t> CpuLayerStore::positions(std::size_t kv_head) const {
   std::vector<std::int32_t> all;
   for (const Segment* segment : {&heads_[kv_head].thin(), &heads_[kv_head].recent()}) {
     for (std::size_t b = 0; b < segment->blocks(); ++b) {
-      const std::int32_t* at = segment->layout().positions(segment->block(b));
-      all.insert(all.end(), at, at + segment->layout().count(segment->block(b)));
+      const std::byte* block = segment->block(b);
+      const std::size_t tokens = segment->layout().count(block);
+      for (std::size_t t = 0; t < tokens; ++t) all.push_back(segment->layout().position(block, t));
     }
   }
   return all;
@@ -113,6 +125,18 @@ std::size_t CpuLayerStore::bytes() const noexcept {
   std::size_t sum = queries_.bytes();
   for (const HeadStore& head : heads_) sum += head.bytes();
   return sum;
+}
+
+std::unique_ptr<LayerStore> CpuLayerStore::fork(std::int64_t end, AllocationCounter* counter) const {
+  auto out = std::make_unique<CpuLayerStore>(shape_, format_, counter);
+  for (std::size_t h = 0; h < heads_.size(); ++h) out->heads_[h] = heads_[h].fork(end, counter);
+  if (queries_.size() > 0) {
+    out->queries_ = AlignedBuffer<float>(queries_.size(), counter);
+    std::copy_n(queries_.data(), queries_.size(), out->queries_.data());
+    out->queries_end_ = queries_end_;
+    out->queries_count_ = queries_count_;
+  }
+  return out;
 }
 
 void CpuLayerStore::save(ByteWriter& out) const {
@@ -152,10 +176,15 @@ std::size_t CpuLayerStores::head_bytes(const AttentionShape& shape, const StoreF
   const std::size_t dim = shape.head_dim;
   std::size_t keys = 0;
   for (const std::size_t n : sizes.keys) keys += n;
+  bool rotated = false;
+  for (std::size_t f = 0; f < kElementFormats; ++f) {
+    rotated = rotated || (is_level(static_cast<ElementFormat>(f)) && sizes.keys[f] > 0);
+  }
   std::size_t tables = (keys + sizes.values) * sizeof(std::uint16_t);
-  if (sizes.key_mean) tables += (dim - keys) * sizeof(f16_bits);
+  if (sizes.key_mean) tables += KeptKeys::means(dim, keys, rotated) * sizeof(f16_bits);
   return tables +
-         Segment::blocks_for(sizes.thin) * HeadStore::thin_layout(sizes.keys, sizes.values, format).bytes +
+         Segment::blocks_for(sizes.thin) *
+             HeadStore::thin_layout(sizes.keys, sizes.values, sizes.value_format, format).bytes +
          Segment::blocks_for(sizes.recent) * BlockLayout(dim, dim).bytes;
 }
 

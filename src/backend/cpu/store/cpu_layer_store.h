@@ -48,6 +48,7 @@ class CpuLayerStore : public LayerStore {
   void append(std::size_t n, std::int64_t first, const float* k, const float* v, std::size_t stride) override;
   void forget_before(std::int64_t position) override;
   void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const override;
+  void attend_together(std::span<const TokenAttention> tokens) const override;
 
   // votes.cpp
   void remember(std::size_t n, std::int64_t first, const float* q) override;
@@ -59,10 +60,12 @@ class CpuLayerStore : public LayerStore {
   [[nodiscard]] HeldTokens read(std::size_t kv_head) const override;
   [[nodiscard]] std::vector<std::int32_t> positions(std::size_t kv_head) const override;
   [[nodiscard]] std::size_t bytes() const noexcept override;
+  [[nodiscard]] std::unique_ptr<LayerStore> fork(std::int64_t end, AllocationCounter* counter) const override;
   void save(ByteWriter& out) const override;
   void restore(ByteReader& in, std::int64_t next_position) override;
 
   [[nodiscard]] const std::vector<HeadStore>& heads() const noexcept { return heads_; }
+  [[nodiscard]] const AttentionShape& shape() const noexcept { return shape_; }
 
  private:
   [[nodiscard]] std::vector<float> votes(std::size_t kv_head) const;
@@ -95,5 +98,7 @@ class CpuLayerStores : public LayerStores {
 // Attention of queries over a layer's heads (LayerStore::attend).
 void attend_layer(const AttentionShape& shape, const std::vector<HeadStore>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse);
+// LayerStore::attend_together() of CpuLayerStores.
+void attend_layers(std::span<const TokenAttention> tokens);
 
 }  // namespace thinkey

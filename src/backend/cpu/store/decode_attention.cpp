@@ -4,11 +4,14 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/store/block_attention.h"
 #include "backend/cpu/store/cpu_layer_store.h"
+#include "backend/cpu/store/levels.h"
 #include "base/parallel.h"
 
 namespace thinkey {
@@ -158,7 +161,7 @@ class Attention {
     constexpr float kNothing = -std::numeric_limits<float>::infinity();
     const auto value_channels = tile.head->value_channels();
     const BlockLayout& layout = tile.head->thin().layout();
-    const bool whole = value_channels.size() == dim_ && layout.value_slots_in_order();
+    const bool whole = value_channels.size() == dim_ && layout.value_slots_in_order() && !layout.has_levels();
     for (std::size_t r = 0; r < tile.rows; ++r) {
       const std::size_t row = row_of(tile, r);
       float* to = out_ + row * dim_;
@@ -177,10 +180,10 @@ class Attention {
       const auto add_whole = [&](float factor, const float* from) {
         for (std::size_t c = 0; c < dim_; ++c) to[c] += factor * from[c];
       };
+      float kept[kMaxChannels] = {};
       const auto add_kept = [&](float factor, const float* from) {
-        for (std::size_t c = 0; c < value_channels.size(); ++c) {
-          to[value_channels[c]] += factor * from[layout.value_slot(c)];
-        }
+        for (std::size_t c = 0; c < value_channels.size(); ++c)
+          kept[c] += factor * from[layout.value_slot(c)];
       };
       for (std::size_t t = tile.first_task; t < tile.first_task + tile.tasks; ++t) {
         if (whole) {
@@ -189,6 +192,10 @@ class Attention {
           add(work_.thin[t], add_kept);
         }
         add(work_.recent[t], add_whole);
+      }
+      if (!whole) {
+        if (layout.has_levels()) rotate(kept, value_channels.size());  // is its own inverse
+        for (std::size_t c = 0; c < value_channels.size(); ++c) to[value_channels[c]] += kept[c];
       }
       const float inverse = total > 0.0F ? 1.0F / total : 0.0F;
       for (std::size_t c = 0; c < dim_; ++c) to[c] *= inverse;
@@ -220,16 +227,52 @@ class Attention {
 
 }  // namespace
 
+namespace {
+
+// Handing out fewer multiplications costs more than it brings.
+constexpr std::size_t kLeastWork = std::size_t{1} << 16U;
+
+std::size_t work_of(const AttentionShape& shape, const std::vector<HeadStore>& heads,
+                    std::size_t n) noexcept {
+  return n * shape.query_heads * shape.head_dim * heads[0].tokens();
+}
+
+}  // namespace
+
 void attend_layer(const AttentionShape& shape, const std::vector<HeadStore>& heads, std::size_t n,
                   std::int64_t first_position, const float* q, float* out, float* lse) {
   thread_local Workspace workspace;
   if (heads.empty()) return;
   Attention attention(shape, heads, n, first_position, q, out, lse, workspace);
-  // Handing out less than some 64k multiplications costs more than it brings.
-  if (n * shape.query_heads * shape.head_dim * heads[0].tokens() < (std::size_t{1} << 16U)) {
+  if (work_of(shape, heads, n) < kLeastWork) {
     for (std::size_t i = 0; i < attention.tasks(); ++i) attention.run(i);
   } else {
     parallel_for(attention.tasks(), [&](std::size_t i) { attention.run(i); });
+  }
+}
+
+void attend_layers(std::span<const TokenAttention> tokens) {
+  thread_local std::deque<Workspace> workspaces;  // of the calling thread, one for each sequence
+  while (workspaces.size() < tokens.size()) workspaces.emplace_back();
+  std::vector<Attention> attentions;
+  attentions.reserve(tokens.size());
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> tasks;  // which attention's, and its which
+  std::size_t work = 0;
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    const TokenAttention& token = tokens[t];
+    const auto& store = static_cast<const CpuLayerStore&>(*token.store);
+    if (store.heads().empty()) continue;
+    const auto index = static_cast<std::uint32_t>(attentions.size());
+    attentions.emplace_back(store.shape(), store.heads(), 1, token.position, token.q, token.out, token.lse,
+                            workspaces[t]);
+    for (std::uint32_t i = 0; i < attentions.back().tasks(); ++i) tasks.emplace_back(index, i);
+    work += work_of(store.shape(), store.heads(), 1);
+  }
+  const auto run = [&](std::size_t i) { attentions[tasks[i].first].run(tasks[i].second); };
+  if (work < kLeastWork) {
+    for (std::size_t i = 0; i < tasks.size(); ++i) run(i);
+  } else {
+    parallel_for(tasks.size(), run);
   }
 }
 

@@ -49,18 +49,23 @@ class HeadStore {
   // Keeps only the thin tokens with these indices (ascending), in their order; re-encodes them.
   void keep_thin(std::span<const std::int32_t> indices);
 
+  // The same head as it was when it had seen the tokens before `end`, in so far as it still holds them.
+  [[nodiscard]] HeadStore fork(std::int64_t end, AllocationCounter* counter) const;
+
   void save(ByteWriter& out) const;
   // Into a head that has seen nothing; every token must stand before `next_position`.
   void restore(ByteReader& in, std::int64_t next_position);
 
   [[nodiscard]] static BlockLayout thin_layout(const KeyCounts& keys, std::size_t value_channels,
-                                               const StoreFormat& format) noexcept;
+                                               ElementFormat values, const StoreFormat& format) noexcept;
 
  private:
   // Whether the spec can have left a head with so many key channels, of these formats, means of dropped ones,
   // and value channels: what the kernels assume of a file's lists.
   [[nodiscard]] bool plans(std::size_t keys, const KeyCounts& formats, std::size_t means,
                            std::size_t values) const noexcept;
+  // Moves a block of the oldest recent tokens that are no sinks.
+  void thin_oldest();
   // Writes staged whole tokens to the thin segment.
   void push_thin(const StagedBlock& whole);
 
@@ -69,7 +74,8 @@ class HeadStore {
   AllocationCounter* counter_;
   KeptKeys kept_keys_;
   AlignedBuffer<std::uint16_t> value_channels_;
-  Segment thin_, recent_;
+  Segment thin_;
+  Segment recent_;  // of which the first format_.sinks tokens stay
 };
 
 }  // namespace thinkey

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "backend/cpu/store/block.h"
@@ -10,6 +11,7 @@
 
 namespace thinkey {
 
+// Segments that fork() made of one another share their full blocks, which nobody writes any more.
 class Segment {
  public:
   Segment() = default;
@@ -22,9 +24,8 @@ class Segment {
   [[nodiscard]] const std::byte* const* index() const noexcept {
     return index_.data();
   }  // block pointers in order
-  [[nodiscard]] std::size_t bytes() const noexcept {
-    return allocated_;
-  }  // of its blocks, spare ones included
+  // Of its blocks, spare and shared ones included.
+  [[nodiscard]] std::size_t bytes() const noexcept { return index_.size() * layout_.bytes; }
 
   // Room for exactly `blocks` more blocks in one piece; afterwards blocks are allocated one by one, so
   // that a cache never holds more than one block beyond its need.
@@ -38,8 +39,12 @@ class Segment {
   // Appends one token with all of the layout's channels, f32 rows. For 16-bit layouts.
   void push_token(std::int32_t position, const float* key, const float* value);
 
-  // Forgets the first block; its memory serves the next push_block().
+  // Forgets the first block; its memory serves the next push_block(), unless another segment shares it.
   void pop_front();
+
+  // The tokens that stand before `end`: full blocks are shared, a last one that is not is copied. Segments
+  // that share blocks must be used by one thread at a time.
+  [[nodiscard]] Segment fork(std::int64_t end, AllocationCounter* counter) const;
 
   // Blocks that `tokens` tokens occupy when stored one after another.
   [[nodiscard]] static std::size_t blocks_for(std::size_t tokens) noexcept {
@@ -49,11 +54,15 @@ class Segment {
  private:
   BlockLayout layout_;
   AllocationCounter* counter_ = nullptr;
-  std::vector<AlignedBuffer<std::byte>> slabs_;
-  std::vector<std::byte*> index_;  // first used_ entries in order; the rest are spare
+  // Memory of neighbouring blocks.
+  struct Slab {
+    AlignedBuffer<std::byte> bytes;
+    bool shared = false;  // with another segment, now or once
+  };
+  std::vector<std::byte*> index_;              // first used_ entries in order; the rest are spare
+  std::vector<std::shared_ptr<Slab>> owners_;  // of each entry's memory
   std::size_t used_ = 0;
   std::size_t tokens_ = 0;
-  std::size_t allocated_ = 0;
 };
 
 }  // namespace thinkey

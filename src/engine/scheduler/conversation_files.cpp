@@ -1,0 +1,182 @@
+#include "engine/scheduler/conversation_files.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "base/fail.h"
+#include "cache/cache_file.h"
+#include "formats/printable.h"
+
+namespace thinkey {
+namespace {
+
+constexpr std::string_view kSuffix = ".conversation";
+constexpr std::size_t kLongestName = 100;
+
+std::vector<std::int32_t> tokens_of(std::span<const std::byte> bytes) {
+  std::vector<std::int32_t> tokens(bytes.size() / sizeof(std::int32_t));
+  if (!tokens.empty()) std::memcpy(tokens.data(), bytes.data(), tokens.size() * sizeof(std::int32_t));
+  return tokens;
+}
+
+// The same conversation has the same name, whoever saves it.
+std::string name_of(const CacheSpec& spec, std::span<const std::int32_t> tokens, std::uint64_t fingerprint) {
+  XXH3_state_t state;
+  XXH3_128bits_reset(&state);
+  const std::string text = spec.to_string();
+  XXH3_128bits_update(&state, text.data(), text.size());
+  XXH3_128bits_update(&state, &fingerprint, sizeof(fingerprint));
+  XXH3_128bits_update(&state, tokens.data(), tokens.size_bytes());
+  const XXH128_hash_t hash = XXH3_128bits_digest(&state);
+  return fmt::format("{:016x}{:016x}{}", hash.high64, hash.low64, kSuffix);
+}
+
+}  // namespace
+
+ConversationFiles::ConversationFiles(std::filesystem::path directory, std::uint64_t fingerprint,
+                                     std::size_t limit)
+    : directory_(std::move(directory)), fingerprint_(fingerprint), limit_(limit) {
+  std::error_code error;
+  std::filesystem::create_directories(directory_ / "slots", error);
+  if (error) fail_data("{}: cannot make the cache directory: {}", directory_.string(), error.message());
+  std::vector<std::pair<std::filesystem::file_time_type, Entry>> found;
+  for (const auto& file : std::filesystem::directory_iterator(directory_, error)) {
+    if (!file.is_regular_file(error) || file.path().extension() != kSuffix) continue;
+    try {
+      CacheFileSummary summary = summarize_cache(file.path());
+      if (summary.fingerprint != fingerprint_) continue;
+      found.emplace_back(file.last_write_time(error), Entry{.path = file.path(),
+                                                            .spec = summary.spec,
+                                                            .tokens = tokens_of(summary.attachment),
+                                                            .bytes = file.file_size(error)});
+    } catch (const Error&) {
+      continue;  // of another version, or damaged: not ours to delete
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [time, entry] : found) {
+    bytes_ += entry.bytes;
+    entries_.push_back(std::move(entry));
+  }
+  shrink();
+}
+
+const ConversationFiles::Entry* ConversationFiles::find(const CacheSpec& spec,
+                                                        std::span<const std::int32_t> prompt,
+                                                        std::int64_t more_than) const {
+  const Entry* best = nullptr;
+  for (const Entry& entry : entries_) {
+    if (entry.spec != spec) continue;
+    const std::int64_t shared =
+        std::min(common_prefix(entry.tokens, prompt), static_cast<std::int64_t>(prompt.size()) - 1);
+    const bool whole = shared == static_cast<std::int64_t>(entry.tokens.size());
+    if (shared <= more_than) continue;
+    if (!whole && (shared < Conversations::kLeastPrefix || spec.question_dependent())) continue;
+    best = &entry;
+    more_than = shared;
+  }
+  return best;
+}
+
+void ConversationFiles::save(const Conversation& conversation) {
+  const std::filesystem::path path =
+      directory_ / name_of(conversation.spec(), conversation.tokens, fingerprint_);
+  const auto same =
+      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.path == path; });
+  if (same != entries_.end()) {  // what a file of that name holds, this would write
+    entries_.splice(entries_.end(), entries_, same);
+    std::error_code error;
+    std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now(), error);
+    return;
+  }
+  save_cache(path, conversation.cache, fingerprint_, std::as_bytes(std::span(conversation.tokens)));
+  std::error_code error;
+  const std::uintmax_t bytes = std::filesystem::file_size(path, error);
+  entries_.push_back({.path = path,
+                      .spec = conversation.spec(),
+                      .tokens = conversation.tokens,
+                      .bytes = error ? 0 : static_cast<std::size_t>(bytes)});
+  bytes_ += entries_.back().bytes;
+  shrink();
+}
+
+std::unique_ptr<Conversation> ConversationFiles::load(const Entry& entry, KvMemory& memory,
+                                                      const CacheShape& shape) {
+  const auto at =
+      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& other) { return &other == &entry; });
+  try {
+    auto conversation = std::make_unique<Conversation>(memory, shape, entry.spec);
+    LoadedCache loaded = load_cache(entry.path, shape, fingerprint_, conversation->counter());
+    conversation->tokens = tokens_of(loaded.attachment);
+    conversation->cache = std::move(loaded.cache);
+    if (conversation->cache.next_position(0) != static_cast<std::int64_t>(conversation->tokens.size())) {
+      fail_data("{}: damaged cache file: it has other tokens than it says", entry.path.string());
+    }
+    entries_.splice(entries_.end(), entries_, at);
+    std::error_code error;
+    std::filesystem::last_write_time(entry.path, std::filesystem::file_time_type::clock::now(), error);
+    return conversation;
+  } catch (const Error&) {
+    forget(at);
+    return nullptr;
+  }
+}
+
+void ConversationFiles::forget(std::list<Entry>::iterator entry) {
+  std::error_code error;
+  std::filesystem::remove(entry->path, error);
+  bytes_ -= entry->bytes;
+  entries_.erase(entry);
+}
+
+void ConversationFiles::shrink() {
+  while (bytes_ > limit_ && !entries_.empty()) forget(entries_.begin());
+}
+
+std::filesystem::path ConversationFiles::named(const std::string& name) const {
+  const bool plain = !name.empty() && name.size() <= kLongestName && name.front() != '.' &&
+                     std::all_of(name.begin(), name.end(), [](char c) {
+                       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                              c == '.' || c == '-' || c == '_';
+                     });
+  if (!plain) {
+    fail_usage(
+        "\"{}\" is not a file name: letters, digits, dots, hyphens and underscores, at most {} of them, no "
+        "dot "
+        "in front",
+        printable(name, 40), kLongestName);
+  }
+  return directory_ / "slots" / name;
+}
+
+void ConversationFiles::save_as(const Conversation& conversation, const std::string& name) const {
+  save_cache(named(name), conversation.cache, fingerprint_, std::as_bytes(std::span(conversation.tokens)));
+}
+
+std::size_t ConversationFiles::named_bytes(const std::string& name) const {
+  std::error_code error;
+  const std::uintmax_t bytes = std::filesystem::file_size(named(name), error);
+  if (error) fail_usage("there is no saved conversation \"{}\"", name);
+  return static_cast<std::size_t>(bytes);
+}
+
+std::unique_ptr<Conversation> ConversationFiles::load_named(const std::string& name, KvMemory& memory,
+                                                            const CacheShape& shape) const {
+  const std::filesystem::path path = named(name);
+  const CacheFileSummary summary = summarize_cache(path);
+  auto conversation = std::make_unique<Conversation>(memory, shape, summary.spec);
+  LoadedCache loaded = load_cache(path, shape, fingerprint_, conversation->counter());
+  conversation->tokens = tokens_of(loaded.attachment);
+  conversation->cache = std::move(loaded.cache);
+  if (conversation->cache.next_position(0) != static_cast<std::int64_t>(conversation->tokens.size())) {
+    fail_data("{}: not a conversation that a server saved", path.string());
+  }
+  return conversation;
+}
+
+}  // namespace thinkey

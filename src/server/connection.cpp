@@ -1,0 +1,138 @@
+#include "server/connection.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace thinkey::server {
+namespace {
+
+thread_local const Connection* answering = nullptr;
+
+void describe(const sockaddr_storage& address, std::string& ip, int& port) {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (address.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text));
+    port = ntohs(v4.sin_port);
+  } else if (address.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
+    port = ntohs(v6.sin6_port);
+  }
+  ip = text;
+}
+
+}  // namespace
+
+Connection::Connection(socket_t socket, const ConnectionLimits& limits) : socket_(socket), limits_(limits) {
+  answering = this;
+}
+
+const Connection* Connection::current() noexcept { return answering; }
+
+bool Connection::wait(short events, Clock::time_point until) const {
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+    if (left < 0) return false;
+    pollfd poll_{.fd = socket_, .events = events, .revents = 0};
+    const int ready = ::poll(&poll_, 1, static_cast<int>(std::min<long>(left + 1, 1000)));
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return false;
+  }
+}
+
+bool Connection::wait_for_request(const std::atomic<bool>& stopping) {
+  const auto until = Clock::now() + limits_.idle;
+  while (begin_ == end_) {
+    if (stopping.load()) return false;
+    const auto tick = std::min(until, Clock::now() + std::chrono::milliseconds(100));
+    if (wait(POLLIN, tick)) break;
+    if (Clock::now() >= until) return false;
+  }
+  in_head_ = true;
+  read_ = 0;
+  line_ends_ = 0;
+  deadline_ = Clock::now() + limits_.head;
+  return alive();
+}
+
+// Follows where the head ends, so that head and body have limits of their own.
+void Connection::note(const char* bytes, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    ++read_;
+    if (!in_head_) continue;
+    if (bytes[i] == '\n') {
+      ++line_ends_;
+    } else if (bytes[i] != '\r') {
+      line_ends_ = 0;
+    }
+    if (line_ends_ == 2) {
+      in_head_ = false;
+      read_ = 0;
+      deadline_ = Clock::now() + limits_.body;
+    }
+  }
+}
+
+ssize_t Connection::read(char* to, std::size_t size) {
+  // A body without a stated length could go on for ever; some of one that is refused is skipped.
+  const std::size_t most = in_head_ ? limits_.head_bytes : 2 * limits_.body_bytes + (std::size_t{1} << 20U);
+  if (read_ >= most) return -1;
+  if (begin_ == end_) {
+    if (!wait(POLLIN, deadline_)) return -1;
+    const ssize_t n = ::recv(socket_, buffer_, sizeof(buffer_), 0);
+    if (n <= 0) return n;
+    begin_ = 0;
+    end_ = static_cast<std::size_t>(n);
+  }
+  const std::size_t n = std::min(size, end_ - begin_);
+  std::copy_n(buffer_ + begin_, n, to);
+  begin_ += n;
+  note(to, n);
+  return static_cast<ssize_t>(n);
+}
+
+ssize_t Connection::write(const char* from, std::size_t size) {
+  const auto until = Clock::now() + limits_.write;
+  std::size_t sent = 0;
+  while (sent < size) {
+    if (!wait(POLLOUT, until)) return -1;
+    const ssize_t n = ::send(socket_, from + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) return -1;
+    if (n > 0) sent += static_cast<std::size_t>(n);
+  }
+  return static_cast<ssize_t>(sent);
+}
+
+bool Connection::alive() const {
+  if (begin_ < end_) return true;
+  pollfd poll_{.fd = socket_, .events = POLLIN, .revents = 0};
+  if (::poll(&poll_, 1, 0) <= 0) return true;  // nothing new
+  if ((poll_.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) return false;
+  char byte = 0;
+  return ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool Connection::is_readable() const { return begin_ < end_ || wait(POLLIN, deadline_); }
+
+bool Connection::is_writable() const { return alive() && wait(POLLOUT, Clock::now() + limits_.write); }
+
+void Connection::get_remote_ip_and_port(std::string& ip, int& port) const {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  if (::getpeername(socket_, reinterpret_cast<sockaddr*>(&address), &size) == 0) describe(address, ip, port);
+}
+
+void Connection::get_local_ip_and_port(std::string& ip, int& port) const {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  if (::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) == 0) describe(address, ip, port);
+}
+
+}  // namespace thinkey::server

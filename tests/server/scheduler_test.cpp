@@ -1,0 +1,453 @@
+// Many conversations at once answer as each would alone, within the memory they are given.
+#include "engine/scheduler/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "thinkey/generate.h"
+
+namespace thinkey {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::shared_ptr<const Model> tiny() {
+  static const auto model =
+      Model::load(THINKEY_FIXTURES "/model/llama2.gguf", {.threads = 2, .precision = PrefillPrecision::F32});
+  return model;
+}
+
+// One request and what came of it.
+struct Client {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::vector<std::int32_t>> tokens;
+  std::vector<FinishReason> reasons;
+  std::vector<TokenLogprobs> prompt_logprobs;
+  std::int64_t cached = 0;
+  std::string failure;
+  bool done = false;
+  Scheduler::Ticket ticket;
+
+  void start(Scheduler& scheduler, GenerationRequest request) {
+    tokens.resize(static_cast<std::size_t>(request.choices));
+    reasons.resize(tokens.size());
+    ticket = scheduler.submit(std::move(request), [this](GenerationEvent event) {
+      const std::scoped_lock lock(mutex);
+      if (const auto* prefill = std::get_if<PrefillDone>(&event)) {
+        cached = prefill->cached_tokens;
+        prompt_logprobs = prefill->logprobs;
+      }
+      if (const auto* token = std::get_if<TokenSampled>(&event)) {
+        tokens[static_cast<std::size_t>(token->choice)].push_back(token->token);
+      }
+      if (const auto* end = std::get_if<AnswerDone>(&event)) {
+        reasons[static_cast<std::size_t>(end->choice)] = end->reason;
+        done = end->last;
+      }
+      if (const auto* failed = std::get_if<RequestFailed>(&event)) {
+        failure = failed->message;
+        done = true;
+      }
+      changed.notify_all();
+    });
+  }
+  void wait() {
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(60), [&] { return done; }));
+    EXPECT_EQ(failure, "");
+  }
+  void wait_for_tokens(std::size_t n) {
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(
+        changed.wait_for(lock, std::chrono::seconds(60), [&] { return done || tokens[0].size() >= n; }));
+  }
+};
+
+GenerationRequest greedy(std::vector<std::int32_t> prompt, std::int64_t max_tokens,
+                         const char* spec = "full") {
+  GenerationRequest request;
+  request.prompt = std::move(prompt);
+  request.cache = CacheSpec::parse(spec);
+  request.max_tokens = max_tokens;
+  request.sampler.temperature = 0.0F;
+  request.ignore_end = true;
+  return request;
+}
+
+std::vector<std::int32_t> random_prompt(std::size_t tokens, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::int32_t> prompt(tokens);
+  for (std::int32_t& token : prompt) token = static_cast<std::int32_t>(3 + random() % 90);
+  return prompt;
+}
+
+// As `thinkey run` does.
+std::vector<std::int32_t> alone(const std::vector<std::int32_t>& prompt, std::int64_t max_tokens,
+                                const char* spec) {
+  Session session(tiny(), {.cache = CacheSpec::parse(spec)});
+  session.prefill(prompt);
+  std::vector<std::int32_t> out;
+  while (static_cast<std::int64_t>(out.size()) < max_tokens) {
+    const auto logits = session.logits();
+    std::int32_t best = -1;
+    for (std::size_t id = 0; id < logits.size(); ++id) {
+      if (tiny()->ends_generation(static_cast<std::int32_t>(id))) continue;
+      if (best < 0 || logits[id] > logits[static_cast<std::size_t>(best)])
+        best = static_cast<std::int32_t>(id);
+    }
+    out.push_back(best);
+    session.decode(best);
+  }
+  return out;
+}
+
+SchedulerOptions roomy() { return {.kv_memory = std::size_t{64} << 20U, .parallel = 16, .queue = 100}; }
+
+TEST(Scheduler, AnswersAsAlone) {
+  Scheduler scheduler(tiny(), roomy());
+  for (const char* spec : {"full", "think:0.5,recent=40", "kivi:8,residual=64", "snapkv:24,window=8"}) {
+    const auto prompt = random_prompt(70, 3);
+    Client client;
+    client.start(scheduler, greedy(prompt, 30, spec));
+    client.wait();
+    EXPECT_EQ(client.tokens[0], alone(prompt, 30, spec)) << spec;
+    EXPECT_EQ(client.reasons[0], FinishReason::Length);
+  }
+}
+
+// With fifteen others that join and leave while it runs, some by being cancelled.
+TEST(Scheduler, AnswersAsAloneAmongOthers) {
+  Scheduler scheduler(tiny(), roomy());
+  const auto prompt = random_prompt(90, 5);
+  const auto expected = alone(prompt, 120, "full");
+  std::mt19937 random(11);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::unique_ptr<Client>> others;
+    const auto join = [&](std::uint64_t seed) {
+      others.push_back(std::make_unique<Client>());
+      GenerationRequest request =
+          greedy(random_prompt(5 + seed * 7 % 100, 100 + seed), 5 + static_cast<std::int64_t>(seed * 13 % 60),
+                 seed % 3 == 0 ? "snapkv:24,window=8" : "full");
+      request.reuse = false;
+      others.back()->start(scheduler, std::move(request));
+    };
+    for (std::uint64_t i = 0; i < 8; ++i) join(i);
+    Client client;
+    GenerationRequest request = greedy(prompt, 120);
+    request.reuse = false;
+    client.start(scheduler, std::move(request));
+    for (std::uint64_t i = 8; i < 15; ++i) {
+      client.wait_for_tokens(i * 5);
+      join(i);
+      if (random() % 3 == 0) scheduler.cancel(others[random() % others.size()]->ticket);
+    }
+    client.wait();
+    EXPECT_EQ(client.tokens[0], expected);
+    for (const auto& other : others) scheduler.cancel(other->ticket);
+    for (int i = 0; i < 2; ++i)
+      static_cast<void>(scheduler.conversations());  // a step has passed: none is called
+  }
+}
+
+TEST(Scheduler, GoesOnFromKeptConversations) {
+  Scheduler scheduler(tiny(), roomy());
+  const auto prompt = random_prompt(100, 9);
+  Client first;
+  first.start(scheduler, greedy(prompt, 20));
+  first.wait();
+  EXPECT_EQ(first.cached, 0);
+
+  auto next = prompt;
+  next.insert(next.end(), first.tokens[0].begin(), first.tokens[0].end());
+  const auto question = random_prompt(10, 10);
+  next.insert(next.end(), question.begin(), question.end());
+  Client second;
+  second.start(scheduler, greedy(next, 10));
+  second.wait();
+  EXPECT_EQ(second.cached, 119) << "the last token of an answer is not in its cache";
+  EXPECT_EQ(second.tokens[0], alone(next, 10, "full"));
+
+  // Another question about the same 100 tokens: a fork within.
+  auto other = prompt;
+  other.push_back(50);
+  other.push_back(51);
+  Client third;
+  third.start(scheduler, greedy(other, 10));
+  third.wait();
+  EXPECT_EQ(third.cached, 100);
+  EXPECT_EQ(third.tokens[0], alone(other, 10, "full"));
+
+  GenerationRequest fresh = greedy(other, 10);
+  fresh.reuse = false;
+  Client fourth;
+  fourth.start(scheduler, std::move(fresh));
+  fourth.wait();
+  EXPECT_EQ(fourth.cached, 0);
+
+  Client spec;  // of another cache nothing can be taken
+  spec.start(scheduler, greedy(other, 10, "kivi:4"));
+  spec.wait();
+  EXPECT_EQ(spec.cached, 0);
+}
+
+// What is kept depends on the question: only the conversation itself goes on.
+TEST(Scheduler, QuestionDependentCachesAreOnlyContinued) {
+  Scheduler scheduler(tiny(), roomy());
+  const char* spec = "snapkv:24,window=8";
+  const auto prompt = random_prompt(100, 9);
+  Client first;
+  first.start(scheduler, greedy(prompt, 20, spec));
+  first.wait();
+  auto other = prompt;
+  other[95] = 3;
+  other.push_back(50);
+  Client second;
+  second.start(scheduler, greedy(other, 10, spec));
+  second.wait();
+  EXPECT_EQ(second.cached, 0);
+  EXPECT_EQ(second.tokens[0], alone(other, 10, spec));
+  auto next = prompt;
+  next.insert(next.end(), first.tokens[0].begin(), first.tokens[0].end());
+  next.push_back(50);
+  for (int i = 0; i < 2; ++i) {  // twice: the conversation is still there after it was continued
+    Client third;
+    third.start(scheduler, greedy(next, 10, spec));
+    third.wait();
+    EXPECT_EQ(third.cached, 119);
+  }
+}
+
+TEST(Scheduler, SeveralAnswersToOnePrompt) {
+  Scheduler scheduler(tiny(), roomy());
+  GenerationRequest request = greedy(random_prompt(40, 2), 25, "snapkv:24,window=8");
+  request.choices = 3;
+  request.sampler.temperature = 1.0F;
+  request.sampler.seed = 77;
+  Client three;
+  three.start(scheduler, request);
+  three.wait();
+  EXPECT_NE(three.tokens[0], three.tokens[1]);
+  for (int i = 0; i < 3; ++i) {  // answer i is what a request with seed + i gets
+    GenerationRequest one = request;
+    one.choices = 1;
+    one.sampler.seed = 77 + static_cast<std::uint64_t>(i);
+    one.reuse = false;
+    Client client;
+    client.start(scheduler, one);
+    client.wait();
+    EXPECT_EQ(client.tokens[0], three.tokens[static_cast<std::size_t>(i)]) << i;
+  }
+}
+
+TEST(Scheduler, LogProbabilitiesOfThePrompt) {
+  Scheduler scheduler(tiny(), roomy());
+  const auto prompt = random_prompt(60, 4);
+  GenerationRequest request = greedy(prompt, 0);
+  request.top_logprobs = 2;
+  request.prompt_logprobs = true;
+  Client client;
+  client.start(scheduler, request);
+  client.wait();
+  ASSERT_EQ(client.prompt_logprobs.size(), 59U);
+  Session session(tiny(), {});
+  std::vector<double> expected;
+  session.prefill(prompt, {}, [&](std::int64_t index, std::span<const float> logits) {
+    if (index + 1 == 60) return;
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+    expected.push_back(
+        static_cast<double>(logits[static_cast<std::size_t>(prompt[static_cast<std::size_t>(index) + 1])]) -
+        std::log(sum));
+  });
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(client.prompt_logprobs[i].token, prompt[i + 1]);
+    EXPECT_NEAR(client.prompt_logprobs[i].logprob, expected[i], 1e-4);
+    ASSERT_EQ(client.prompt_logprobs[i].top.size(), 2U);
+    EXPECT_GE(client.prompt_logprobs[i].top[0].second, client.prompt_logprobs[i].top[1].second);
+  }
+}
+
+// Memory for about three such conversations: all are answered, the bound is never passed, and what cannot be
+// is refused with the numbers.
+TEST(Scheduler, StaysWithinItsMemory) {
+  const std::size_t one = tiny()->estimate_cache(CacheSpec{}, 120).bytes;
+  SchedulerOptions options = roomy();
+  options.kv_memory = 5 * one;
+  Scheduler scheduler(tiny(), options);
+  std::vector<std::unique_ptr<Client>> clients;
+  for (std::uint64_t i = 0; i < 40; ++i) {
+    clients.push_back(std::make_unique<Client>());
+    clients.back()->start(scheduler,
+                          greedy(random_prompt(20 + i * 37 % 80, i), 20, i % 2 == 0 ? "full" : "think:0.5"));
+  }
+  for (const auto& client : clients) client->wait();
+  const SchedulerStatus status = scheduler.status();
+  EXPECT_LE(status.kv_peak, options.kv_memory);
+  EXPECT_GT(status.evicted, 0U);
+  EXPECT_EQ(status.completed, 40U);
+  try {
+    options.kv_memory = one / 2;
+    Scheduler small(tiny(), options);
+    Client client;
+    client.start(small, greedy(random_prompt(120, 1), 20));
+    ADD_FAILURE() << "taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::Usage);
+    EXPECT_THAT(error.what(), HasSubstr("120 prompt tokens"));
+    EXPECT_THAT(error.what(), HasSubstr("MiB"));
+  }
+}
+
+// Short of memory, idle conversations become thinner before any goes, and are gone on from.
+TEST(Scheduler, CompressesIdleConversationsUnderPressure) {
+  const auto needle = Model::load(THINKEY_MODELS "/thinkey-needle.gguf", {.threads = 2});
+  const std::size_t one = needle->estimate_cache(CacheSpec{}, 1050).bytes;
+  for (const bool compress : {false, true}) {
+    SchedulerOptions options = roomy();
+    options.kv_memory = 3 * one;
+    options.compress_idle = compress;
+    Scheduler scheduler(needle, options);
+    std::vector<std::vector<std::int32_t>> prompts;
+    for (std::uint64_t i = 0; i < 5; ++i) prompts.push_back(random_prompt(1000, i));
+    for (const auto& prompt : prompts) {
+      Client client;
+      client.start(scheduler, greedy(prompt, 10));
+      client.wait();
+    }
+    int found = 0;
+    for (auto prompt : prompts) {
+      prompt.resize(995);
+      prompt.push_back(50);
+      Client client;
+      client.start(scheduler, greedy(prompt, 1));
+      client.wait();
+      found += client.cached == 995 ? 1 : 0;
+    }
+    const SchedulerStatus status = scheduler.status();
+    EXPECT_LE(status.kv_peak, options.kv_memory);
+    if (compress) {
+      EXPECT_GT(status.compressed, 2U);
+      EXPECT_GE(found, 4);
+    } else {
+      EXPECT_EQ(status.compressed, 0U);
+      EXPECT_LE(found, 2);
+    }
+  }
+}
+
+TEST(Scheduler, CancellingFreesAtOnce) {
+  SchedulerOptions options = roomy();
+  options.parallel = 1;
+  options.queue = 2;
+  Scheduler scheduler(tiny(), options);
+  Client endless;
+  endless.start(scheduler, greedy(random_prompt(10, 1), 240));
+  endless.wait_for_tokens(1);
+  Client waiting;
+  Client another;
+  Client refused;
+  waiting.start(scheduler, greedy(random_prompt(10, 2), 3));
+  another.start(scheduler, greedy(random_prompt(10, 3), 3));
+  EXPECT_THROW(refused.start(scheduler, greedy(random_prompt(10, 4), 3)), QueueFull);
+  scheduler.cancel(endless.ticket);
+  scheduler.cancel(another.ticket);
+  waiting.wait();
+  for (const ConversationInfo& info : scheduler.conversations()) scheduler.erase(info.id);
+  EXPECT_TRUE(scheduler.conversations().empty());
+  static_cast<void>(scheduler.conversations());
+  EXPECT_EQ(scheduler.status().kv_used, 0U);
+  EXPECT_EQ(scheduler.status().cancelled, 2U);
+}
+
+class Durable : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = std::filesystem::temp_directory_path() / ("thinkey-scheduler-" + std::to_string(::getpid()));
+    std::filesystem::remove_all(directory_);
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+  [[nodiscard]] SchedulerOptions options() const {
+    SchedulerOptions out = roomy();
+    out.cache_directory = directory_;
+    out.cache_disk = std::size_t{1} << 30U;
+    return out;
+  }
+  std::filesystem::path directory_;
+};
+
+TEST_F(Durable, ConversationsOutliveTheProcess) {
+  const auto prompt = random_prompt(100, 9);
+  auto next = prompt;
+  std::vector<std::int32_t> expected;
+  {
+    Scheduler scheduler(tiny(), options());
+    Client first;
+    first.start(scheduler, greedy(prompt, 20, "kivi:8,residual=64"));
+    first.wait();
+    next.insert(next.end(), first.tokens[0].begin(), first.tokens[0].end());
+    next.push_back(50);
+    scheduler.drain(10);
+    Client late;
+    EXPECT_THROW(late.start(scheduler, greedy(prompt, 1)), QueueFull);
+  }
+  for (int round = 0; round < 2; ++round) {
+    Scheduler scheduler(tiny(), options());
+    Client second;
+    second.start(scheduler, greedy(next, 10, "kivi:8,residual=64"));
+    second.wait();
+    EXPECT_EQ(second.cached, 119);
+    EXPECT_EQ(scheduler.status().restored, 1U);
+    if (round == 0) expected = second.tokens[0];
+    EXPECT_EQ(second.tokens[0], expected);
+  }
+  // A damaged file is dropped and the prompt computed anew.
+  for (const auto& file : std::filesystem::directory_iterator(directory_)) {
+    if (!file.is_regular_file()) continue;
+    std::fstream damaged(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    damaged.seekp(-20, std::ios::end);
+    damaged.put('x');
+    damaged.put('y');
+  }
+  Scheduler scheduler(tiny(), options());
+  Client third;
+  third.start(scheduler, greedy(next, 10, "kivi:8,residual=64"));
+  third.wait();
+  EXPECT_EQ(third.cached, 0);
+}
+
+TEST_F(Durable, SavesByName) {
+  Scheduler scheduler(tiny(), options());
+  const auto prompt = random_prompt(100, 9);
+  Client first;
+  first.start(scheduler, greedy(prompt, 5));
+  first.wait();
+  const std::uint64_t id = scheduler.conversations().at(0).id;
+  EXPECT_EQ(scheduler.save(id, "mine.kv").tokens, 104);
+  for (const char* name : {"", "../up", "a/b", ".hidden", "sp ace", "/etc/passwd"}) {
+    EXPECT_THROW((void)scheduler.save(id, name), Error) << name;
+    EXPECT_THROW((void)scheduler.restore(name), Error) << name;
+  }
+  EXPECT_THROW((void)scheduler.restore("unknown"), Error);
+  scheduler.erase(id);
+  EXPECT_THROW(scheduler.erase(id), Error);
+  EXPECT_EQ(scheduler.restore("mine.kv").tokens, 104);
+  Client second;
+  second.start(scheduler, greedy(prompt, 5));
+  second.wait();
+  EXPECT_EQ(second.cached, 99);
+}
+
+}  // namespace
+}  // namespace thinkey
