@@ -93,7 +93,13 @@ const char* const kSpecs[] = {"full",
                               "snapkv:64,window=16",
                               "snapkv:64,window=16,every=20+think:keys=0.5,values=0.3",
                               "streaming:80",
-                              "h2o:64+kivi:2"};
+                              "h2o:64+kivi:2",
+                              "tova:64",
+                              "keydiff:64",
+                              "lagkv:64",
+                              "rkv:64",
+                              "turbo:4",
+                              "snapkv:64,window=16+turbo:4"};
 
 class Fork : public ::testing::TestWithParam<const char*> {};
 
