@@ -128,6 +128,8 @@ start_time = time.monotonic()
 peak = 0
 while any(t.is_alive() for t in threads):
     time.sleep(0.2)
+    if server.process.poll() is not None:
+        sys.exit("the server died: " + "".join(server.lines))
     if left < options.requests // 2 and restarts == 0:
         restarting.set()
         peak = max(peak, server.metric("kv_bytes_peak"))

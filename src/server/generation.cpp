@@ -132,11 +132,16 @@ Generation::~Generation() {
 }
 
 GenerationEvent Generation::next() {
+  constexpr std::chrono::milliseconds kLook{50};
   std::unique_lock lock(channel_->mutex);
-  while (channel_->events.empty()) {
-    channel_->changed.wait_for(lock, std::chrono::milliseconds(50));
+  for (;;) {
+    // Also where events come faster than they are taken.
+    if (const auto now = std::chrono::steady_clock::now(); now >= look_at_) {
+      if (!client_is_there()) throw Disconnected();
+      look_at_ = now + kLook;
+    }
     if (!channel_->events.empty()) break;
-    if (!client_is_there()) throw Disconnected();
+    channel_->changed.wait_for(lock, kLook);
   }
   GenerationEvent event = std::move(channel_->events.front());
   channel_->events.pop_front();

@@ -48,6 +48,7 @@ class Generation {
   std::shared_ptr<Channel> channel_ = std::make_shared<Channel>();
   Scheduler::Ticket ticket_;
   bool finished_ = false;
+  std::chrono::steady_clock::time_point look_at_{};  // when to see again whether the client is there
 };
 
 // What a client is told of tokens and memory at the end.

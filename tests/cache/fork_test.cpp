@@ -122,7 +122,9 @@ TEST_P(Fork, GoesOnByItself) {
       EXPECT_EQ(sequence.attend(fork), sequence.attend(*original));
       EXPECT_EQ(fork.report().tokens_seen, 171);
       // Remembered queries are copied.
-      if (spec.eviction.every == 0) EXPECT_LT(other.live(), alone / 2) << "full blocks are shared";
+      if (spec.eviction.every == 0) {
+        EXPECT_LT(other.live(), alone / 2) << "full blocks are shared";
+      }
       for (std::size_t t = 171; t < 300; t += 10) {  // by turns
         sequence.append(*original, t, t + 10, 1.0F);
         sequence.append(fork, t, t + 10, 2.0F);

@@ -43,7 +43,7 @@ TEST(Usage, DefaultsAreShown) {
   EXPECT_THAT(help, ContainsRegex("--cache SPEC[ =]\\[?full"));
 }
 
-TEST(Usage, NoCommand) { expect_failure(run_thinkey({}), 2, {"no command", "run, chat, inspect"}); }
+TEST(Usage, NoCommand) { expect_failure(run_thinkey({}), 2, {"no command", "run, chat, serve, inspect"}); }
 
 TEST(Usage, UnknownCommand) {
   expect_failure(run_thinkey({"generate", "-m", "x"}), 2, {"unknown command \"generate\"", "run, chat"});

@@ -15,7 +15,7 @@
 namespace thinkey {
 namespace {
 
-constexpr SamplerOptions kPlain{
+const SamplerOptions kPlain{
     .temperature = 1.0F, .top_k = 0, .top_p = 1.0F, .min_p = 0.0F, .repeat_penalty = 1.0F};
 
 std::vector<float> logits_of(const std::vector<double>& probabilities) {

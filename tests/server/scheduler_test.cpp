@@ -28,6 +28,12 @@ std::shared_ptr<const Model> tiny() {
   return model;
 }
 
+// A context of 8192.
+std::shared_ptr<const Model> needle() {
+  static const auto model = Model::load(THINKEY_MODELS "/thinkey-needle.gguf", {.threads = 2});
+  return model;
+}
+
 // One request and what came of it.
 struct Client {
   std::mutex mutex;
@@ -313,13 +319,12 @@ TEST(Scheduler, StaysWithinItsMemory) {
 
 // Short of memory, idle conversations become thinner before any goes, and are gone on from.
 TEST(Scheduler, CompressesIdleConversationsUnderPressure) {
-  const auto needle = Model::load(THINKEY_MODELS "/thinkey-needle.gguf", {.threads = 2});
-  const std::size_t one = needle->estimate_cache(CacheSpec{}, 1050).bytes;
+  const std::size_t one = needle()->estimate_cache(CacheSpec{}, 1050).bytes;
   for (const bool compress : {false, true}) {
     SchedulerOptions options = roomy();
     options.kv_memory = 3 * one;
     options.compress_idle = compress;
-    Scheduler scheduler(needle, options);
+    Scheduler scheduler(needle(), options);
     std::vector<std::vector<std::int32_t>> prompts;
     for (std::uint64_t i = 0; i < 5; ++i) prompts.push_back(random_prompt(1000, i));
     for (const auto& prompt : prompts) {
@@ -352,9 +357,9 @@ TEST(Scheduler, CancellingFreesAtOnce) {
   SchedulerOptions options = roomy();
   options.parallel = 1;
   options.queue = 2;
-  Scheduler scheduler(tiny(), options);
+  Scheduler scheduler(needle(), options);
   Client endless;
-  endless.start(scheduler, greedy(random_prompt(10, 1), 240));
+  endless.start(scheduler, greedy(random_prompt(10, 1), 8000));
   endless.wait_for_tokens(1);
   Client waiting;
   Client another;
@@ -426,6 +431,24 @@ TEST_F(Durable, ConversationsOutliveTheProcess) {
   third.start(scheduler, greedy(next, 10, "kivi:8,residual=64"));
   third.wait();
   EXPECT_EQ(third.cached, 0);
+}
+
+// Room for a file's conversation is made by putting others away, for which that very file may have to go.
+TEST_F(Durable, FilesMayGoWhileOneIsWanted) {
+  SchedulerOptions tight = options();
+  const std::size_t one = tiny()->estimate_cache(CacheSpec{}, 120).bytes;
+  tight.kv_memory = 3 * one;
+  tight.cache_disk = 2 * one;
+  Scheduler scheduler(tiny(), tight);
+  std::mt19937 random(5);
+  for (int i = 0; i < 120; ++i) {
+    auto prompt = random_prompt(100, random() % 6);
+    prompt.push_back(static_cast<std::int32_t>(3 + random() % 90));
+    Client client;
+    client.start(scheduler, greedy(prompt, 3));
+    client.wait();
+  }
+  EXPECT_LE(scheduler.status().kv_peak, tight.kv_memory);
 }
 
 TEST_F(Durable, SavesByName) {

@@ -114,8 +114,11 @@ bool Scheduler::Loop::compress_oldest(const Conversation* keep) {
 }
 
 bool Scheduler::Loop::make_room(std::size_t bytes, const Conversation* keep) {
+  // Compressing takes room itself, so it begins before there is none left.
+  const std::size_t headroom = memory_.bound() / 8;
+  while (options_.compress_idle && !memory_.has_room(bytes + headroom) && compress_oldest(keep)) {
+  }
   while (!memory_.has_room(bytes)) {
-    if (options_.compress_idle && compress_oldest(keep)) continue;
     auto oldest = kept_.take_oldest(keep);
     if (!oldest) return false;
     put_away(std::move(oldest));
@@ -130,8 +133,11 @@ Match Scheduler::Loop::find(const GenerationJob& job) {
   Match match = kept_.find(request.cache, request.prompt);
   if (!files_) return match;
   const ConversationFiles::Entry* entry = files_->find(request.cache, request.prompt, match.tokens);
-  if (entry == nullptr || !make_room(entry->bytes, match.conversation)) return match;
-  auto loaded = files_->load(*entry, memory_, shape_);
+  if (entry == nullptr) return match;
+  // Making room puts others away, for which this very file may have to go.
+  const std::filesystem::path path = entry->path;
+  if (!make_room(entry->bytes, match.conversation)) return match;
+  auto loaded = files_->load(path, memory_, shape_);
   if (!loaded) return match;
   const Match from_file = match_of(*loaded, request.prompt);
   if (from_file.tokens <= match.tokens) return match;

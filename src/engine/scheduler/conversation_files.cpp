@@ -105,10 +105,12 @@ void ConversationFiles::save(const Conversation& conversation) {
   shrink();
 }
 
-std::unique_ptr<Conversation> ConversationFiles::load(const Entry& entry, KvMemory& memory,
+std::unique_ptr<Conversation> ConversationFiles::load(const std::filesystem::path& path, KvMemory& memory,
                                                       const CacheShape& shape) {
   const auto at =
-      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& other) { return &other == &entry; });
+      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& other) { return other.path == path; });
+  if (at == entries_.end()) return nullptr;
+  const Entry& entry = *at;
   try {
     auto conversation = std::make_unique<Conversation>(memory, shape, entry.spec);
     LoadedCache loaded = load_cache(entry.path, shape, fingerprint_, conversation->counter());
