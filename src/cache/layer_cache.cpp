@@ -93,15 +93,16 @@ TokenLists LayerCache::choose_tokens(const PromptView& prompt) {
                             .next = static_cast<std::int64_t>(prompt.tokens),
                             .budget = budget};
   TokenNumbers scores = scorer().scores(tokens);
-  // Heads of different budgets take the bytes of equal ones: places move in whole blocks, and a head's recent
+  // Heads of different budgets take the bytes of equal ones: places move in whole blocks, and a head's whole
   // tokens are as many as any other's.
-  const std::size_t recent = store_format(compression_.spec).recent;
+  const StoreFormat format = store_format(compression_.spec);
+  const std::size_t whole = format.sinks + format.recent;
   const auto always = static_cast<std::size_t>(policy->least(spec.policy));
   HeadRoom room{.begin = oldest, .end = prompt.tokens, .places = budget, .least = always, .most = reach};
-  if (budget >= recent) {
-    room.least = std::max(room.least, recent);
+  if (budget >= whole) {
+    room.least = std::max(room.least, whole);
   } else {
-    room.most = std::min(room.most, recent);
+    room.most = std::min(room.most, whole);
   }
   const std::vector<HeadRoom> rooms(shape_.kv_heads, room);
   return best_tokens(

@@ -50,6 +50,12 @@ std::vector<std::int32_t> ScoredTokens::positions(std::size_t kv_head) const {
   return all;
 }
 
+std::size_t ScoredTokens::leading(std::size_t kv_head, std::int64_t sinks) const {
+  const std::vector<std::int32_t> all = positions(kv_head);
+  const auto end = std::find_if(all.begin(), all.end(), [&](std::int32_t p) { return p >= sinks; });
+  return static_cast<std::size_t>(end - all.begin());
+}
+
 std::vector<float> pooled_votes(std::span<const float> votes, std::size_t group, std::size_t tokens,
                                 std::size_t count, std::int64_t kernel, Pooling pooling) {
   std::vector<float> scores(count, 0.0F);

@@ -35,7 +35,10 @@ struct ScoredTokens {
   // Attention that tokens receive from the last `queries` queries (held: from those remembered), [Hkv][G *
   // n].
   [[nodiscard]] TokenNumbers attention(std::size_t queries) const;
+  // Ascending, but that a store may hold its first tokens (whole) among the recent ones.
   [[nodiscard]] std::vector<std::int32_t> positions(std::size_t kv_head) const;
+  // How many tokens at the front stand before position `sinks`.
+  [[nodiscard]] std::size_t leading(std::size_t kv_head, std::int64_t sinks) const;
 };
 
 // Scores the tokens of one layer, once: the highest are kept.

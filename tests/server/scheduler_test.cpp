@@ -123,7 +123,8 @@ SchedulerOptions roomy() { return {.kv_memory = std::size_t{64} << 20U, .paralle
 
 TEST(Scheduler, AnswersAsAlone) {
   Scheduler scheduler(tiny(), roomy());
-  for (const char* spec : {"full", "think:0.5,recent=40", "kivi:8,residual=64", "snapkv:24,window=8"}) {
+  for (const char* spec : {"full", "think:0.5,recent=40", "kivi:8,residual=64", "snapkv:24,window=8",
+                           "kvzip:24,adakv", "expected:24,critical"}) {
     const auto prompt = random_prompt(70, 3);
     Client client;
     client.start(scheduler, greedy(prompt, 30, spec));

@@ -32,7 +32,7 @@ struct ExpectedScorer final : Scorer {
     for (std::size_t h = 0; h < logits.size(); ++h) {
       const std::size_t n = tokens.counts[h];
       std::vector<float>& out = scores.emplace_back(n, 0.0F);
-      const std::size_t first = std::min(n, sinks());
+      const std::size_t first = tokens.leading(h, options.sinks);
       for (std::size_t g = 0; g < group; ++g) {
         const std::span<float> row = std::span(logits[h]).subspan(g * n, n);
         add_share(row.subspan(first),

@@ -23,7 +23,7 @@ struct LagKVScorer final : Scorer {
   explicit LagKVScorer(const LagKV& o) : options(o) {}
 
   TokenNumbers scores(const ScoredTokens& tokens) override {
-    const auto sinks = static_cast<std::size_t>(options.sinks);
+    const std::size_t sinks = tokens.leading(0, options.sinks);  // every head keeps them
     const auto lag = static_cast<std::size_t>(options.lag);
     const LagSpread spread = tokens.store.lag_spread(tokens.prompt, sinks, lag);
     TokenNumbers scores;

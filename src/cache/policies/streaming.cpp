@@ -8,12 +8,12 @@ struct StreamingScorer final : Scorer {
   explicit StreamingScorer(const Streaming& o) : options(o) {}
   TokenNumbers scores(const ScoredTokens& tokens) override {
     TokenNumbers scores;
-    for (const std::size_t n : tokens.counts) {
-      std::vector<float>& head = scores.emplace_back(n);
+    for (std::size_t h = 0; h < tokens.counts.size(); ++h) {
+      std::vector<float>& head = scores.emplace_back();
       // Sinks first, then the later the better; whole numbers below 2^24 are exact in f32, and above it
       // neighbours may tie, which the ranking breaks towards the earlier token.
-      for (std::size_t t = 0; t < n; ++t) {
-        head[t] = t < static_cast<std::size_t>(options.sinks) ? kAlwaysKept : static_cast<float>(t);
+      for (const std::int32_t position : tokens.positions(h)) {
+        head.push_back(position < options.sinks ? kAlwaysKept : static_cast<float>(position));
       }
     }
     return scores;

@@ -7,6 +7,8 @@
 #include "base/system_memory.h"
 #include "cache/growth.h"
 #include "engine/memory.h"
+#include "engine/model_impl.h"
+#include "engine/replay.h"
 #include "engine/scheduler/logprobs.h"
 #include "engine/scheduler/loop.h"
 
@@ -198,15 +200,21 @@ void Scheduler::Loop::admit() {
         std::span(request.prompt).subspan(static_cast<std::size_t>(start.cached));
     const auto count = static_cast<std::int64_t>(tokens.size());
     SequenceCache& cache = start.conversation->cache;
+    std::vector<Replay> replays;
+    if (start.cached == 0 && cache.wants_replay()) {
+      const auto& model = ModelAccess::impl(*model_);
+      replays = make_replays(model.need_tokenizer(), *model.chat, tokens);
+    }
     MemoryEstimate estimate =
         start.cached == 0
-            ? estimate_memory(decoder_, shape_, request.cache, count, 0, request.prompt_logprobs)
+            ? estimate_memory(decoder_, shape_, request.cache, count, 0, request.prompt_logprobs, replays)
             : estimate_turn_memory(decoder_, cache, count, request.prompt_logprobs);
     check_memory(estimate, available_memory(), count);
     start.logits = AlignedBuffer<float>(decoder_.network.vocabulary);
     starting_.emplace(std::move(start));
     PrefillOutputs outputs;
     outputs.last_logits = starting_->logits.span();
+    outputs.replays = std::move(replays);
     if (request.prompt_logprobs) {
       outputs.logits = [this](std::int64_t index, std::span<const float> logits) {
         const std::vector<std::int32_t>& prompt = starting_->job->request.prompt;
