@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,7 +15,7 @@
 namespace thinkey {
 
 struct GenerateOptions {
-  std::int64_t max_tokens = -1;  // -1: until the end token or the context is full
+  std::optional<std::size_t> max_tokens = {};  // nullopt: until the end token or the context is full
   SamplerOptions sampler = {};
   Session::Progress progress = {};                       // during prefill
   std::function<bool(std::string_view text)> sink = {};  // complete UTF-8 text as it comes; false stops
@@ -28,7 +29,7 @@ struct Generation {
   StopReason reason = StopReason::EndToken;
   bool ended = false;           // the model's end-of-turn token is in the cache
   std::int32_t end_token = -1;  // that token
-  std::int64_t prompt_tokens = 0;
+  std::size_t prompt_tokens = 0;
   double prefill_seconds = 0.0;
   double decode_seconds = 0.0;  // sampling included
 };

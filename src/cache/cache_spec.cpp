@@ -186,11 +186,11 @@ void parse_stage(CacheSpec& spec, const Stage& stage, Text text, Text arguments)
 
 }  // namespace
 
-std::int64_t EvictionSpec::budget_for(std::int64_t tokens) const {
+std::size_t EvictionSpec::budget_for(std::size_t tokens) const {
   const Policy* chosen = policy_of(policy);
   if (chosen == nullptr) return tokens;
-  const std::int64_t wanted =
-      percent > 0.0 ? static_cast<std::int64_t>(std::ceil(percent / 100.0 * static_cast<double>(tokens)))
+  const std::size_t wanted =
+      percent > 0.0 ? static_cast<std::size_t>(std::ceil(percent / 100.0 * static_cast<double>(tokens)))
                     : budget;
   return std::min(tokens, std::max(wanted, chosen->least(policy)));
 }
@@ -200,12 +200,12 @@ bool EvictionSpec::question_dependent() const {
   return chosen != nullptr && chosen->question_dependent(policy);
 }
 
-std::int64_t ChannelSpec::kept_keys(std::int64_t head_dim) const noexcept {
-  return head_dim - static_cast<std::int64_t>(std::floor(keys * static_cast<double>(head_dim)));
+std::size_t ChannelSpec::kept_keys(std::size_t head_dim) const noexcept {
+  return head_dim - static_cast<std::size_t>(std::floor(keys * static_cast<double>(head_dim)));
 }
 
-std::int64_t ChannelSpec::kept_values(std::int64_t head_dim) const noexcept {
-  return head_dim - static_cast<std::int64_t>(std::floor(values * static_cast<double>(head_dim)));
+std::size_t ChannelSpec::kept_values(std::size_t head_dim) const noexcept {
+  return head_dim - static_cast<std::size_t>(std::floor(values * static_cast<double>(head_dim)));
 }
 
 CacheSpec CacheSpec::parse(std::string_view text) {
@@ -349,7 +349,7 @@ void validate_eviction(const EvictionSpec& e) {
     return;
   }
   within("budget", e.budget, 1, kMostTokens);
-  const std::int64_t least = policy->least(e.policy);
+  const std::size_t least = policy->least(e.policy);
   if (e.budget < least) {
     fail_usage(
         "cache spec: budget {} is below the {} tokens that {} always keeps; raise the budget or lower {}",
@@ -398,14 +398,14 @@ void CacheSpec::validate() const {
   }
 }
 
-std::int64_t CacheSpec::observation_window() const {
-  std::int64_t window = 0;
+std::size_t CacheSpec::observation_window() const {
+  std::size_t window = 0;
   if (const Policy* policy = policy_of(eviction.policy)) window = policy->window(eviction.policy);
   if (channels.active()) window = std::max(window, channels.window);
   return window;
 }
 
-std::int64_t CacheSpec::recent_tokens() const noexcept {
+std::size_t CacheSpec::recent_tokens() const noexcept {
   return std::max({channels.active() ? channels.recent : 0, quantization.active() ? quantization.residual : 0,
                    turbo.active() ? turbo.recent : 0});
 }

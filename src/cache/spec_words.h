@@ -11,7 +11,7 @@
 
 namespace thinkey {
 
-inline constexpr std::int64_t kMostTokens = std::int64_t{1} << 30;  // positions are 32-bit
+inline constexpr std::size_t kMostTokens = std::size_t{1} << 30;  // positions are 32-bit
 
 template <typename Number>
 [[nodiscard]] std::optional<Number> spec_number(std::string_view text) {
@@ -21,9 +21,9 @@ template <typename Number>
   return value;
 }
 
-[[nodiscard]] inline std::int64_t integer(std::string_view spec, std::string_view option,
-                                          std::string_view value) {
-  if (const auto n = spec_number<std::int64_t>(value)) return *n;
+[[nodiscard]] inline std::size_t integer(std::string_view spec, std::string_view option,
+                                         std::string_view value) {
+  if (const auto n = spec_number<std::size_t>(value)) return *n;
   fail_usage("cache spec '{}': {} takes a whole number, not '{}'", spec, option, value);
 }
 
@@ -33,7 +33,7 @@ template <typename Number>
   fail_usage("cache spec '{}': {} takes a ratio such as 0.4, not '{}'", spec, option, value);
 }
 
-inline void within(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
+inline void within(std::string_view what, std::size_t value, std::size_t least, std::size_t most) {
   if (value < least || value > most) {
     fail_usage("cache spec: {} is {}, must be {} to {}", what, value, least, most);
   }

@@ -121,7 +121,7 @@ void check_chat(const Arguments& arguments) {
 void report(const Generation& generation, const CacheReport& cache) {
   print_message("\nprompt   {}\nanswer   {}, ended by: {}\n{}",
                 format_rate(generation.prompt_tokens, generation.prefill_seconds),
-                format_rate(static_cast<std::int64_t>(generation.tokens.size()), generation.decode_seconds),
+                format_rate(generation.tokens.size(), generation.decode_seconds),
                 stop_reason_name(generation.reason), format_cache_report(cache));
 }
 
@@ -132,7 +132,7 @@ OrderedJson to_json(const Generation& generation, const Session& session, const 
   json["stop"] = stop_reason_name(generation.reason);
   json["seed"] = sampler.seed;
   json["prompt"] = rate_json(generation.prompt_tokens, generation.prefill_seconds);
-  json["decode"] = rate_json(static_cast<std::int64_t>(generation.tokens.size()), generation.decode_seconds);
+  json["decode"] = rate_json(generation.tokens.size(), generation.decode_seconds);
   json["cache"] = cli::to_json(session.cache_report());
   json["peak_resident_bytes"] = peak_resident_memory();
   return json;
@@ -143,7 +143,7 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
   const CacheSpec spec = arguments.cache.parse();
   GenerateOptions options;
   options.sampler = arguments.sampler.resolve();
-  options.max_tokens = arguments.generation.predict;
+  options.max_tokens = limit_of(arguments.generation.predict);
   check_early(arguments, has_prompt, has_file);
   const auto model = arguments.model.load();
   warn_of_context(*model, arguments.generation.context);
@@ -156,8 +156,7 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
 
   catch_interrupts();
   const bool quiet = arguments.generation.quiet || arguments.json;
-  PrefillProgress progress(static_cast<std::int64_t>(ids.size()),
-                           !arguments.generation.quiet && standard_error_is_terminal());
+  PrefillProgress progress(ids.size(), !arguments.generation.quiet && standard_error_is_terminal());
   options.progress = progress.callback();
   options.sink = [&arguments](std::string_view text) {
     if (!arguments.json) {

@@ -58,13 +58,10 @@ std::string_view stop_reason_name(StopReason reason) noexcept {
 }
 
 Generation generate(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options) {
-  if (options.max_tokens < -1) {
-    fail_usage("max-tokens {}: it must be -1 (no limit), 0 or more", options.max_tokens);
-  }
   const Model& model = session.model();
   Sampler sampler(options.sampler);
   Generation out;
-  out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
+  out.prompt_tokens = prompt.size();
 
   auto start = Clock::now();
   // A session that already holds something (a restored cache) may go on without a prompt.
@@ -75,7 +72,7 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
   start = Clock::now();
   TextOutput text(ModelAccess::impl(model).tokenizer.get(), options, out.text);
   for (;;) {
-    if (options.max_tokens >= 0 && static_cast<std::int64_t>(out.tokens.size()) >= options.max_tokens) {
+    if (options.max_tokens && out.tokens.size() >= *options.max_tokens) {
       out.reason = StopReason::Length;
       break;
     }

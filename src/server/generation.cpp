@@ -29,7 +29,7 @@ void read_bias(RequestFields& fields, const Service& service, GenerationRequest&
     std::int32_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || id < 0 ||
-        id >= service.model->info().vocabulary) {
+        static_cast<std::size_t>(id) >= service.model->info().vocabulary) {
       fields.fail("logit_bias",
                   fmt::format("has the key \"{}\", which is not a token's number", printable(key, 40)));
     }

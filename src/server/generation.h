@@ -53,7 +53,7 @@ class Generation {
 
 // What a client is told of tokens and memory at the end.
 struct Usage {
-  std::int64_t prompt = 0, cached = 0, generated = 0;
+  std::size_t prompt = 0, cached = 0, generated = 0;
   std::optional<CacheReport> cache;
   [[nodiscard]] OrderedJson json() const;
 };

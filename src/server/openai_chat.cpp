@@ -14,7 +14,7 @@ namespace thinkey::server {
 namespace {
 
 constexpr int kMostTopLogprobs = 20;
-constexpr std::int64_t kReportEvery = 8;  // tokens, where the cache is to be reported
+constexpr std::size_t kReportEvery = 8;  // tokens, where the cache is to be reported
 
 struct ChatRequest {
   GenerationRequest generation;
@@ -123,7 +123,7 @@ class ChatAnswer {
         created_(now_seconds()),
         choices_(static_cast<std::size_t>(request_.generation.choices)) {
     for (Choice& choice : choices_) choice.parser = message_parser(request_.form, request_.tools);
-    usage_.prompt = static_cast<std::int64_t>(request_.generation.prompt.size());
+    usage_.prompt = request_.generation.prompt.size();
     generation_ = std::make_unique<Generation>(service_, std::move(request_.generation));
   }
 

@@ -38,7 +38,7 @@ Prompt prompt_of_tokens(const OrderedJson& list, const Model& model) {
   Prompt out;
   for (const OrderedJson& token : list) {
     if (!token.is_number_integer() || token.get<std::int64_t>() < 0 ||
-        token.get<std::int64_t>() >= model.info().vocabulary) {
+        token.get<std::uint64_t>() >= model.info().vocabulary) {
       refuse("prompt", "\"prompt\" has a token that is not a whole number below {}", model.info().vocabulary);
     }
     out.tokens.push_back(token.get<std::int32_t>());
@@ -108,7 +108,7 @@ class Completion : public EventSource {
     for (const Prompt& prompt : request_.prompts) {
       GenerationRequest one = request_.generation;
       one.prompt = prompt.tokens;
-      usage_.prompt += static_cast<std::int64_t>(prompt.tokens.size());
+      usage_.prompt += prompt.tokens.size();
       generations_.push_back(std::make_unique<Generation>(service_, std::move(one)));
     }
     for (std::size_t i = 0; i < request_.prompts.size() * n(); ++i) {

@@ -160,7 +160,7 @@ class Responses : public EventSource {
         id_(new_id("resp_")),
         created_(now_seconds()),
         parser_(message_parser(request_.form, request_.tools)) {
-    usage_.prompt = static_cast<std::int64_t>(request_.generation.prompt.size());
+    usage_.prompt = request_.generation.prompt.size();
     generation_ = std::make_unique<Generation>(service_, std::move(request_.generation));
   }
 
@@ -301,7 +301,7 @@ class Responses : public EventSource {
   std::string item_type_;  // of the item that grows; empty: none does
   OrderedJson item_;
   std::string text_;  // its text or arguments so far
-  std::int64_t sequence_ = 0;
+  std::size_t sequence_ = 0;
 };
 
 }  // namespace

@@ -122,9 +122,9 @@ std::vector<double> head_output_energy(const AttentionShape& shape, const Prompt
   }
 
   MatmulShape product;
-  product.m = static_cast<std::int64_t>(rows);
-  product.n = product.ldc = static_cast<std::int64_t>(tokens);
-  product.k = product.lda = product.ldb = static_cast<std::int64_t>(dim);
+  product.m = rows;
+  product.n = product.ldc = tokens;
+  product.k = product.lda = product.ldb = dim;
   std::vector<float> weights(rows * tokens);
   matmul(product, q.data(), keys.data(), weights.data());
   const std::size_t first = prompt.tokens - rows / group;  // position of the window's first query
@@ -144,8 +144,8 @@ std::vector<double> head_output_energy(const AttentionShape& shape, const Prompt
   }
 
   std::vector<float> outputs(rows * dim);
-  product.n = product.ldb = product.ldc = static_cast<std::int64_t>(dim);
-  product.k = product.lda = static_cast<std::int64_t>(tokens);
+  product.n = product.ldb = product.ldc = dim;
+  product.k = product.lda = tokens;
   product.b_transposed = false;
   matmul(product, weights.data(), values.data(), outputs.data());
 
