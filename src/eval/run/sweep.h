@@ -22,7 +22,7 @@ namespace thinkey::eval {
 
 // `count` documents of the needle generator, `tokens` long, with a question each.
 [[nodiscard]] std::vector<std::string> needle_prompts(const PromptEncoder& encoder, std::size_t count,
-                                                      std::int64_t tokens, std::uint64_t seed);
+                                                      std::size_t tokens, std::uint64_t seed);
 
 // Specs whose cache of a `tokens` prompt is just within `bytes`: SnapKV, H2O, PyramidKV, Streaming, ThinK and
 // KIVI, alone and combined, each with the largest token budget that fits. Combinations that do not fit at all

@@ -92,8 +92,7 @@ struct Chunks {
       const auto rest = std::span<const CacheSpec>(thin).subspan(at);
       const std::size_t count =
           specs_that_fit(*model, rest, prompt.size(), static_cast<std::size_t>(ids.size() - prompt.size()));
-      std::vector<Session> sessions =
-          prefill_specs(model, rest.first(count), prompt, static_cast<std::int64_t>(ids.size()), hooks, {});
+      std::vector<Session> sessions = prefill_specs(model, rest.first(count), prompt, ids.size(), hooks, {});
       for (Session& session : sessions) {
         emit(places[at++], through(session, chunk, hooks));
         if (hooks.sample_progress) {
