@@ -111,6 +111,18 @@ void read_generation_fields(RequestFields& fields, const Service& service, Gener
   read_cache(fields, service, out);
 }
 
+StreamOptions read_stream_options(RequestFields& fields) {
+  StreamOptions out{.stream = fields.boolean("stream").value_or(false)};
+  if (const OrderedJson* options = fields.object("stream_options")) {
+    RequestFields inner(*options, "stream_options.");
+    out.include_usage = inner.boolean("include_usage").value_or(false);
+    inner.ignore({"include_obfuscation"});
+    inner.finish();
+    if (!out.stream) fields.fail("stream_options", "is for \"stream\": true");
+  }
+  return out;
+}
+
 Generation::Generation(Service& service, GenerationRequest request) : service_(service) {
   try {
     ticket_ = service.scheduler.submit(std::move(request), [channel = channel_](GenerationEvent event) {

@@ -78,14 +78,9 @@ CompletionRequest read_completion(const OrderedJson& body, Service& service) {
   for (const Prompt& prompt : out.prompts) {
     if (prompt.tokens.empty()) fields.fail("prompt", "is empty");
   }
-  out.stream = fields.boolean("stream").value_or(false);
-  if (const OrderedJson* options = fields.object("stream_options")) {
-    RequestFields stream(*options, "stream_options.");
-    out.include_usage = stream.boolean("include_usage").value_or(false);
-    stream.ignore({"include_obfuscation"});
-    stream.finish();
-    if (!out.stream) fields.fail("stream_options", "is for \"stream\": true");
-  }
+  const StreamOptions streaming = read_stream_options(fields);
+  out.stream = streaming.stream;
+  out.include_usage = streaming.include_usage;
   read_generation_fields(fields, service, out.generation);
   out.generation.max_tokens = fields.integer("max_tokens", 0, 1 << 30).value_or(kDefaultTokens);
   out.generation.choices = static_cast<int>(fields.integer("n", 1, 128).value_or(1));
