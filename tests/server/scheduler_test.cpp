@@ -134,6 +134,22 @@ TEST(Scheduler, AnswersAsAlone) {
   }
 }
 
+TEST(Scheduler, CountsARequestUntilItIsAnswered) {
+  Scheduler scheduler(needle(), roomy());
+  Client client;
+  client.start(scheduler, greedy(random_prompt(1500, 9), 8));
+  for (;;) {
+    const SchedulerStatus status = scheduler.status();
+    {
+      const std::scoped_lock lock(client.mutex);
+      if (client.done) break;
+    }
+    ASSERT_GE(status.queued + status.prefilling + status.running, 1U);
+    std::this_thread::yield();
+  }
+  client.wait();
+}
+
 // With fifteen others that join and leave while it runs, some by being cancelled.
 TEST(Scheduler, AnswersAsAloneAmongOthers) {
   Scheduler scheduler(tiny(), roomy());
@@ -144,9 +160,8 @@ TEST(Scheduler, AnswersAsAloneAmongOthers) {
     std::vector<std::unique_ptr<Client>> others;
     const auto join = [&](std::uint64_t seed) {
       others.push_back(std::make_unique<Client>());
-      GenerationRequest request =
-          greedy(random_prompt(5 + seed * 7 % 100, 100 + seed), 5 + static_cast<std::int64_t>(seed * 13 % 60),
-                 seed % 3 == 0 ? "snapkv:24,window=8" : "full");
+      GenerationRequest request = greedy(random_prompt(5 + seed * 7 % 100, 100 + seed), 5 + seed * 13 % 60,
+                                         seed % 3 == 0 ? "snapkv:24,window=8" : "full");
       request.reuse = false;
       others.back()->start(scheduler, std::move(request));
     };

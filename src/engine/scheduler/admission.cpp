@@ -186,6 +186,7 @@ void Scheduler::Loop::admit() {
   const auto leave_queue = [&] {
     const std::scoped_lock lock(mutex_);
     std::erase(queue_, job);
+    status_.prefilling = 1;  // at once: a request is at no moment counted nowhere
     status_.queue_wait.add(std::chrono::duration<double>(Clock::now() - job->submitted).count());
   };
   Starting start{
