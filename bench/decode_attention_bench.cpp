@@ -109,6 +109,10 @@ SPEC(kivi_8, "kivi:8");
 SPEC(kivi_4, "kivi:4");
 SPEC(kivi_2, "kivi:2");
 SPEC(think_0_4_kivi_4, "think:0.4+kivi:4");
+SPEC(turbo_4, "turbo:4");
+SPEC(turbo_3, "turbo:3");
+SPEC(turbo_3_2, "turbo:keys=3,values=2");
+SPEC(turbo_2, "turbo:2");
 SPEC(snapkv_2048_think_0_4, "snapkv:2048+think:0.4");
 SPEC(snapkv_2048_think_0_4_warm, "snapkv:2048+think:0.4", true);
 
