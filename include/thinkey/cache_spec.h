@@ -37,7 +37,13 @@ struct EvictionSpec {
   [[nodiscard]] bool question_dependent() const;
 };
 
-// ThinK (2407.21018): the share of channels removed from all but the most recent tokens.
+enum class KeyForm : std::uint8_t {
+  Mixed,  // the bytes of D' channels, spent as 16, 8, 4, 2 or no bits per channel
+  Paper,  // D' channels whole, the others dropped, as the paper has it
+};
+
+// ThinK (2407.21018): the share of channels removed from all but the most recent tokens; of keys by default
+// the bytes of so many channels, taken where the scores say that they are missed least.
 struct ChannelSpec {
   double keys = 0.0;         // pruning ratio lambda in [0, 1): D' = D - floor(lambda * D)
   double values = 0.0;       // likewise for values
@@ -45,10 +51,11 @@ struct ChannelSpec {
   std::int64_t window = 32;  // S, queries that score the channels
   bool bias = false;         // what pruning drops is replaced by its mean over the thin tokens
   bool adaptive = false;     // the same number of channels, spread over heads and layers by marginal loss
-  bool mixed = false;        // the bytes of D' channels, spent as 16, 8, 4, 2 or no bits per channel
+  KeyForm form = KeyForm::Mixed;
   bool operator==(const ChannelSpec&) const = default;
 
   [[nodiscard]] bool active() const noexcept { return keys > 0.0 || values > 0.0; }
+  [[nodiscard]] bool mixed() const noexcept { return keys > 0.0 && form == KeyForm::Mixed; }
   // D' for a head of `head_dim` channels.
   [[nodiscard]] std::int64_t kept_keys(std::int64_t head_dim) const noexcept;
   [[nodiscard]] std::int64_t kept_values(std::int64_t head_dim) const noexcept;

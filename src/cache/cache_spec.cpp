@@ -58,6 +58,12 @@ Option budget_option() {
           }};
 }
 
+KeyForm key_form(Text text, Text value) {
+  if (value == "mixed") return KeyForm::Mixed;
+  if (value == "paper") return KeyForm::Paper;
+  fail_usage("cache spec '{}': think form is '{}', choose mixed or paper", text, value);
+}
+
 // The stage of a policy: its own options between the budget and those that all policies share.
 Stage stage_of(const Policy& policy) {
   Stage stage{.name = policy.name,
@@ -105,7 +111,9 @@ const std::vector<Stage>& stages() {
                [](CacheSpec& s, Text text, Text v) { s.channels.window = integer(text, "window", v); }},
               {"bias", [](CacheSpec& s, Text, Text) { s.channels.bias = true; }, true},
               {"adaptive", [](CacheSpec& s, Text, Text) { s.channels.adaptive = true; }, true},
-              {"mixed", [](CacheSpec& s, Text, Text) { s.channels.mixed = true; }, true}},
+              {"form", [](CacheSpec& s, Text text, Text v) { s.channels.form = key_form(text, v); }},
+              // What the default was called before it was one.
+              {"mixed", [](CacheSpec& s, Text, Text) { s.channels.form = KeyForm::Mixed; }, true}},
              true},
             {"kivi",
              2,
@@ -242,6 +250,7 @@ CacheSpec CacheSpec::parse(std::string_view text) {
 CacheSpec CacheSpec::normalized() const {
   CacheSpec out;
   if (channels.active()) out.channels = channels;
+  if (!(channels.keys > 0.0)) out.channels.form = ChannelSpec{}.form;
   if (quantization.active()) out.quantization = quantization;
   if (turbo.active()) out.turbo = turbo;
   if (!eviction.active()) return out;
@@ -287,7 +296,7 @@ std::string print(const ChannelSpec& c) {
   print_option(text, "recent", c.recent, standard.recent);
   print_option(text, "window", c.window, standard.window);
   for (const auto& [on, name] :
-       {std::pair{c.bias, ",bias"}, {c.adaptive, ",adaptive"}, {c.mixed, ",mixed"}}) {
+       {std::pair{c.bias, ",bias"}, {c.adaptive, ",adaptive"}, {c.form == KeyForm::Paper, ",form=paper"}}) {
     if (on) text += name;
   }
   return text;
@@ -391,10 +400,12 @@ void CacheSpec::validate() const {
   if (quantization.active() && turbo.active()) {
     fail_usage("cache spec: kivi and turbo exclude each other; choose one");
   }
-  if (channels.mixed && turbo.active()) {
+  if (channels.mixed() && turbo.active()) {
     fail_usage(
-        "cache spec: think's mixed gives channels bits of their own, and turbo rotates channels into each "
-        "other; leave out one");
+        "cache spec: think gives channels bits of their own, and turbo rotates channels into each other; "
+        "leave "
+        "out one, or write think:{},form=paper",
+        channels.keys);
   }
 }
 

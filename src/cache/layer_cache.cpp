@@ -129,13 +129,13 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenList
   }
   std::vector<std::vector<float>> losses;
   std::vector<KeyStatistics> statistics;
-  if (prunes_keys || turbo) statistics = store_->key_statistics(prompt, window, kept, spec.mixed);
+  if (prunes_keys || turbo) statistics = store_->key_statistics(prompt, window, kept, spec.mixed());
   if (prunes_keys) {
     for (const KeyStatistics& s : statistics) losses.push_back(think_key_scores(s, spec.bias));
     std::vector<std::size_t> sizes(shape_.kv_heads, static_cast<std::size_t>(spec.kept_keys(signed_dim)));
     if (spec.adaptive) sizes = budget.split(losses);
     parallel_for(shape_.kv_heads, [&](std::size_t h) {
-      if (spec.mixed) {
+      if (spec.mixed()) {
         plans[h].keys = allocate_bits(losses[h], key_noise(statistics[h]), sizes[h], format);
       } else {
         plans[h].keys = {top_indices(losses[h], sizes[h]), uniform_keys(sizes[h], format)};
@@ -215,7 +215,7 @@ bool LayerCache::may_have_planned(const HeadSizes& sizes) const noexcept {
   if (!(spec.keys > 0.0))
     return sizes.keys == uniform_keys(shape_.head_dim, format) && sizes.key_mean == turbo;
   if (sizes.key_mean != (turbo || (spec.bias && keys < shape_.head_dim))) return false;
-  if (spec.mixed) return keys > 0;
+  if (spec.mixed()) return keys > 0;
   if (sizes.keys != uniform_keys(keys, format)) return false;
   return spec.adaptive ? keys > 0 : keys == static_cast<std::size_t>(spec.kept_keys(dim));
 }
@@ -270,7 +270,7 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
   sizes.key_mean = spec.turbo.active() || (spec.channels.keys > 0.0 && spec.channels.bias);
   std::size_t head_bytes = stores.head_bytes(shape, format, sizes);
   // Mixed precision: blocks of at most this size, and any number of channels in the list.
-  if (spec.channels.keys > 0.0 && spec.channels.mixed) {
+  if (spec.channels.mixed()) {
     head_bytes += (shape.head_dim - keys) * sizeof(std::uint16_t);
   }
   LayerCacheReport layer;

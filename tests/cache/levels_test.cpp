@@ -50,7 +50,7 @@ TEST(Levels, NormalRowsLoseWhatTheBookSays) {
     for (int i = 0; i < 200; ++i) {
       for (float& e : x) e = normal(random);
       for (const float fairness : {0.0F, 1.0F}) {
-        const float scale = encode_levels(level_book(format), x.size(), x.data(), 1, fairness, codes.data());
+        const float scale = encode_levels(level_book(format), x, fairness, codes.data());
         double product = 0.0;
         double square = 0.0;
         for (std::size_t j = 0; j < x.size(); ++j) {
@@ -92,7 +92,7 @@ TEST(Levels, WhatIsNoNumberStaysNone) {
   std::vector<std::uint8_t> codes(64);
   for (const float bad : {std::nanf(""), INFINITY, 3e38F}) {
     x[5] = bad;
-    const float scale = encode_levels(level_book(ElementFormat::L4), 64, x.data(), 1, 1.0F, codes.data());
+    const float scale = encode_levels(level_book(ElementFormat::L4), {x.data(), 64}, 1.0F, codes.data());
     EXPECT_TRUE(std::isnan(scale));
     std::byte stored[kLevelScaleBytes];
     store_level_scales(std::vector<float>{1.0F, scale}, stored);

@@ -87,10 +87,10 @@ TEST(Run, SpecialTokens) {
 TEST(Run, ThinCache) {
   const std::string prompt(200, 'x');
   const Outcome outcome =
-      run_greedy({"-p", prompt, "--json", "--cache", "snapkv:budget=64,window=16+think:0.5"});
+      run_greedy({"-p", prompt, "--json", "--cache", "snapkv:budget=64,window=16+think:0.5,form=paper"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const auto json = nlohmann::json::parse(outcome.out);
-  EXPECT_EQ(json["text"], library_answer(prompt, 12, "snapkv:budget=64,window=16+think:0.5"));
+  EXPECT_EQ(json["text"], library_answer(prompt, 12, "snapkv:budget=64,window=16+think:0.5,form=paper"));
   EXPECT_EQ(json["cache"]["spec"].get<std::string>().substr(0, 7), "snapkv:");
   EXPECT_LT(json["cache"]["share_of_full"].get<double>(), 0.7);
 }

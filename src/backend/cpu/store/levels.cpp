@@ -59,28 +59,30 @@ const LevelBook& level_book(ElementFormat format) noexcept {
   return books[static_cast<std::size_t>(format) - static_cast<std::size_t>(ElementFormat::L8)];
 }
 
-float encode_levels(const LevelBook& book, std::size_t n, const float* x, std::size_t stride, float fairness,
+float encode_levels(const LevelBook& book, std::span<const float> x, float fairness,
                     std::uint8_t* codes) noexcept {
+  const std::size_t n = x.size();
   float square = 0.0F;  // <x, x>
-  for (std::size_t i = 0; i < n; ++i) square += x[i * stride] * x[i * stride];
+  for (const float number : x) square += number * number;
   std::fill_n(codes, n, std::uint8_t{0});
   if (!std::isfinite(square)) return std::numeric_limits<float>::quiet_NaN();
   const float unit = std::sqrt(square / static_cast<float>(n)) * book.spread / 127.0F;
   if (!(unit > std::numeric_limits<float>::min())) return 0.0F;
   const float inverse = 1.0F / unit;
-  float product = 0.0F;  // <x, levels>
-  float levels = 0.0F;   // <levels, levels>
+  constexpr float kToWhole = 0x1.8p23F;  // adding and taking it away rounds: where rounding is no
+                                         // instruction, it is a call
+  float product = 0.0F;     // <x, levels>
+  std::int32_t levels = 0;  // <levels, levels>, at most 512 * 2^14
   for (std::size_t i = 0; i < n; ++i) {
-    const float number = x[i * stride];
-    const float rounded = std::nearbyint(std::clamp(number * inverse, -128.0F, 127.0F));
-    codes[i] = book.codes[static_cast<int>(rounded) + 128];
-    const auto level = static_cast<float>(book.levels[codes[i]]);
-    product += number * level;
+    const float whole = std::clamp(x[i] * inverse, -128.0F, 127.0F) + kToWhole - kToWhole;
+    codes[i] = book.codes[static_cast<int>(whole) + 128];
+    const int level = book.levels[codes[i]];
+    product += x[i] * static_cast<float>(level);
     levels += level * level;
   }
   if (!(product > 0.0F)) return 0.0F;
-  const float least_squares = product / levels;
-  return least_squares * std::pow(square * levels / (product * product), fairness);
+  const auto length = static_cast<float>(levels);
+  return product / length * std::pow(square * length / (product * product), fairness);
 }
 
 namespace {
@@ -94,7 +96,7 @@ std::int32_t level_scale_base(std::int8_t exponent) noexcept {
 }
 
 bool is_sound_level_exponent(std::int8_t exponent) noexcept {
-  return exponent == kNoExponent || exponent >= kScaleExponents - 127;
+  return exponent >= kScaleExponents - 127 && exponent <= kMostLevelExponent;
 }
 
 void store_level_scales(std::span<const float> scales, std::byte* to) noexcept {
