@@ -42,7 +42,7 @@ struct Lists {
 // What else is not as it should be.
 struct Forgery {
   std::size_t positions = 32;
-  std::optional<ElementFormat> values = {};  // instead of the spec's
+  std::optional<std::uint8_t> values = {};   // instead of the spec's
   std::optional<std::int8_t> exponent = {};  // of the scales of levels
 };
 
@@ -68,8 +68,8 @@ std::string load_forged(const char* spec, const Lists& lists, const Forgery& for
     for (std::size_t f = lists.counts.size(); f < kElementFormats; ++f) out.value(std::uint16_t{0});
     out.array(std::span(lists.means));
     out.array(std::span(lists.values));
-    const ElementFormat values = forgery.values.value_or(store_format(CacheSpec::parse(spec)).values);
-    out.value(static_cast<std::uint8_t>(values));
+    const ElementFormat values = store_format(CacheSpec::parse(spec)).values;
+    out.value(forgery.values.value_or(static_cast<std::uint8_t>(values)));
     KeyCounts counts{};
     std::copy(lists.counts.begin(), lists.counts.end(), counts.begin());
     const BlockLayout layout =
@@ -151,11 +151,13 @@ TEST(ForgedCache, LevelsMustBeSuchAsTheSpecLeaves) {
   bad[3] = 0x7C00;
   EXPECT_THAT(load_forged(spec, {first(16), right, first(16), bad}), HasSubstr("not finite"));
   Forgery forgery;
-  forgery.values = static_cast<ElementFormat>(kElementFormats);
+  forgery.values = static_cast<std::uint8_t>(kElementFormats);
   EXPECT_THAT(load_forged(spec, {first(16), right, first(16), mean}, forgery),
               HasSubstr("do not fit together"));
-  forgery.values = ElementFormat::L3;
-  EXPECT_THAT(load_forged(spec, {first(16), right, first(16), mean}, forgery), HasSubstr("fit the spec"));
+  forgery.values = static_cast<std::uint8_t>(ElementFormat::L2);
+  EXPECT_EQ(load_forged(spec, {first(16), right, first(16), mean}, forgery), "accepted");
+  forgery.values = static_cast<std::uint8_t>(ElementFormat::L1);
+  EXPECT_THAT(load_forged(spec, {first(16), right, first(16), mean}, forgery), HasSubstr("damaged"));
   for (const int exponent : {-128, -127, -120, 127}) {
     Forgery scales;
     scales.exponent = static_cast<std::int8_t>(exponent);
