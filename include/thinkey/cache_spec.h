@@ -79,9 +79,14 @@ struct TurboSpec {
   std::int64_t values = 16;  // likewise; both are off or none is
   std::int64_t sinks = 4;    // first tokens that stay in 16 bits, at most 32
   std::int64_t recent = 28;  // latest tokens that do; with the sinks a block of 32
+  // Or a budget: the cache of a compressed prompt takes this share of full f16, or so many bytes, and each
+  // head's keys and values get the bits that save most. Generated tokens come on top, in the same bits.
+  double percent = 0.0;    // 0: no budget
+  std::int64_t bytes = 0;  // likewise
   bool operator==(const TurboSpec&) const = default;
 
-  [[nodiscard]] bool active() const noexcept { return keys != 16; }
+  [[nodiscard]] bool budgeted() const noexcept { return percent > 0.0 || bytes > 0; }
+  [[nodiscard]] bool active() const noexcept { return keys != 16 || budgeted(); }
 };
 
 struct CacheSpec {
@@ -89,6 +94,9 @@ struct CacheSpec {
   ChannelSpec channels;
   QuantizationSpec quantization;
   TurboSpec turbo;  // excludes `quantization`
+  // The stages are chosen for turbo's budget when the prompt is compressed ("auto:25%", "auto:512MiB"): 16
+  // bits where they fit, bits by head below, fewer tokens below that. Excludes all stages but turbo.
+  bool automatic = false;
   bool operator==(const CacheSpec&) const = default;
 
   // Throws Error(Usage) naming the offending word and the choices.
@@ -109,7 +117,9 @@ struct CacheSpec {
 
   // Whether the last prompt queries decide what is kept: an eviction policy that looks at them, or channels,
   // which ThinK scores by them. Such a cache is made for the question it has seen.
-  [[nodiscard]] bool question_dependent() const { return eviction.question_dependent() || channels.active(); }
+  [[nodiscard]] bool question_dependent() const {
+    return eviction.question_dependent() || channels.active() || automatic;
+  }
 
   // Whether there is a thin segment that differs from whole 16-bit tokens.
   [[nodiscard]] bool compresses() const noexcept {

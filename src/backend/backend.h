@@ -75,6 +75,10 @@ class Pass {
   // hidden = embedding * scale
   virtual void embed(Rows rows, std::span<const std::int32_t> tokens) = 0;
 
+  // Of those rows of the residual stream: median over rows of the squared norm that a row would have if it
+  // were normal with its median magnitude; a few massive channels or tokens do not move it.
+  [[nodiscard]] virtual double hidden_energy(Rows rows) const = 0;
+
   // -- attention; rows in chunks of at most request.chunk
   virtual void begin_attention(std::size_t layer, const LayerExtent& extent) = 0;
   // Normalises, projects and rotates. `store` is called once, with keys and values [n, Hkv, D]; queries may

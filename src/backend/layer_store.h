@@ -83,6 +83,15 @@ struct QueryMoments {
   std::vector<double> products;  // [D, D], of q q^T; empty: not wanted
 };
 
+// What independent noise in a KV head's thin tokens does to the attention's output, after W_o: where it is r
+// times as strong as what it disturbs (values as they are, keys without their mean), the mean square error
+// over the last queries is about r values for values, and r keys[0] + r^2 keys[1] + r^3 keys[2] for keys,
+// whose noise the softmax sees exponentiated.
+struct NoiseCosts {
+  double values = 0.0;
+  double keys[3] = {};
+};
+
 // A number for each token, [Hkv][n], or for each query head of the group too, [Hkv][G * n].
 using TokenNumbers = std::vector<std::vector<float>>;
 
@@ -137,6 +146,10 @@ class LayerStore {
                                                                        std::size_t window,
                                                                        const TokenLists& tokens) const = 0;
 
+  // Over the last `window` queries; of the tokens of the lists those that pack() will make thin. [Hkv]
+  [[nodiscard]] virtual std::vector<NoiseCosts> noise_costs(const PromptView& prompt, std::size_t window,
+                                                            const TokenLists& tokens) const = 0;
+
   // -- statistics of tokens: of a prompt's, or (null) of those that each head holds, thin then recent, as
   // they are held
 
@@ -187,6 +200,8 @@ class LayerStore {
 
   // Stores the listed tokens of a prompt in an empty layer, each head by its plan.
   virtual void pack(const PromptView& prompt, const TokenLists& tokens, std::vector<HeadPlan> plans) = 0;
+  // Encodes a head's thin tokens, which are levels, anew in other numbers of bits.
+  virtual void recode(std::size_t kv_head, ElementFormat keys, ElementFormat values) = 0;
   // Appends n whole tokens at positions first, first + 1, ...; what leaves the recent segment is reduced as
   // planned (without pack(): every channel is kept). k and v: [n, Hkv, D], `stride` elements between tokens.
   virtual void append(std::size_t n, std::int64_t first, const float* k, const float* v,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cache/layer_compression.h"
+#include "cache/level_budget.h"
 #include "cache/sequence_cache.h"
 
 namespace thinkey {
@@ -58,8 +59,24 @@ class HeadGrowth {
 
 }  // namespace
 
-std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& spec, std::int64_t prompt,
+namespace {
+
+// A budget's layers wait in interim bits, which are also the most that a head gets.
+CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::int64_t prompt) {
+  CacheSpec out = resolved_spec(spec, shape, static_cast<std::size_t>(prompt));
+  if (!out.turbo.budgeted()) return out;
+  out.turbo.keys = out.turbo.values = interim_bits(out.turbo);
+  out.turbo.percent = 0.0;
+  out.turbo.bytes = 0;
+  out.automatic = false;
+  return out;
+}
+
+}  // namespace
+
+std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& asked, std::int64_t prompt,
                              std::int64_t more, std::size_t chunk, const LayerStores& stores) {
+  const CacheSpec spec = waiting_spec(asked, shape, prompt);
   constexpr std::size_t kRounding = 64;  // of a block whose channels are spread
   std::size_t total = 0;
   std::size_t widest_layer = 0;

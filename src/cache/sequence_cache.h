@@ -26,6 +26,7 @@ class SequenceCache {
                 const LayerStores& stores = default_stores());
 
   [[nodiscard]] const CacheShape& shape() const noexcept { return shape_; }
+  // A budget's, once a prompt is compressed, as it was resolved (cache/level_budget.h).
   [[nodiscard]] const CacheSpec& spec() const noexcept { return spec_; }
 
   // Whether the eviction policy looks at every prompt query (H2O): then observe() must be told of each
@@ -90,11 +91,17 @@ class SequenceCache {
   SequenceCache(const CacheShape& shape, const CacheSpec& spec, std::vector<LayerCache> layers,
                 const ChannelBudget& budget)
       : shape_(shape), spec_(spec), layers_(std::move(layers)), budget_(budget) {}
+  void resolve(std::size_t tokens);  // the spec, for a prompt of so many tokens
+  void spend_budget();               // all layers are packed
 
   CacheShape shape_;
   CacheSpec spec_;
   std::vector<LayerCache> layers_;
   ChannelBudget budget_;
+  // Of a budgeted spec, until the prompt is compressed.
+  AllocationCounter* counter_ = nullptr;
+  const LayerStores* stores_ = nullptr;
+  std::size_t packed_ = 0;  // layers
 };
 
 // At most so many rows of one layer's latest queries are kept after `queries` of them came, for evicting

@@ -242,7 +242,8 @@ void Prefill::store() {
                             .q_head_stride = shape.head_dim,
                             .k = pass_->layer_keys(),
                             .v = pass_->layer_values(),
-                            .capacity = request_.key_places()};
+                            .capacity = request_.key_places(),
+                            .residual = pass_->hidden_energy({tokens_.size() - observed, observed})};
     for (SequenceCache* cache : caches_) cache->compress_prompt(layer_, prompt);
     if (outputs_.observer != nullptr) outputs_.observer->compressed(layer_, prompt);
     return;

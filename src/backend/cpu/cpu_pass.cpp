@@ -38,6 +38,24 @@ void CpuPass::load_normed(Rows rows, const Norm& norm, float* out) const {
   normalise(norm, rows.count, network_.width, out);
 }
 
+double CpuPass::hidden_energy(Rows rows) const {
+  constexpr double kSquaredMedian = 0.45494;  // of a normal number's magnitude
+  if (rows.count == 0) return 1.0;
+  const std::size_t width = network_.width;
+  std::vector<float> row(width);
+  std::vector<double> energies;
+  for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
+    memory_.hidden.load(r, 1, row.data());
+    for (float& x : row) x = std::abs(x);
+    const auto middle = row.begin() + static_cast<std::ptrdiff_t>(width / 2);
+    std::nth_element(row.begin(), middle, row.end());
+    energies.push_back(static_cast<double>(*middle) * *middle / kSquaredMedian * static_cast<double>(width));
+  }
+  const auto middle = energies.begin() + static_cast<std::ptrdiff_t>(energies.size() / 2);
+  std::nth_element(energies.begin(), middle, energies.end());
+  return *middle > 0.0 ? *middle : 1.0;
+}
+
 void CpuPass::add_bias(const Linear& linear, std::size_t rows, float* x) {
   if (linear.bias == nullptr) return;
   const auto width = static_cast<std::size_t>(linear.weight.rows);

@@ -22,6 +22,7 @@ class CpuPass final : public Pass {
   void begin_attention(std::size_t layer, const LayerExtent& extent) override;
   void project(Rows rows, std::span<const RowPosition> positions, const Store& store) override;
   [[nodiscard]] const float* queries() const override { return queries_; }
+  [[nodiscard]] double hidden_energy(Rows rows) const override;
   [[nodiscard]] std::span<const float> input_norms() const override { return input_norms_; }
   void keep(Rows rows, std::size_t place, const float* keys, const float* values) override;
   void attend_prompt(Rows rows, std::size_t keys) override;

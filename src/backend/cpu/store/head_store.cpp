@@ -180,6 +180,20 @@ void HeadStore::keep_thin(std::span<const std::int32_t> indices) {
   thin_ = std::move(kept);
 }
 
+void HeadStore::recode(ElementFormat keys, ElementFormat values) {
+  const BlockLayout from = thin_.layout();
+  kept_keys_.set_levels(keys);
+  Segment coded(thin_layout(kept_keys_.formats(), from.value_channels, values, format_), counter_);
+  if (coded.layout() == from) return;
+  coded.reserve(thin_.blocks());
+  StagedBlock block;
+  for (std::size_t b = 0; b < thin_.blocks(); ++b) {
+    decode_block(from, thin_.block(b), block);
+    encode_block(coded.layout(), block, coded.push_block(block.tokens));
+  }
+  thin_ = std::move(coded);
+}
+
 HeadStore HeadStore::fork(std::int64_t end, AllocationCounter* counter) const {
   HeadStore out(head_dim_, format_, counter);
   if (kept_keys_.size() == 0) return out;

@@ -49,6 +49,9 @@ class HeadStore {
   // Keeps only the thin tokens with these indices (ascending), in their order; re-encodes them.
   void keep_thin(std::span<const std::int32_t> indices);
 
+  // Encodes the thin tokens anew in levels of other numbers of bits.
+  void recode(ElementFormat keys, ElementFormat values);
+
   // The same head as it was when it had seen the tokens before `end`, in so far as it still holds them.
   [[nodiscard]] HeadStore fork(std::int64_t end, AllocationCounter* counter) const;
 
