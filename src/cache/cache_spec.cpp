@@ -357,6 +357,9 @@ std::string print(const TurboSpec& q, bool automatic) {
 }
 
 void validate_turbo(const TurboSpec& q) {
+  if (q.budgeted() && (q.keys != 16 || q.values != 16)) {
+    fail_usage("cache spec: turbo has a budget and numbers of bits; choose one");
+  }
   for (const auto& [what, bits] : {std::pair{"keys", q.keys}, {"values", q.values}}) {
     if (bits != 16 && bits != 8 && !(bits >= 1 && bits <= 6)) {
       fail_usage("cache spec: turbo stores {} in {} bits, choose 8, 6, 5, 4, 3, 2 or 1", what, bits);
@@ -367,9 +370,6 @@ void validate_turbo(const TurboSpec& q) {
         "cache spec: turbo stores {} in 16 bits and the other half in fewer; choose 8, 6, 5, 4, 3, 2 or 1 "
         "for both",
         q.keys == 16 ? "keys" : "values");
-  }
-  if (q.budgeted() && q.keys != 16) {
-    fail_usage("cache spec: turbo has a budget and {} bits; choose one", q.keys);
   }
   if (!(q.percent >= 0.0 && q.percent <= 1e4)) {
     fail_usage("cache spec: a budget is {}%, must be above 0 and at most 10000%", q.percent);

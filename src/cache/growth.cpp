@@ -65,7 +65,7 @@ namespace {
 CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::int64_t prompt) {
   CacheSpec out = resolved_spec(spec, shape, static_cast<std::size_t>(prompt));
   if (!out.turbo.budgeted()) return out;
-  out.turbo.keys = out.turbo.values = interim_bits(out.turbo);
+  out.turbo.keys = out.turbo.values = interim_bits(out);
   out.turbo.percent = 0.0;
   out.turbo.bytes = 0;
   out.automatic = false;
@@ -98,8 +98,8 @@ std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& asked, st
     }
     total += bytes;
   }
-  // While tokens are evicted again, a layer's heads stand beside what they were.
-  return spec.eviction.every > 0 ? total + widest_layer : total;
+  // While tokens are evicted again or get their bits, a layer's heads stand beside what they were.
+  return spec.eviction.every > 0 || asked.turbo.budgeted() ? total + widest_layer : total;
 }
 
 }  // namespace thinkey

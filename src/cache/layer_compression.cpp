@@ -67,7 +67,7 @@ StoreFormat store_format(const CacheSpec& spec) {
   const bool remembers = spec.eviction.every > 0 && policy != nullptr;
   const bool turbo = spec.turbo.active();
   const ElementFormat kivi = kivi_format(spec.quantization.bits);
-  const ElementFormat interim = level_format(interim_bits(spec.turbo));
+  const ElementFormat interim = level_format(interim_bits(spec));
   const auto level = [&](std::int64_t bits) { return spec.turbo.budgeted() ? interim : level_format(bits); };
   return {.keys = turbo ? level(spec.turbo.keys) : kivi,
           .values = turbo ? level(spec.turbo.values) : kivi,

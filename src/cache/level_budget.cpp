@@ -14,7 +14,7 @@ constexpr std::array<std::int64_t, 7> kBits = {1, 2, 3, 4, 5, 6, 8};
 
 // Mean square error of a level of so many bits for a normal number of variance 1 (Lloyd-Max; 6 and 8 bits: of
 // even steps), divided by what is left of it, since scales do not shrink (backend/cpu/store/levels.h).
-constexpr std::array<double, 7> kErrors = {0.3634, 0.1175, 0.03454, 0.009497, 0.002499, 0.00089, 0.00008};
+constexpr std::array<double, 7> kErrors = {0.3634, 0.1175, 0.03454, 0.009497, 0.002499, 0.00104, 0.00008};
 double noise(std::size_t step) noexcept { return kErrors[step] / (1.0 - kErrors[step]); }
 
 double key_cost(const NoiseCosts& costs, std::size_t step) noexcept {
@@ -129,10 +129,13 @@ class Allocation {
 
 }  // namespace
 
-std::int64_t interim_bits(const TurboSpec& turbo) noexcept {
-  if (!(turbo.percent > 0.0)) return 4;  // a number of bytes: no prompt says how much that is
+std::int64_t interim_bits(const CacheSpec& spec) noexcept {
+  const EvictionSpec& eviction = spec.eviction;
+  if (!(spec.turbo.percent > 0.0)) return 4;  // a number of bytes: no prompt says how much that is
+  if (eviction.active() && !(eviction.percent > 0.0)) return kBits.back();  // of few tokens
+  const double kept = eviction.active() ? eviction.percent / 100.0 : 1.0;
   // b bits and a scale of one byte for each 32 to 128 channels: about b + 0.2 of 16.
-  const double wanted = 1.5 * turbo.percent / 100.0 * 16.0 - 0.2;
+  const double wanted = 1.5 * spec.turbo.percent / 100.0 / kept * 16.0 - 0.2;
   for (const std::int64_t bits : kBits) {
     if (static_cast<double>(bits) >= wanted) return bits;
   }
@@ -152,9 +155,9 @@ CacheSpec resolved_spec(const CacheSpec& spec, const CacheShape& shape, std::siz
   out.automatic = false;
   if (turbo.percent >= kAutoWhole) return {};
   if (turbo.percent < kAutoEvicts) {
-    // Few bits lose more than few tokens do: so many tokens that they keep kAutoEvicts in bits.
+    // Few bits lose more than few tokens do: as many as keep kAutoDense.
     out.eviction.policy = SnapKV{};
-    out.eviction.percent = 100.0 * turbo.percent / kAutoEvicts;
+    out.eviction.percent = 100.0 * turbo.percent / kAutoDense;
     out.eviction.chunk = kAutoChunk;
   }
   return out;

@@ -23,12 +23,14 @@ struct LevelChoice {
 
 // Levels that take at least half as much again as the budget: what layers are packed in until the last one
 // is there, and the most that a head may get. 1 to 6 or 8 bits.
-[[nodiscard]] std::int64_t interim_bits(const TurboSpec& turbo) noexcept;
+[[nodiscard]] std::int64_t interim_bits(const CacheSpec& spec) noexcept;
 
-// `auto`: from this share on everything stays in 16 bits; below that one tokens are evicted, ranked by so
-// many neighbours together (docs/methods.md).
+// `auto`: from the first share of full f16 on everything stays in 16 bits; below the second tokens are
+// evicted, ranked by so many neighbours together, until those that stay have the third for themselves
+// (docs/methods.md).
 inline constexpr double kAutoWhole = 104.0;
-inline constexpr double kAutoEvicts = 15.0;
+inline constexpr double kAutoEvicts = 18.0;
+inline constexpr double kAutoDense = 22.0;
 inline constexpr std::int64_t kAutoChunk = 10;
 
 // A head that waits for its formats.

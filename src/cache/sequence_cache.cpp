@@ -71,7 +71,7 @@ void SequenceCache::spend_budget() {
     formats.push_back(store_format(compression[l].spec));
   }
   const auto bytes = static_cast<std::size_t>(static_cast<double>(full) * spec_.turbo.percent / 100.0);
-  const auto choices = allocate_levels(shape_, *stores_, formats, heads, interim_bits(spec_.turbo), bytes);
+  const auto choices = allocate_levels(shape_, *stores_, formats, heads, interim_bits(spec_), bytes);
   for (std::size_t l = 0; l < layers_.size(); ++l) layers_[l].recode(choices[l]);
 }
 

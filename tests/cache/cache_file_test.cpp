@@ -68,7 +68,8 @@ TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
   shape.layers[1].sliding_window = 40;
   for (const char* spec :
        {"full", "snapkv:64+think:0.4,form=paper", "think:0.6,bias+kivi:4,residual=32",
-        "think:0.7,bias,form=paper", "turbo:keys=3,values=2", "snapkv:64,every=30+turbo:4,recent=8",
+        "think:0.7,bias,form=paper", "turbo:keys=3,values=2", "turbo:20%", "auto:12%",
+        "snapkv:64,every=30+turbo:4,recent=8",
         "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive,form=paper+kivi:4,residual=0"}) {
     SCOPED_TRACE(spec);
     SequenceCache cache = small_cache(shape, spec);

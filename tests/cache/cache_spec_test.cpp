@@ -71,6 +71,11 @@ TEST(CacheSpec, PrintsWhatItReads) {
         "think:values=0.5+kivi:2,group=64,residual=32",
         "snapkv:2048,every=512+think:0.6,form=paper+kivi:4",
         "turbo:4",
+        "turbo:22.5%,sinks=0",
+        "snapkv:25%,chunk=10+turbo:512MiB",
+        "turbo:3B",
+        "auto:25%",
+        "auto:3GiB",
         "turbo:keys=3,values=2,sinks=0,recent=64",
         "snapkv:25%+think:0.4,form=paper+turbo:keys=4,values=3",
         "kivi:8"}) {
@@ -86,7 +91,7 @@ TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
   EXPECT_THAT(error_of("snapkv:2048+thinq:0.4"),
               AllOf(HasSubstr("'thinq'"),
                     HasSubstr("full, snapkv, h2o, pyramidkv, streaming, tova, expected, keydiff, kvzip, "
-                              "compactor, lagkv, rkv, think, kivi")));
+                              "compactor, lagkv, rkv, auto, think, kivi, turbo")));
   EXPECT_THAT(error_of("snapkv:2048,windw=3"),
               AllOf(HasSubstr("'windw'"), HasSubstr("budget, window, kernel, pool, every")));
   EXPECT_THAT(error_of("snapkv:2048,pool=mean"), AllOf(HasSubstr("'mean'"), HasSubstr("avg or max")));
@@ -105,6 +110,12 @@ TEST(CacheSpec, NamesTheOffendingWordAndTheChoices) {
               AllOf(HasSubstr("leave out one"), HasSubstr("think:0.5,form=paper")));
   EXPECT_THAT(error_of("think:0.5,form=thin"), AllOf(HasSubstr("'thin'"), HasSubstr("mixed or paper")));
   EXPECT_THAT(error_of("turbo:7"), HasSubstr("choose 8, 6, 5, 4, 3, 2 or 1"));
+  EXPECT_THAT(error_of("turbo:0%"), HasSubstr("keeps nothing"));
+  EXPECT_THAT(error_of("turbo:20%,keys=3"), HasSubstr("choose one"));
+  EXPECT_THAT(error_of("auto"), HasSubstr("auto:25% or auto:512MiB"));
+  EXPECT_THAT(error_of("auto:lots"), AllOf(HasSubstr("'lots'"), HasSubstr("512MiB"), HasSubstr("25%")));
+  EXPECT_THAT(error_of("auto:25%+kivi:4"), HasSubstr("leave out the others"));
+  EXPECT_THAT(error_of("snapkv:25%+auto:25%"), HasSubstr("exclude each other"));
   EXPECT_THAT(error_of("turbo:values=3"), HasSubstr("keys in 16 bits"));
   EXPECT_THAT(error_of("turbo:4,sinks=33"), HasSubstr("sinks"));
   EXPECT_THAT(error_of("kivi:4,group=48"), HasSubstr("choose 32, 64 or 128"));

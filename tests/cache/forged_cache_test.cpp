@@ -279,7 +279,11 @@ TEST(CacheSpecProperty, ParseOfPrintIsTheNormalizedSpec) {
     spec.channels.bias = random() % 2 == 0;
     spec.channels.adaptive = random() % 2 == 0;
     spec.channels.form = random() % 2 == 0 ? KeyForm::Mixed : KeyForm::Paper;
-    spec.quantization.bits = pick(16, 8, 4, 2);
+    if (random() % 3 == 0) spec.turbo.keys = spec.turbo.values = pick(16, 8, 3, 1);
+    if (random() % 3 == 0) spec.turbo.percent = pick(0.0, 0.1, 12.5, 100.0);
+    if (random() % 3 == 0) spec.turbo.bytes = pick(0, 1, 1000, 3 << 20, 1 << 10);
+    spec.automatic = random() % 4 == 0;
+    spec.quantization.bits = pick(16, 16, 8, 4, 2);
     spec.quantization.group = pick(32, 64, 128);
     spec.quantization.residual = pick(0, 128, 5);
     try {

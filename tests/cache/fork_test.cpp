@@ -99,7 +99,9 @@ const char* const kSpecs[] = {"full",
                               "lagkv:64",
                               "rkv:64",
                               "turbo:4",
-                              "snapkv:64,window=16+turbo:4"};
+                              "snapkv:64,window=16+turbo:4",
+                              "turbo:25%",
+                              "snapkv:64,window=16+turbo:30%"};
 
 class Fork : public ::testing::TestWithParam<const char*> {};
 

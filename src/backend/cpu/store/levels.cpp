@@ -18,12 +18,13 @@ constexpr std::uint8_t kHalf4[] = {6, 18, 31, 44, 58, 75, 96, 127};
 constexpr std::uint8_t kHalf5[] = {3, 8, 13, 18, 24, 29, 35, 41, 47, 54, 61, 70, 79, 90, 105, 127};
 
 void finish(LevelBook& book, std::size_t count) {
-  for (int x = -128; x < 128; ++x) {
+  for (int cell = -256; cell < 256; ++cell) {
+    const int x = 2 * cell + 1;  // its middle, in quarters
     std::size_t best = 0;
     for (std::size_t code = 1; code < count; ++code) {
-      if (std::abs(book.levels[code] - x) < std::abs(book.levels[best] - x)) best = code;
+      if (std::abs(4 * book.levels[code] - x) < std::abs(4 * book.levels[best] - x)) best = code;
     }
-    book.codes[x + 128] = static_cast<std::uint8_t>(best);
+    book.codes[cell + 256] = static_cast<std::uint8_t>(best);
   }
 }
 
@@ -68,14 +69,11 @@ float encode_levels(const LevelBook& book, std::span<const float> x, float fairn
   if (!std::isfinite(square)) return std::numeric_limits<float>::quiet_NaN();
   const float unit = std::sqrt(square / static_cast<float>(n)) * book.spread / 127.0F;
   if (!(unit > std::numeric_limits<float>::min())) return 0.0F;
-  const float inverse = 1.0F / unit;
-  constexpr float kToWhole = 0x1.8p23F;  // adding and taking it away rounds: where rounding is no
-                                         // instruction, it is a call
+  const float inverse = 2.0F / unit;
   float product = 0.0F;     // <x, levels>
   std::int32_t levels = 0;  // <levels, levels>, at most 512 * 2^14
   for (std::size_t i = 0; i < n; ++i) {
-    const float whole = std::clamp(x[i] * inverse, -128.0F, 127.0F) + kToWhole - kToWhole;
-    codes[i] = book.codes[static_cast<int>(whole) + 128];
+    codes[i] = book.codes[static_cast<int>(std::clamp(x[i] * inverse, -256.0F, 255.0F) + 256.0F)];
     const int level = book.levels[codes[i]];
     product += x[i] * static_cast<float>(level);
     levels += level * level;

@@ -21,7 +21,9 @@ namespace thinkey {
 struct LevelBook {
   float spread = 0.0F;           // standard deviations that level 127 stands for
   std::int8_t levels[256] = {};  // by code, ascending
-  std::uint8_t codes[256] = {};  // of the nearest level to x, by x + 128
+  // Of the nearest level to x, by floor(2 x) + 256: midpoints of levels are bounds of these cells. Were x
+  // rounded first, those on midpoints would all go one way, an error that does not average out over tokens.
+  std::uint8_t codes[512] = {};
 };
 [[nodiscard]] const LevelBook& level_book(ElementFormat format) noexcept;
 
