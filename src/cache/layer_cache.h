@@ -32,6 +32,9 @@ class LayerCache {
   // `budget` is shared by the layers, which compress in order; only adaptive specs use it.
   void compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace);
   void append(std::size_t n, const float* k, const float* v, std::size_t stride);
+  // SequenceCache::withdrawable(), withdraw().
+  [[nodiscard]] std::size_t withdrawable() const;
+  void withdraw(std::size_t n);
   // SequenceCache::renew().
   void renew(std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
 

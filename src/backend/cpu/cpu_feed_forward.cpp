@@ -138,7 +138,7 @@ void CpuPass::choose_experts() {
   const FeedForward& f = network_.layers[ffn_.layer].feed_forward;
   const FeedForwardScratch& s = memory_.feed_forward;
   const std::size_t count = f.spec.experts.count;
-  matvec(f.router.weight, s.normed, ffn_.group.count, s.router, ActivationPrecision::F32);
+  matvec(f.router.weight, s.normed, ffn_.group.count, s.router, ActivationPrecision::F32, order_);
   add_bias(f.router, ffn_.group.count, s.router);
   chosen_.resize(std::max(chosen_.size(), count));
   for (std::vector<Chosen>& rows : chosen_) rows.clear();

@@ -84,6 +84,7 @@ class CpuPass final : public Pass {
   PassSizes sizes_;
   PassMemory memory_;
   ActivationPrecision activations_;  // of products straight from the file's types
+  VectorOrder order_;
   Products products_;
   std::function<void(const ProjectedRows&)> watcher_;
 
