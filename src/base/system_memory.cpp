@@ -37,6 +37,8 @@ std::size_t anonymous_resident_memory() {
   return kilobytes_field("/proc/self/status", "RssAnon:").value_or(0);
 }
 
+std::size_t resident_memory() { return kilobytes_field("/proc/self/status", "VmRSS:").value_or(0); }
+
 std::size_t peak_resident_memory() { return kilobytes_field("/proc/self/status", "VmHWM:").value_or(0); }
 
 }  // namespace thinkey

@@ -73,6 +73,7 @@ class CpuPass final : public Pass {
   bool dense_step(double& work);
   bool expert_step(double& work);
   void end_group();
+  void give_back_layer() const;
   void choose_experts();
   void activate(std::size_t rows, std::size_t width, const float* up, float* gate) const;
   void run_expert(std::size_t expert, double& work);
