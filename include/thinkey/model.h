@@ -60,6 +60,8 @@ struct ModelInfo {
   std::size_t file_bytes = 0;
   std::size_t decode_bytes = 0;    // of weights that one decode step reads
   std::size_t repacked_bytes = 0;  // of weights copied (ModelOptions::repack)
+  double load_seconds = 0.0;       // Model::load() in all
+  double repack_seconds = 0.0;     // of it for that copy
   std::int64_t decode_parameters =
       0;  // elements of those weights: half of a token's operations but attention
   bool has_tokenizer = false;

@@ -208,6 +208,12 @@ class LayerStore {
                       std::size_t stride) = 0;
   // Gives up blocks at the front whose tokens all stand before `position`; later blocks take their memory.
   virtual void forget_before(std::int64_t position) = 0;
+  // How many of the tokens that will be appended one by one after the next one, at position `next`, are only
+  // added: nothing is reduced and nothing given up for them. At most kBlockTokens; it may be fewer than
+  // could.
+  [[nodiscard]] virtual std::size_t withdrawable(std::int64_t next) const = 0;
+  // The latest n tokens, of those that withdrawable() promised, leave as if they had not come.
+  virtual void withdraw(std::size_t n) = 0;
   // SequenceCache::attend().
   virtual void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const = 0;
   // attend() with n = 1 of each of several sequences, whose stores are of this kind, as one stage: the same

@@ -193,6 +193,22 @@ void LayerCache::append(std::size_t n, const float* k, const float* v, std::size
   next_position_ += static_cast<std::int64_t>(n);
 }
 
+std::size_t LayerCache::withdrawable() const {
+  std::size_t room = store_->withdrawable(next_position_);
+  if (const std::int64_t every = compression_.spec.eviction.every; every > 0) {
+    const std::int64_t since = next_position_ + 1 - evicted_at_;  // with the next token
+    const bool evicts = since >= every;
+    if (evicts && shape_.sliding_window > 0) return 0;  // who knows which blocks the window meets then
+    room = std::min(room, static_cast<std::size_t>(every - 1 - (evicts ? 0 : since)));
+  }
+  return room;
+}
+
+void LayerCache::withdraw(std::size_t n) {
+  store_->withdraw(n);
+  next_position_ -= static_cast<std::int64_t>(n);
+}
+
 LayerCache::LayerCache(const AttentionShape& shape, LayerCompression compression,
                        std::unique_ptr<LayerStore> store)
     : shape_(shape), compression_(std::move(compression)), store_(std::move(store)) {}

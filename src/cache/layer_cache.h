@@ -36,6 +36,9 @@ class LayerCache {
   [[nodiscard]] std::vector<LevelHead> waiting() const;
   void recode(const std::vector<LevelChoice>& choices);
   void append(std::size_t n, const float* k, const float* v, std::size_t stride);
+  // SequenceCache::withdrawable(), withdraw().
+  [[nodiscard]] std::size_t withdrawable() const;
+  void withdraw(std::size_t n);
   // SequenceCache::renew().
   void renew(std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
 

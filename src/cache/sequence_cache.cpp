@@ -90,6 +90,16 @@ void SequenceCache::renew(std::size_t layer, std::size_t n, std::int64_t first_p
   layers_[layer].renew(n, first_position, q, turn_ended);
 }
 
+std::size_t SequenceCache::withdrawable() const {
+  std::size_t room = kBlockTokens;
+  for (const LayerCache& layer : layers_) room = std::min(room, layer.withdrawable());
+  return room;
+}
+
+void SequenceCache::withdraw(std::size_t n) {
+  for (LayerCache& layer : layers_) layer.withdraw(n);
+}
+
 SequenceCache SequenceCache::fork(std::int64_t end, AllocationCounter* counter) const {
   std::vector<LayerCache> layers;
   layers.reserve(layers_.size());

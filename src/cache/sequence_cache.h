@@ -67,6 +67,14 @@ class SequenceCache {
   // budget and the policy are the prompt's, which scores what is still held. Without `every`, nothing.
   void renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
 
+  // After the next token so many more may be appended (one by one, with renew() for the next token alone) and
+  // withdrawn again: none of them makes a layer reduce, evict or give up anything. At most kBlockTokens.
+  [[nodiscard]] std::size_t withdrawable() const;
+  // The latest n of them leave all layers as if they had not come.
+  void withdraw(std::size_t n);
+  // Whether renew() keeps what it is told.
+  [[nodiscard]] bool remembers_queries() const { return observed_queries(true) > 0; }
+
   // Positions seen by a layer: where the next token goes.
   [[nodiscard]] std::int64_t next_position(std::size_t layer) const noexcept;
 

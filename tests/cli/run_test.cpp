@@ -69,6 +69,19 @@ TEST(Run, Json) {
   EXPECT_GT(json["cache"]["bytes"].get<std::size_t>(), 0);
 }
 
+TEST(Run, LookupChangesNothingButTheReport) {
+  const Outcome outcome = run_greedy({"-p", "one two one two one two", "--lookup", "8"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, library_answer("one two one two one two", 12) + "\n");
+  EXPECT_THAT(outcome.err, HasSubstr("lookup   "));
+  EXPECT_THAT(outcome.err, HasSubstr(" tokens per step"));
+  const auto json =
+      nlohmann::json::parse(run_greedy({"-p", "one two one two", "--lookup", "8", "--json"}).out);
+  EXPECT_EQ(json["lookup"]["steps"].get<int>() + json["lookup"]["accepted"].get<int>(),
+            static_cast<int>(json["tokens"].size()) + (json["stop"] == "eos" ? 1 : 0));
+  EXPECT_THAT(run_greedy({"-p", "one", "--lookup", "33"}).err, HasSubstr("--lookup"));
+}
+
 TEST(Run, NoBos) {
   const auto json = nlohmann::json::parse(run_greedy({"-p", "Hello there", "--json", "--no-bos"}).out);
   EXPECT_EQ(json["prompt"]["tokens"], 12);

@@ -19,7 +19,8 @@ CpuPass::CpuPass(const Network& network, const PassRequest& request, const CpuOp
       sizes_(pass_sizes(network, request, options)),
       memory_(network, request, sizes_, options, counter),
       activations_(request.one_token_each ? options.decode_activations : options.prefill_activations),
-      products_(options.precision, activations_, request.one_token_each) {}
+      order_(request.as_alone ? VectorOrder::Alone : VectorOrder::Together),
+      products_(options.precision, activations_, request.one_token_each, order_) {}
 
 void CpuPass::embed(Rows rows, std::span<const std::int32_t> tokens) {
   const MatrixView& table = network_.embedding;
@@ -82,7 +83,7 @@ void CpuPass::scale_logits(std::size_t rows, float* logits) const {
 void CpuPass::logits(Rows rows, float* out) {
   float* normed = memory_.logits.normed;
   load_normed(rows, network_.output_norm, normed);
-  matvec(network_.output.weight, normed, rows.count, out, activations_);
+  matvec(network_.output.weight, normed, rows.count, out, activations_, order_);
   scale_logits(rows.count, out);
 }
 

@@ -74,6 +74,7 @@ class CpuPass final : public Pass {
   bool dense_step(double& work);
   bool expert_step(double& work);
   void end_group();
+  void give_back_layer() const;
   void choose_experts();
   void activate(std::size_t rows, std::size_t width, const float* up, float* gate) const;
   void run_expert(std::size_t expert, double& work);
@@ -85,6 +86,7 @@ class CpuPass final : public Pass {
   PassSizes sizes_;
   PassMemory memory_;
   ActivationPrecision activations_;  // of products straight from the file's types
+  VectorOrder order_;
   Products products_;
   std::function<void(const ProjectedRows&)> watcher_;
 

@@ -52,6 +52,8 @@ class CpuLayerStore : public LayerStore {
   }
   void append(std::size_t n, std::int64_t first, const float* k, const float* v, std::size_t stride) override;
   void forget_before(std::int64_t position) override;
+  [[nodiscard]] std::size_t withdrawable(std::int64_t next) const override;
+  void withdraw(std::size_t n) override;
   void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const override;
   void attend_together(std::span<const TokenAttention> tokens) const override;
 

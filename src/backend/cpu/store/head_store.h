@@ -43,6 +43,12 @@ class HeadStore {
     return kept_keys_.bytes() + value_channels_.bytes() + thin_.bytes() + recent_.bytes();
   }
 
+  // LayerStore::withdrawable(), but for windows, and withdraw().
+  [[nodiscard]] std::size_t withdrawable() const;
+  void withdraw(std::size_t n) { (format_.reduces ? recent_ : thin_).withdraw(n); }
+
+  // The last position of the first block that reaches `position`; that itself where none does.
+  [[nodiscard]] std::int64_t end_of_block(std::int64_t position) const;
   // Gives up blocks at the front whose tokens all stand before `position`.
   void forget_before(std::int64_t position);
 
