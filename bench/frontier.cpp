@@ -37,13 +37,13 @@ struct Entry {
   }
 };
 
-std::vector<Entry> standard_entries(std::int64_t budget) {
+std::vector<Entry> standard_entries(std::size_t budget) {
   std::vector<Entry> entries;
   const auto add = [&](const std::string& family, const std::string& spec) {
     entries.push_back({family, CacheSpec::parse(spec)});
   };
   add("full", "full");
-  for (const std::int64_t b : {budget / 2, budget, 2 * budget}) {
+  for (const std::size_t b : {budget / 2, budget, 2 * budget}) {
     add("streaming", fmt::format("streaming:{}", b));
     add("h2o", fmt::format("h2o:{}", b));
     add("pyramidkv", fmt::format("pyramidkv:{},kernel=7,pool=max", b));
@@ -120,7 +120,7 @@ int run(int argc, char** argv) {
   std::string samples_path = "models/samples/needle-4k.jsonl";
   std::string svg;
   std::size_t count = 40;
-  std::int64_t budget = 256;
+  std::size_t budget = 256;
   std::vector<Entry> entries;
   for (int i = 1; i < argc; i += 2) {
     const std::string option = argv[i];

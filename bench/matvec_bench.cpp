@@ -17,8 +17,8 @@
 namespace thinkey {
 namespace {
 
-constexpr std::int64_t kRows = 8192;
-constexpr std::int64_t kColumns = 2048;
+constexpr std::size_t kRows = 8192;
+constexpr std::size_t kColumns = 2048;
 constexpr std::size_t kMemory = std::size_t{192} << 20U;
 
 // Random bytes whose 16-bit pieces are all small positive numbers, whatever they are read as.

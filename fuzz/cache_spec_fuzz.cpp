@@ -11,11 +11,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FUZZ_REQUIRE(CacheSpec::parse(printed) == spec);
     FUZZ_REQUIRE(CacheSpec::parse(printed).to_string() == printed);
     FUZZ_REQUIRE(spec.normalized() == spec);
-    for (const std::int64_t dim : {8, 80, 512}) {
+    for (const std::size_t dim : {8U, 80U, 512U}) {
       FUZZ_REQUIRE(spec.channels.kept_keys(dim) >= 1 && spec.channels.kept_keys(dim) <= dim);
       FUZZ_REQUIRE(spec.channels.kept_values(dim) >= 1 && spec.channels.kept_values(dim) <= dim);
     }
-    for (const std::int64_t tokens : {1, 33, 1 << 20}) {
+    for (const std::size_t tokens : {1U, 33U, 1U << 20U}) {
       FUZZ_REQUIRE(spec.eviction.budget_for(tokens) >= 1 && spec.eviction.budget_for(tokens) <= tokens);
     }
   });

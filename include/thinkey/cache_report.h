@@ -14,13 +14,13 @@ struct LayerCacheReport {
   double value_channels_kept = 0.0;  // likewise
   std::size_t bytes = 0;             // allocated for this layer
   std::size_t full_bytes = 0;        // whole keys and values of the tokens it can see, in f16
-  std::int64_t sliding_window = 0;   // it can see, and holds, the latest so many tokens; 0: all
+  std::size_t sliding_window = 0;    // it can see, and holds, the latest so many tokens; 0: all
 };
 
 struct CacheReport {
-  std::string spec;              // canonical
-  std::int64_t tokens_seen = 0;  // prompt and generated
-  std::int64_t head_dim = 0;     // D
+  std::string spec;             // canonical
+  std::size_t tokens_seen = 0;  // prompt and generated
+  std::size_t head_dim = 0;     // D
   std::vector<LayerCacheReport> layers;
   std::size_t bytes = 0;       // sum over layers
   std::size_t full_bytes = 0;  // sum over layers: 2 * 2 * Hkv * D * min(T, window) each

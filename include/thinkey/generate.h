@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,14 +14,14 @@
 
 namespace thinkey {
 
-inline constexpr std::int64_t kMostLookup = 32;
+inline constexpr std::size_t kMostLookup = 32;
 
 struct GenerateOptions {
-  std::int64_t max_tokens = -1;  // -1: until the end token or the context is full
+  std::optional<std::size_t> max_tokens = {};  // nullopt: until the end token or the context is full
   SamplerOptions sampler = {};
   // Most tokens drafted at a time from what was said before, 0 (none) to 32. The answer is the same, bit by
   // bit; where it repeats the prompt it comes sooner.
-  std::int64_t lookup = 0;
+  std::size_t lookup = 0;
   std::span<const std::int32_t> seen = {};               // what the session holds already, to draft from
   Session::Progress progress = {};                       // during prefill
   std::function<bool(std::string_view text)> sink = {};  // complete UTF-8 text as it comes; false stops
@@ -29,9 +30,9 @@ struct GenerateOptions {
 enum class StopReason : std::uint8_t { EndToken, Length, ContextFull, Caller };
 
 struct LookupCounts {
-  std::int64_t steps = 0;     // in which the weights were read
-  std::int64_t drafted = 0;   // tokens
-  std::int64_t accepted = 0;  // of those
+  std::size_t steps = 0;     // in which the weights were read
+  std::size_t drafted = 0;   // tokens
+  std::size_t accepted = 0;  // of those
 };
 
 struct Generation {
@@ -40,7 +41,7 @@ struct Generation {
   StopReason reason = StopReason::EndToken;
   bool ended = false;           // the model's end-of-turn token is in the cache
   std::int32_t end_token = -1;  // that token
-  std::int64_t prompt_tokens = 0;
+  std::size_t prompt_tokens = 0;
   double prefill_seconds = 0.0;
   double decode_seconds = 0.0;  // sampling included
   LookupCounts lookup;

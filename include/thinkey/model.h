@@ -48,21 +48,21 @@ struct ModelOptions {
 
 struct ModelInfo {
   std::string architecture, name, container;
-  std::int64_t vocabulary = 0, layers = 0, width = 0, query_heads = 0, kv_heads = 0, head_dim = 0,
-               ffn_width = 0;
-  std::int64_t context_length = 0;
-  std::int64_t sliding_window = 0, sliding_layers = 0;  // the widest window, and how many layers have one
-  std::int64_t experts = 0, experts_used = 0;           // of a layer, and per token; 0: none
+  std::size_t vocabulary = 0, layers = 0, width = 0, query_heads = 0, kv_heads = 0, head_dim = 0,
+              ffn_width = 0;
+  std::size_t context_length = 0;
+  std::size_t sliding_window = 0, sliding_layers = 0;  // the widest window, and how many layers have one
+  std::size_t experts = 0, experts_used = 0;           // of a layer, and per token; 0: none
   float rope_theta = 0.0F;
   std::string rope_scaling;
   bool tied_output = false;
-  std::int64_t parameters = 0;
+  std::size_t parameters = 0;
   std::size_t file_bytes = 0;
   std::size_t decode_bytes = 0;    // of weights that one decode step reads
   std::size_t repacked_bytes = 0;  // of weights copied (ModelOptions::repack)
   double load_seconds = 0.0;       // Model::load() in all
   double repack_seconds = 0.0;     // of it for that copy
-  std::int64_t decode_parameters =
+  std::size_t decode_parameters =
       0;  // elements of those weights: half of a token's operations but attention
   bool has_tokenizer = false;
   std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display
@@ -112,10 +112,10 @@ class Model {
   // template writes it, or else if the model's tokenizer adds it.
   [[nodiscard]] std::vector<std::int32_t> tokenize_chat(std::string_view text) const;
 
-  [[nodiscard]] MemoryEstimate estimate(const CacheSpec& spec, std::int64_t prompt,
-                                        std::int64_t generate) const;
+  [[nodiscard]] MemoryEstimate estimate(const CacheSpec& spec, std::size_t prompt,
+                                        std::size_t generate) const;
   // What a session's cache costs after `tokens` prompt tokens, without running anything.
-  [[nodiscard]] CacheReport estimate_cache(const CacheSpec& spec, std::int64_t tokens) const;
+  [[nodiscard]] CacheReport estimate_cache(const CacheSpec& spec, std::size_t tokens) const;
 
  private:
   struct Impl;

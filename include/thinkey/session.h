@@ -17,7 +17,7 @@ namespace thinkey {
 
 struct SessionOptions {
   CacheSpec cache = {};
-  std::int64_t context = 0;  // most tokens the session may see; 0: the model's context length
+  std::size_t context = 0;  // most tokens the session may see; 0: the model's context length
   // Most bytes a prefill may take beside the weights; 0: what the machine has available at that moment.
   std::size_t memory_limit = 0;
 };
@@ -33,7 +33,7 @@ class Session {
   // work done so far and in all, in the same arbitrary unit; called from the calling thread.
   using Progress = std::function<void(double done, double total)>;
   // A row of logits [V] for prompt position `index` of this call, in order of index.
-  using LogitsSink = std::function<void(std::int64_t index, std::span<const float> logits)>;
+  using LogitsSink = std::function<void(std::size_t index, std::span<const float> logits)>;
 
   // Runs tokens through the model layer by layer. The first prefill compresses each layer's keys and
   // values right after that layer; later ones (further chat turns) attend to the compressed cache and
@@ -56,7 +56,7 @@ class Session {
   // A session that goes on where the saved one stood; its spec is the saved one's. Throws Error(Data)
   // for a damaged file, or one of another model.
   [[nodiscard]] static Session load(std::shared_ptr<const Model> model, const std::filesystem::path& path,
-                                    std::int64_t context = 0);
+                                    std::size_t context = 0);
 
   // Appends one token and computes the next logits. Throws as prefill() does; an empty session may
   // start with it.
@@ -78,8 +78,8 @@ class Session {
   [[nodiscard]] std::size_t draft_room() const;
 
   [[nodiscard]] std::span<const float> logits() const noexcept;  // [V], of the latest token
-  [[nodiscard]] std::int64_t tokens_seen() const noexcept;
-  [[nodiscard]] std::int64_t context() const noexcept;
+  [[nodiscard]] std::size_t tokens_seen() const noexcept;
+  [[nodiscard]] std::size_t context() const noexcept;
   [[nodiscard]] CacheReport cache_report() const;
   [[nodiscard]] std::size_t cache_bytes_allocated() const noexcept;  // the allocator's count
   // Most bytes that the forward pass's own buffers (hidden states, one layer's K and V, scratch) have

@@ -28,7 +28,7 @@ struct Rows {
 // Where a row stands in its sequence, and how long that is in this call (RopeSpec::limit).
 struct RowPosition {
   std::int64_t position = 0;
-  std::int64_t length = 1;
+  std::size_t length = 1;
 };
 
 struct PassRequest {

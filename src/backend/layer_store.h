@@ -174,17 +174,17 @@ class LayerStore {
 
   // moments [H] += the queries from position `from` on, RoPE undone; `length`: of their sequence
   // (RowPosition).
-  virtual void add_query_moments(const QueryRange& queries, std::size_t from, std::int64_t length,
+  virtual void add_query_moments(const QueryRange& queries, std::size_t from, std::size_t length,
                                  std::span<QueryMoments> moments) const = 0;
   // Of the remembered queries. [H]
   [[nodiscard]] virtual std::vector<QueryMoments> remembered_moments(bool products,
-                                                                     std::int64_t length) const = 0;
+                                                                     std::size_t length) const = 0;
   // Logarithm of the expected exp(logit) of queries of these means and covariances that stand at positions
   // next .. next + future - 1, RoPE averaged over them: s mu^T k + s^2 / 2 k^T Sigma k, s being the scale of
   // logits; a soft cap is not considered. [Hkv][G * n]
   [[nodiscard]] virtual TokenNumbers expected_logits(const PromptView* prompt,
                                                      std::span<const QueryMoments> moments, std::int64_t next,
-                                                     std::int64_t future) const = 0;
+                                                     std::size_t future) const = 0;
   // sums[h * pitch + t] += sum over the queries from position `from` on of softmax(q K^T)[t] over the keys
   // from there on of the query's own block of so many positions, later ones included; the last block of a
   // range ends with it. [H, pitch]

@@ -4,7 +4,7 @@
 
 namespace thinkey {
 
-std::span<const float> rope_frequencies(const RopeSpec& rope, std::int64_t length,
+std::span<const float> rope_frequencies(const RopeSpec& rope, std::size_t length,
                                         std::vector<float>& scratch) {
   if (rope.limit == 0 || length <= rope.limit) return rope.inverse_frequencies;
   if (!rope.long_inverse_frequencies.empty()) return rope.long_inverse_frequencies;

@@ -32,7 +32,7 @@ struct RopeSpec {
 
   // Of sequences longer than `limit` tokens; 0: there is no limit. As in the reference implementation the
   // length counted is that of the call: the whole prompt, and in decode everything so far.
-  std::int64_t limit = 0;
+  std::size_t limit = 0;
   std::vector<float> long_inverse_frequencies;  // LongRoPE (2402.13753): others; [R/2] or empty
   double dynamic_factor = 0.0;                  // dynamic NTK: the base grows with the length; 0: it does not
 
@@ -43,7 +43,7 @@ struct RopeSpec {
 };
 
 // [R/2] for a sequence of `length` tokens: the spec's own, or computed into `scratch`.
-[[nodiscard]] std::span<const float> rope_frequencies(const RopeSpec& rope, std::int64_t length,
+[[nodiscard]] std::span<const float> rope_frequencies(const RopeSpec& rope, std::size_t length,
                                                       std::vector<float>& scratch);
 
 enum class QkNorm : std::uint8_t {

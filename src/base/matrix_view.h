@@ -12,26 +12,22 @@ namespace thinkey {
 // [out, in].
 struct MatrixView {
   TensorType type = TensorType::F32;
-  std::int64_t rows = 0;
-  std::int64_t cols = 0;
+  std::size_t rows = 0;
+  std::size_t cols = 0;
   const std::byte* data = nullptr;
   const std::byte* packed = nullptr;  // the same weights as packed_matrix.h lays them out, or null
 
-  [[nodiscard]] std::size_t row_stride() const noexcept {
-    return row_bytes(type, static_cast<std::size_t>(cols));
-  }
-  [[nodiscard]] std::size_t bytes() const noexcept { return static_cast<std::size_t>(rows) * row_stride(); }
+  [[nodiscard]] std::size_t row_stride() const noexcept { return row_bytes(type, cols); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return rows * row_stride(); }
   // Rows [first, first + count); but for all of them, as in the file only.
   [[nodiscard]] MatrixView some_rows(std::size_t first, std::size_t count) const noexcept {
     return {.type = type,
-            .rows = static_cast<std::int64_t>(count),
+            .rows = count,
             .cols = cols,
             .data = data + first * row_stride(),
-            .packed = static_cast<std::int64_t>(count) == rows ? packed : nullptr};
+            .packed = count == rows ? packed : nullptr};
   }
-  [[nodiscard]] const std::byte* row(std::int64_t i) const noexcept {
-    return data + static_cast<std::size_t>(i) * row_stride();
-  }
+  [[nodiscard]] const std::byte* row(std::size_t i) const noexcept { return data + i * row_stride(); }
 };
 
 }  // namespace thinkey

@@ -218,11 +218,11 @@ void parse_stage(CacheSpec& spec, const Stage& stage, Text text, Text arguments)
 
 }  // namespace
 
-std::int64_t EvictionSpec::budget_for(std::int64_t tokens) const {
+std::size_t EvictionSpec::budget_for(std::size_t tokens) const {
   const Policy* chosen = policy_of(policy);
   if (chosen == nullptr) return tokens;
-  const std::int64_t wanted =
-      percent > 0.0 ? static_cast<std::int64_t>(std::ceil(percent / 100.0 * static_cast<double>(tokens)))
+  const std::size_t wanted =
+      percent > 0.0 ? static_cast<std::size_t>(std::ceil(percent / 100.0 * static_cast<double>(tokens)))
                     : budget;
   return std::min(tokens, std::max(wanted, chosen->least(policy)));
 }
@@ -232,12 +232,12 @@ bool EvictionSpec::question_dependent() const {
   return chosen != nullptr && chosen->question_dependent(policy);
 }
 
-std::int64_t ChannelSpec::kept_keys(std::int64_t head_dim) const noexcept {
-  return head_dim - static_cast<std::int64_t>(std::floor(keys * static_cast<double>(head_dim)));
+std::size_t ChannelSpec::kept_keys(std::size_t head_dim) const noexcept {
+  return head_dim - static_cast<std::size_t>(std::floor(keys * static_cast<double>(head_dim)));
 }
 
-std::int64_t ChannelSpec::kept_values(std::int64_t head_dim) const noexcept {
-  return head_dim - static_cast<std::int64_t>(std::floor(values * static_cast<double>(head_dim)));
+std::size_t ChannelSpec::kept_values(std::size_t head_dim) const noexcept {
+  return head_dim - static_cast<std::size_t>(std::floor(values * static_cast<double>(head_dim)));
 }
 
 CacheSpec CacheSpec::parse(std::string_view text) {
@@ -374,7 +374,6 @@ void validate_turbo(const TurboSpec& q) {
   if (!(q.percent >= 0.0 && q.percent <= 1e4)) {
     fail_usage("cache spec: a budget is {}%, must be above 0 and at most 10000%", q.percent);
   }
-  if (q.bytes < 0) fail_usage("cache spec: a budget is {} bytes", q.bytes);
   within("turbo sinks", q.sinks, 0, 32);
   within("turbo recent", q.recent, 0, kMostTokens);
 }
@@ -402,7 +401,7 @@ void validate_eviction(const EvictionSpec& e) {
     return;
   }
   within("budget", e.budget, 1, kMostTokens);
-  const std::int64_t least = policy->least(e.policy);
+  const std::size_t least = policy->least(e.policy);
   if (e.budget < least) {
     fail_usage(
         "cache spec: budget {} is below the {} tokens that {} always keeps; raise the budget or lower {}",
@@ -456,15 +455,15 @@ void CacheSpec::validate() const {
   }
 }
 
-std::int64_t CacheSpec::observation_window() const {
-  std::int64_t window = 0;
+std::size_t CacheSpec::observation_window() const {
+  std::size_t window = 0;
   if (const Policy* policy = policy_of(eviction.policy)) window = policy->window(eviction.policy);
   if (channels.active()) window = std::max(window, channels.window);
   if (turbo.budgeted()) window = std::max({window, kNoiseWindow, automatic ? SnapKV{}.window : 0});
   return window;
 }
 
-std::int64_t CacheSpec::recent_tokens() const noexcept {
+std::size_t CacheSpec::recent_tokens() const noexcept {
   return std::max({channels.active() ? channels.recent : 0, quantization.active() ? quantization.residual : 0,
                    turbo.active() ? turbo.recent : 0});
 }

@@ -14,12 +14,13 @@ namespace {
 float rank(float score) { return std::isnan(score) ? -std::numeric_limits<float>::infinity() : score; }
 
 // ChunkKV (2502.00299): a token has the mean score of its chunk, those that are always kept apart.
-void average_chunks(std::span<float> scores, std::span<const std::int32_t> positions, std::int64_t chunk) {
+void average_chunks(std::span<float> scores, std::span<const std::int32_t> positions, std::size_t chunk) {
   for (std::size_t begin = 0; begin < scores.size();) {
     std::size_t end = begin;
     double sum = 0.0;
     double count = 0.0;
-    for (; end < scores.size() && positions[end] / chunk == positions[begin] / chunk; ++end) {
+    const auto chunk_of = [&](std::size_t t) { return static_cast<std::size_t>(positions[t]) / chunk; };
+    for (; end < scores.size() && chunk_of(end) == chunk_of(begin); ++end) {
       if (scores[end] == kAlwaysKept) continue;
       sum += scores[end];
       count += 1.0;
@@ -119,7 +120,7 @@ void weigh_second_half(std::span<float> scores, std::span<const float> norms, st
 
 std::size_t layer_budget(const EvictionSpec& spec, std::size_t tokens, std::size_t layer,
                          std::size_t layers) {
-  const auto budget = static_cast<std::size_t>(spec.budget_for(static_cast<std::int64_t>(tokens)));
+  const std::size_t budget = spec.budget_for(tokens);
   const Policy* policy = policy_of(spec.policy);
   if (policy == nullptr || !policy->layer_budget) return budget;
   return policy->layer_budget(spec.policy, budget, tokens, layer, layers);

@@ -40,14 +40,14 @@ class HeadGrowth {
   }
   // A head's block differs from another's where channels are spread over heads: as many as there are.
   [[nodiscard]] std::size_t thin_block() const {
-    const auto dim = static_cast<std::int64_t>(shape_.head_dim);
-    const auto keys = static_cast<std::size_t>(spec_.channels.kept_keys(dim));
+    const auto dim = shape_.head_dim;
+    const auto keys = spec_.channels.kept_keys(dim);
     const bool spread = spec_.channels.adaptive;
     HeadSizes sizes;
     sizes.thin = 1;
     sizes.keys = uniform_keys(spread ? shape_.head_dim : keys, format_.keys);
     sizes.value_format = format_.values;
-    sizes.values = static_cast<std::size_t>(spec_.channels.kept_values(dim));
+    sizes.values = spec_.channels.kept_values(dim);
     return stores_.head_bytes(shape_, format_, sizes);
   }
 
@@ -62,8 +62,8 @@ class HeadGrowth {
 namespace {
 
 // A budget's layers wait in interim bits, which are also the most that a head gets.
-CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::int64_t prompt) {
-  CacheSpec out = resolved_spec(spec, shape, static_cast<std::size_t>(prompt));
+CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t prompt) {
+  CacheSpec out = resolved_spec(spec, shape, prompt);
   if (!out.turbo.budgeted()) return out;
   out.turbo.keys = out.turbo.values = interim_bits(out);
   out.turbo.percent = 0.0;
@@ -74,8 +74,8 @@ CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::int6
 
 }  // namespace
 
-std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& asked, std::int64_t prompt,
-                             std::int64_t more, std::size_t chunk, const LayerStores& stores) {
+std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& asked, std::size_t prompt,
+                             std::size_t more, std::size_t chunk, const LayerStores& stores) {
   const CacheSpec spec = waiting_spec(asked, shape, prompt);
   constexpr std::size_t kRounding = 64;  // of a block whose channels are spread
   std::size_t total = 0;
@@ -88,9 +88,9 @@ std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& asked, st
     const HeadGrowth growth(heads, layers[l].spec, stores);
     std::size_t bytes = prompt > 0 ? first.layers[l].bytes : 0;
     if (layers[l].spec.channels.adaptive) {
-      bytes += heads.kv_heads * blocks_for(static_cast<std::size_t>(prompt)) * kRounding;
+      bytes += heads.kv_heads * blocks_for(prompt) * kRounding;
     }
-    bytes += heads.kv_heads * (growth.tables() + growth.appended(static_cast<std::size_t>(more), chunk));
+    bytes += heads.kv_heads * (growth.tables() + growth.appended(more, chunk));
     widest_layer = std::max(widest_layer, bytes);
     const std::size_t width = heads.query_heads * heads.head_dim;
     if (more > 0 && layers[l].spec.eviction.every > 0) {

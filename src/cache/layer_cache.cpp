@@ -104,7 +104,7 @@ TokenLists LayerCache::choose_tokens(const PromptView& prompt) {
   // tokens are as many as any other's.
   const StoreFormat format = store_format(compression_.spec);
   const std::size_t whole = format.sinks + format.recent;
-  const auto always = static_cast<std::size_t>(policy->least(spec.policy));
+  const auto always = policy->least(spec.policy);
   HeadRoom room{.begin = oldest, .end = prompt.tokens, .places = budget, .least = always, .most = reach};
   if (budget >= whole) {
     room.least = std::max(room.least, whole);
@@ -120,9 +120,8 @@ TokenLists LayerCache::choose_tokens(const PromptView& prompt) {
 std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenLists& kept,
                                        ChannelBudget& budget, CompressionTrace* trace) const {
   const std::size_t dim = shape_.head_dim;
-  const auto signed_dim = static_cast<std::int64_t>(dim);
   const ChannelSpec& spec = compression_.spec.channels;
-  const auto window = static_cast<std::size_t>(spec.window);
+  const auto window = spec.window;
   const bool prunes_keys = spec.keys > 0.0;
   const bool turbo = compression_.spec.turbo.active();
   const StoreFormat formats = store_format(compression_.spec);
@@ -139,7 +138,7 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenList
   if (prunes_keys || turbo) statistics = store_->key_statistics(prompt, window, kept, spec.mixed());
   if (prunes_keys) {
     for (const KeyStatistics& s : statistics) losses.push_back(think_key_scores(s, spec.bias));
-    std::vector<std::size_t> sizes(shape_.kv_heads, static_cast<std::size_t>(spec.kept_keys(signed_dim)));
+    std::vector<std::size_t> sizes(shape_.kv_heads, spec.kept_keys(dim));
     if (spec.adaptive) sizes = budget.split(losses);
     parallel_for(shape_.kv_heads, [&](std::size_t h) {
       if (spec.mixed()) {
@@ -164,8 +163,7 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenList
   if (spec.values > 0.0) {
     const std::vector<std::vector<double>> energy = store_->output_energy(prompt, window, kept);
     for (std::size_t h = 0; h < plans.size(); ++h) {
-      plans[h].value_channels =
-          top_indices(think_value_scores(energy[h]), static_cast<std::size_t>(spec.kept_values(signed_dim)));
+      plans[h].value_channels = top_indices(think_value_scores(energy[h]), spec.kept_values(dim));
     }
   }
   if (trace != nullptr) trace->channel_scores = std::move(losses);
@@ -237,7 +235,7 @@ bool LayerCache::may_have_planned(const HeadSizes& sizes) const noexcept {
   const ChannelSpec& spec = compression_.spec.channels;
   const bool turbo = compression_.spec.turbo.active();
   const ElementFormat format = store_format(compression_.spec).keys;
-  const auto dim = static_cast<std::int64_t>(shape_.head_dim);
+  const auto dim = shape_.head_dim;
   const std::size_t keys = key_channels(sizes);
   const bool free = compression_.spec.turbo.budgeted();  // bits are the head's own
   if (free ? !is_level(sizes.value_format) : sizes.value_format != store_format(compression_.spec).values) {
@@ -254,12 +252,12 @@ bool LayerCache::may_have_planned(const HeadSizes& sizes) const noexcept {
   if (fits(shape_.head_dim) && !sizes.key_mean && sizes.values == shape_.head_dim) {
     return true;
   }
-  if (sizes.values != static_cast<std::size_t>(spec.kept_values(dim))) return false;
+  if (sizes.values != spec.kept_values(dim)) return false;
   if (!(spec.keys > 0.0)) return fits(shape_.head_dim) && sizes.key_mean == turbo;
   if (sizes.key_mean != (turbo || (spec.bias && keys < shape_.head_dim))) return false;
   if (spec.mixed()) return keys > 0;
   if (!fits(keys)) return false;
-  return spec.adaptive ? keys > 0 : keys == static_cast<std::size_t>(spec.kept_keys(dim));
+  return spec.adaptive ? keys > 0 : keys == spec.kept_keys(dim);
 }
 
 void LayerCache::restore(ByteReader& in) {
@@ -288,7 +286,7 @@ LayerCacheReport LayerCache::report() const {
   report.tokens_kept /= heads;
   report.channels_kept /= heads;
   report.value_channels_kept /= heads;
-  report.sliding_window = static_cast<std::int64_t>(shape_.sliding_window);
+  report.sliding_window = shape_.sliding_window;
   report.bytes = store_->bytes();
   report.full_bytes = full_f16_bytes(shape_, static_cast<std::size_t>(next_position_));
   return report;
@@ -298,8 +296,8 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
                                 const LayerStores& stores, std::size_t tokens) {
   const CacheSpec& spec = compression.spec;
   const StoreFormat format = store_format(spec);
-  const auto dim = static_cast<std::int64_t>(shape.head_dim);
-  const auto keys = static_cast<std::size_t>(spec.channels.kept_keys(dim));
+  const auto dim = shape.head_dim;
+  const auto keys = spec.channels.kept_keys(dim);
   const std::size_t reach = tokens_in_reach(shape, tokens);
   const std::size_t kept = layer_budget(spec.eviction, reach, compression.index, compression.count);
   HeadSizes sizes;
@@ -307,7 +305,7 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
   sizes.recent = sinks + format.recent_share(kept - sinks);
   sizes.thin = kept - sizes.recent;
   sizes.keys = uniform_keys(keys, format.keys);
-  sizes.values = static_cast<std::size_t>(spec.channels.kept_values(dim));
+  sizes.values = spec.channels.kept_values(dim);
   sizes.value_format = format.values;
   sizes.key_mean = spec.turbo.active() || (spec.channels.keys > 0.0 && spec.channels.bias);
   std::size_t head_bytes = stores.head_bytes(shape, format, sizes);
@@ -319,7 +317,7 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
   layer.tokens_kept = static_cast<double>(kept);
   layer.channels_kept = static_cast<double>(keys);
   layer.value_channels_kept = static_cast<double>(sizes.values);
-  layer.sliding_window = static_cast<std::int64_t>(shape.sliding_window);
+  layer.sliding_window = shape.sliding_window;
   layer.bytes = shape.kv_heads * head_bytes;
   layer.full_bytes = full_f16_bytes(shape, tokens);
   if (spec.turbo.budgeted()) {  // about: layers share the budget by need, and less than 1 bit there is not

@@ -13,7 +13,7 @@ bool all_windowed(const CacheShape& shape) noexcept {
                              [](const AttentionShape& layer) { return layer.sliding_window > 0; });
 }
 
-ElementFormat kivi_format(std::int64_t bits) noexcept {
+ElementFormat kivi_format(std::size_t bits) noexcept {
   switch (bits) {
     case 8:
       return ElementFormat::Q8;
@@ -51,7 +51,7 @@ std::vector<LayerCompression> compression_of_layers(const CacheShape& shape, con
   return layers;
 }
 
-ElementFormat level_format(std::int64_t bits) noexcept {
+ElementFormat level_format(std::size_t bits) noexcept {
   constexpr ElementFormat formats[] = {ElementFormat::L1, ElementFormat::L2, ElementFormat::L3,
                                        ElementFormat::L4, ElementFormat::L5, ElementFormat::L6,
                                        ElementFormat::L8, ElementFormat::L8};
@@ -68,15 +68,15 @@ StoreFormat store_format(const CacheSpec& spec) {
   const bool turbo = spec.turbo.active();
   const ElementFormat kivi = kivi_format(spec.quantization.bits);
   const ElementFormat interim = level_format(interim_bits(spec));
-  const auto level = [&](std::int64_t bits) { return spec.turbo.budgeted() ? interim : level_format(bits); };
+  const auto level = [&](std::size_t bits) { return spec.turbo.budgeted() ? interim : level_format(bits); };
   return {.keys = turbo ? level(spec.turbo.keys) : kivi,
           .values = turbo ? level(spec.turbo.values) : kivi,
-          .value_group = static_cast<std::size_t>(spec.quantization.group),
+          .value_group = spec.quantization.group,
           .reduces = spec.compresses(),
-          .recent = static_cast<std::size_t>(spec.compresses() ? spec.recent_tokens() : 0),
-          .sinks = static_cast<std::size_t>(turbo ? spec.turbo.sinks : 0),
+          .recent = spec.compresses() ? spec.recent_tokens() : 0,
+          .sinks = turbo ? spec.turbo.sinks : 0,
           .runs = turbo && policy == nullptr,
-          .remembered = static_cast<std::size_t>(remembers ? policy->remembered(spec.eviction.policy) : 0)};
+          .remembered = remembers ? policy->remembered(spec.eviction.policy) : 0};
 }
 
 }  // namespace thinkey

@@ -24,10 +24,10 @@ struct LayerCompression {
 [[nodiscard]] std::size_t compressed_layers(const CacheShape& shape) noexcept;
 
 // Levels of 1 to 6 or 8 bits.
-[[nodiscard]] ElementFormat level_format(std::int64_t bits) noexcept;
+[[nodiscard]] ElementFormat level_format(std::size_t bits) noexcept;
 
 // Queries that weigh the noise of heads for a budget.
-inline constexpr std::int64_t kNoiseWindow = 16;
+inline constexpr std::size_t kNoiseWindow = 16;
 
 // Of `tokens` tokens, those that a layer may hold: its window's.
 [[nodiscard]] std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noexcept;

@@ -10,7 +10,7 @@
 namespace thinkey {
 namespace {
 
-constexpr std::array<std::int64_t, 7> kBits = {1, 2, 3, 4, 5, 6, 8};
+constexpr std::array<std::size_t, 7> kBits = {1, 2, 3, 4, 5, 6, 8};
 
 // Mean square error of a level of so many bits for a normal number of variance 1 (Lloyd-Max; 6 and 8 bits: of
 // even steps), divided by what is left of it, since scales do not shrink (backend/cpu/store/levels.h).
@@ -129,14 +129,14 @@ class Allocation {
 
 }  // namespace
 
-std::int64_t interim_bits(const CacheSpec& spec) noexcept {
+std::size_t interim_bits(const CacheSpec& spec) noexcept {
   const EvictionSpec& eviction = spec.eviction;
   if (!(spec.turbo.percent > 0.0)) return 4;  // a number of bytes: no prompt says how much that is
   if (eviction.active() && !(eviction.percent > 0.0)) return kBits.back();  // of few tokens
   const double kept = eviction.active() ? eviction.percent / 100.0 : 1.0;
   // b bits and a scale of one byte for each 32 to 128 channels: about b + 0.2 of 16.
   const double wanted = 1.5 * spec.turbo.percent / 100.0 / kept * 16.0 - 0.2;
-  for (const std::int64_t bits : kBits) {
+  for (const std::size_t bits : kBits) {
     if (static_cast<double>(bits) >= wanted) return bits;
   }
   return kBits.back();
@@ -166,7 +166,7 @@ CacheSpec resolved_spec(const CacheSpec& spec, const CacheShape& shape, std::siz
 std::vector<std::vector<LevelChoice>> allocate_levels(const CacheShape& shape, const LayerStores& stores,
                                                       const std::vector<StoreFormat>& formats,
                                                       const std::vector<std::vector<LevelHead>>& heads,
-                                                      std::int64_t most, std::size_t bytes) {
+                                                      std::size_t most, std::size_t bytes) {
   const auto steps = static_cast<std::size_t>(std::ranges::upper_bound(kBits, most) - kBits.begin());
   Allocation allocation(shape, stores, formats, heads, steps);
   allocation.raise(bytes);

@@ -23,7 +23,7 @@ struct LevelChoice {
 
 // Levels that take at least half as much again as the budget: what layers are packed in until the last one
 // is there, and the most that a head may get. 1 to 6 or 8 bits.
-[[nodiscard]] std::int64_t interim_bits(const CacheSpec& spec) noexcept;
+[[nodiscard]] std::size_t interim_bits(const CacheSpec& spec) noexcept;
 
 // `auto`: from the first share of full f16 on everything stays in 16 bits; below the second tokens are
 // evicted, ranked by so many neighbours together, until those that stay have the third for themselves
@@ -31,7 +31,7 @@ struct LevelChoice {
 inline constexpr double kAutoWhole = 104.0;
 inline constexpr double kAutoEvicts = 18.0;
 inline constexpr double kAutoDense = 22.0;
-inline constexpr std::int64_t kAutoChunk = 10;
+inline constexpr std::size_t kAutoChunk = 10;
 
 // A head that waits for its formats.
 struct LevelHead {
@@ -43,6 +43,6 @@ struct LevelHead {
 // bit each, where that is more).
 [[nodiscard]] std::vector<std::vector<LevelChoice>> allocate_levels(
     const CacheShape& shape, const LayerStores& stores, const std::vector<StoreFormat>& formats,
-    const std::vector<std::vector<LevelHead>>& heads, std::int64_t most, std::size_t bytes);
+    const std::vector<std::vector<LevelHead>>& heads, std::size_t most, std::size_t bytes);
 
 }  // namespace thinkey

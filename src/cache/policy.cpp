@@ -50,16 +50,17 @@ std::vector<std::int32_t> ScoredTokens::positions(std::size_t kv_head) const {
   return all;
 }
 
-std::size_t ScoredTokens::leading(std::size_t kv_head, std::int64_t sinks) const {
+std::size_t ScoredTokens::leading(std::size_t kv_head, std::size_t sinks) const {
   const std::vector<std::int32_t> all = positions(kv_head);
-  const auto end = std::find_if(all.begin(), all.end(), [&](std::int32_t p) { return p >= sinks; });
+  const auto end = std::find_if(all.begin(), all.end(),
+                                [&](std::int32_t p) { return static_cast<std::size_t>(p) >= sinks; });
   return static_cast<std::size_t>(end - all.begin());
 }
 
 std::vector<float> pooled_votes(std::span<const float> votes, std::size_t group, std::size_t tokens,
-                                std::size_t count, std::int64_t kernel, Pooling pooling) {
+                                std::size_t count, std::size_t kernel, Pooling pooling) {
   std::vector<float> scores(count, 0.0F);
-  const auto half = static_cast<std::size_t>(kernel / 2);
+  const std::size_t half = kernel / 2;
   for (std::size_t g = 0; g < group; ++g) {
     const std::span<const float> row = votes.subspan(g * tokens, count);
     for (std::size_t t = 0; t < count; ++t) scores[t] += pooled(row, t, half, pooling);

@@ -38,7 +38,7 @@ struct ScoredTokens {
   // Ascending, but that a store may hold its first tokens (whole) among the recent ones.
   [[nodiscard]] std::vector<std::int32_t> positions(std::size_t kv_head) const;
   // How many tokens at the front stand before position `sinks`.
-  [[nodiscard]] std::size_t leading(std::size_t kv_head, std::int64_t sinks) const;
+  [[nodiscard]] std::size_t leading(std::size_t kv_head, std::size_t sinks) const;
 };
 
 // Scores the tokens of one layer, once: the highest are kept.
@@ -70,10 +70,10 @@ struct Policy {
   bool replays = false;      // it needs the model to repeat the prompt
   std::string_view always;   // options that say what is always kept
   std::function<bool(const PolicyOptions&)> question_dependent;
-  std::function<std::int64_t(const PolicyOptions&)> least;   // tokens always kept
-  std::function<std::int64_t(const PolicyOptions&)> window;  // last prompt queries it looks at
+  std::function<std::size_t(const PolicyOptions&)> least;   // tokens always kept
+  std::function<std::size_t(const PolicyOptions&)> window;  // last prompt queries it looks at
   // Latest queries it looks at when evicting again.
-  std::function<std::int64_t(const PolicyOptions&)> remembered;
+  std::function<std::size_t(const PolicyOptions&)> remembered;
   std::function<bool(const PolicyOptions&)> observes_all;
   std::function<std::unique_ptr<Scorer>(const PolicyOptions&)> scorer;
   // B of a layer from that of all, [layer] of [layers]; empty: the same.
@@ -122,18 +122,17 @@ class PolicyBuilder {
     policy_.summary = summary;
     policy_.standard = Options{};
     policy_.question_dependent = policy_.observes_all = [](const PolicyOptions&) { return false; };
-    policy_.least = policy_.window =
-        policy_.remembered = [](const PolicyOptions&) { return std::int64_t{0}; };
+    policy_.least = policy_.window = policy_.remembered = [](const PolicyOptions&) { return std::size_t{0}; };
   }
 
   // Options, in the order in which they are printed.
-  PolicyBuilder& whole(std::string_view name, std::int64_t Options::*field, std::int64_t least,
-                       std::int64_t most = kMostTokens) {
+  PolicyBuilder& whole(std::string_view name, std::size_t Options::*field, std::size_t least,
+                       std::size_t most = kMostTokens) {
     return option(
         name, field, [name](std::string_view spec, std::string_view v) { return integer(spec, name, v); },
         [=](const Options& o) { within(name, o.*field, least, most); });
   }
-  PolicyBuilder& odd(std::string_view name, std::int64_t Options::*field) {
+  PolicyBuilder& odd(std::string_view name, std::size_t Options::*field) {
     return option(
         name, field, [name](std::string_view spec, std::string_view v) { return integer(spec, name, v); },
         [=](const Options& o) {
@@ -277,7 +276,7 @@ class PolicyBuilder {
 // Mean over the group's heads of numbers [G * n], of the first `count` tokens: pooled along tokens over
 // `kernel` of them (odd; zeros beyond the ends, which an average counts).
 [[nodiscard]] std::vector<float> pooled_votes(std::span<const float> votes, std::size_t group,
-                                              std::size_t tokens, std::size_t count, std::int64_t kernel,
+                                              std::size_t tokens, std::size_t count, std::size_t kernel,
                                               Pooling pooling);
 
 // Those scores with the tokens after them always kept: [tokens].

@@ -13,7 +13,7 @@ void LayerCache::renew(std::size_t n, std::int64_t first_position, const float* 
   const EvictionSpec& spec = compression_.spec.eviction;
   if (spec.every == 0) return;
   store_->remember(n, first_position, q);
-  if (!turn_ended && next_position_ - evicted_at_ < spec.every) return;
+  if (!turn_ended && static_cast<std::size_t>(next_position_ - evicted_at_) < spec.every) return;
   evict_again();
   evicted_at_ = next_position_;
 }

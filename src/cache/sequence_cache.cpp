@@ -12,7 +12,7 @@ SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, All
     : shape_(shape),
       spec_(spec),
       budget_(compressed_layers(shape), shape.kv_heads(),
-              static_cast<std::size_t>(spec.channels.kept_keys(static_cast<std::int64_t>(shape.head_dim()))),
+              static_cast<std::size_t>(spec.channels.kept_keys(shape.head_dim())),
               shape.head_dim()),
       counter_(counter),
       stores_(&stores) {
@@ -161,12 +161,12 @@ std::int64_t SequenceCache::next_position(std::size_t layer) const noexcept {
 
 namespace {
 
-CacheReport report_of(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,
+CacheReport report_of(const CacheShape& shape, const CacheSpec& spec, std::size_t tokens,
                       std::vector<LayerCacheReport> layers) {
   CacheReport report;
   report.spec = spec.to_string();
   report.tokens_seen = tokens;
-  report.head_dim = static_cast<std::int64_t>(shape.head_dim());
+  report.head_dim = shape.head_dim();
   report.layers = std::move(layers);
   for (const LayerCacheReport& layer : report.layers) {
     report.bytes += layer.bytes;
@@ -180,17 +180,17 @@ CacheReport report_of(const CacheShape& shape, const CacheSpec& spec, std::int64
 CacheReport SequenceCache::report() const {
   std::vector<LayerCacheReport> layers;
   for (const LayerCache& layer : layers_) layers.push_back(layer.report());
-  return report_of(shape_, spec_, layers_.empty() ? 0 : layers_[0].next_position(), std::move(layers));
+  return report_of(shape_, spec_, layers_.empty() ? 0 : static_cast<std::size_t>(layers_[0].next_position()),
+                   std::move(layers));
 }
 
-CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,
+CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::size_t tokens,
                            const LayerStores& stores) {
   const CacheSpec resolved = resolved_spec(spec, shape, static_cast<std::size_t>(tokens));
   const std::vector<LayerCompression> compression = compression_of_layers(shape, resolved);
   std::vector<LayerCacheReport> layers;
   for (std::size_t l = 0; l < compression.size(); ++l) {
-    layers.push_back(
-        estimate_layer(shape.layers[l], compression[l], stores, static_cast<std::size_t>(tokens)));
+    layers.push_back(estimate_layer(shape.layers[l], compression[l], stores, tokens));
   }
   return report_of(shape, resolved, tokens, std::move(layers));
 }

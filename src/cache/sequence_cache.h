@@ -117,7 +117,7 @@ class SequenceCache {
 [[nodiscard]] std::size_t query_ring_rows(const CacheSpec& spec, std::size_t queries);
 
 // The report of a cache that has just compressed a prompt of `tokens` tokens, by arithmetic alone.
-[[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::int64_t tokens,
+[[nodiscard]] CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::size_t tokens,
                                          const LayerStores& stores = default_stores());
 
 }  // namespace thinkey

@@ -24,7 +24,7 @@ struct Arguments {
   ModelArguments model;
   std::vector<std::string> specs;
   std::string prompt, file, json, html;
-  std::int64_t tokens = 0;  // 0: all
+  std::size_t tokens = 0;  // 0: all
   std::vector<std::size_t> layers;
 };
 
@@ -46,18 +46,18 @@ int execute(const Arguments& arguments) {
   const std::string text = text_of(arguments);
   const auto model = arguments.model.load();
   for (const std::size_t layer : arguments.layers) {
-    if (static_cast<std::int64_t>(layer) >= model->info().layers) {
+    if (layer >= model->info().layers) {
       fail_usage("--layers: the model has no layer {}, only 0 to {}", layer, model->info().layers - 1);
     }
   }
   std::vector<std::int32_t> ids = model->tokenize(text);
-  if (arguments.tokens > 0 && ids.size() > static_cast<std::size_t>(arguments.tokens)) {
-    ids.resize(static_cast<std::size_t>(arguments.tokens));
+  if (arguments.tokens > 0 && ids.size() > arguments.tokens) {
+    ids.resize(arguments.tokens);
   }
   catch_interrupts();
   eval::Analysis analysis;
   {
-    PrefillProgress progress(static_cast<std::int64_t>(ids.size()), standard_error_is_terminal());
+    PrefillProgress progress(ids.size(), standard_error_is_terminal());
     analysis = eval::analyze(*model, ids, specs, progress.callback());
   }
   publish(eval::analysis_report(analysis, arguments.layers), arguments.json, arguments.html);
@@ -76,7 +76,7 @@ Command add_analyze_command(CLI::App& program) {
                   "File of text to run, before --prompt; \"-\" is standard input")
       ->type_name("FILE");
   app->add_option("--tokens", arguments->tokens, "Only the first so many tokens of it; 0: all")
-      ->check(within(std::int64_t{0}, std::int64_t{std::numeric_limits<std::int32_t>::max()}))
+      ->check(within(std::size_t{0}, std::size_t{std::numeric_limits<std::int32_t>::max()}))
       ->type_name("N");
   app->add_option("--cache", arguments->specs, "A cache spec whose errors to measure; repeat it for several")
       ->type_name("SPEC")

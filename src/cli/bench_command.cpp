@@ -23,11 +23,11 @@ namespace {
 
 struct Arguments {
   ModelArguments model;
-  std::vector<std::int64_t> prompts = {512, 8192};
-  std::vector<std::int64_t> batches = {1};
+  std::vector<std::size_t> prompts = {512, 8192};
+  std::vector<std::size_t> batches = {1};
   std::vector<std::string> specs = {"full"};
-  std::int64_t generate = 32;
-  std::int64_t repeats = 1;
+  std::size_t generate = 32;
+  std::size_t repeats = 1;
   bool together = false;
   bool json = false;
   std::string baseline;
@@ -210,17 +210,17 @@ Command add_bench_command(CLI::App& program) {
   arguments->model.add_model(*app);
   app->add_option("-p,--n-prompt", arguments->prompts, "Prompt lengths, comma-separated; 0: empty context")
       ->delimiter(',')
-      ->check(within(std::int64_t{0}, std::int64_t{1} << 24))
+      ->check(within(std::size_t{0}, std::size_t{1} << 24))
       ->type_name("N,...");
   app->add_option("-n,--n-gen", arguments->generate, "Decode steps after each prompt; 0: none")
-      ->check(within(std::int64_t{0}, std::int64_t{1} << 20))
+      ->check(within(std::size_t{0}, std::size_t{1} << 20))
       ->type_name("N");
   app->add_option("-b,--batch", arguments->batches, "Sequences decoded in one step, comma-separated")
       ->delimiter(',')
-      ->check(within(std::int64_t{1}, std::int64_t{1024}))
+      ->check(within(std::size_t{1}, std::size_t{1024}))
       ->type_name("N,...");
   app->add_option("-r,--repetitions", arguments->repeats, "Prefills per row; the median is shown")
-      ->check(within(std::int64_t{1}, std::int64_t{1000}))
+      ->check(within(std::size_t{1}, std::size_t{1000}))
       ->type_name("N");
   app->add_option("--cache", arguments->specs, "A cache spec; repeat it to compare")->type_name("SPEC");
   app->add_flag("--together", arguments->together,

@@ -63,7 +63,7 @@ class Bench {
       : model_(std::move(model)), settings_(settings), tell_(tell) {}
 
   BenchFigures run() {
-    for (const std::int64_t tokens : settings_.prompts) {
+    for (const std::size_t tokens : settings_.prompts) {
       if (settings_.together) {
         measure(tokens, settings_.specs);
       } else {
@@ -74,12 +74,12 @@ class Bench {
   }
 
  private:
-  [[nodiscard]] std::vector<Session> sessions(const std::vector<CacheSpec>& specs, std::int64_t each) const {
+  [[nodiscard]] std::vector<Session> sessions(const std::vector<CacheSpec>& specs, std::size_t each) const {
     std::vector<Session> made;
-    const std::int64_t context = *std::max_element(settings_.prompts.begin(), settings_.prompts.end()) +
-                                 settings_.generate * static_cast<std::int64_t>(settings_.batches.size()) + 1;
+    const std::size_t context = *std::max_element(settings_.prompts.begin(), settings_.prompts.end()) +
+                                settings_.generate * settings_.batches.size() + 1;
     for (const CacheSpec& spec : specs) {
-      for (std::int64_t i = 0; i < each; ++i) {
+      for (std::size_t i = 0; i < each; ++i) {
         made.emplace_back(model_, SessionOptions{.cache = spec, .context = context});
       }
     }
@@ -92,14 +92,14 @@ class Bench {
   }
 
   // Prefill and decode at one depth for specs that share their prefill.
-  void measure(std::int64_t tokens, const std::vector<CacheSpec>& specs) {
+  void measure(std::size_t tokens, const std::vector<CacheSpec>& specs) {
     const std::vector<std::int32_t> prompt = random_tokens(tokens);
-    const std::int64_t most = *std::max_element(settings_.batches.begin(), settings_.batches.end());
+    const std::size_t most = *std::max_element(settings_.batches.begin(), settings_.batches.end());
     std::vector<Session> held;
     if (tokens > 0) {
       std::vector<double> seconds;
       std::size_t resident = 0;
-      for (std::int64_t r = 0; r < settings_.repeats; ++r) {
+      for (std::size_t r = 0; r < settings_.repeats; ++r) {
         held.clear();
         held = sessions(specs, 1);
         tell_(fmt::format("prefill of {} tokens, {}", tokens,
@@ -118,8 +118,7 @@ class Bench {
             {.cache = specs[s].to_string(),
              .tokens = tokens,
              .seconds = median(seconds),
-             .operations = prefill_operations(ModelAccess::impl(*model_).weights.network(),
-                                              static_cast<std::size_t>(tokens)),
+             .operations = prefill_operations(ModelAccess::impl(*model_).weights.network(), tokens),
              .memory = {.hidden_states = parts.hidden_states,
                         .layer_kv = parts.layer_kv,
                         .scratch = forward - std::min(forward, parts.hidden_states + parts.layer_kv),
@@ -137,9 +136,8 @@ class Bench {
     }
     std::vector<DecodeJob> jobs;
     for (std::size_t s = 0; s < specs.size(); ++s) {
-      for (const std::int64_t batch : settings_.batches) {
-        jobs.push_back({specs[s], std::span<Session>(held.data() + s * static_cast<std::size_t>(most),
-                                                     static_cast<std::size_t>(batch))});
+      for (const std::size_t batch : settings_.batches) {
+        jobs.push_back({specs[s], std::span<Session>(held.data() + s * most, batch)});
       }
     }
     decode(jobs, tokens);
@@ -154,7 +152,7 @@ class Bench {
 
   // The jobs take turns, step by step, and with a sequence whose context is empty and a plain read of memory:
   // a machine whose speed changes changes it for all of them.
-  void decode(std::vector<DecodeJob>& jobs, std::int64_t depth) {
+  void decode(std::vector<DecodeJob>& jobs, std::size_t depth) {
     if (settings_.generate == 0) return;
     tell_(fmt::format("decode at {} tokens", depth));
     std::vector<Session> empty;
@@ -162,7 +160,7 @@ class Bench {
     DecodeJob reference{CacheSpec::parse("full"), empty};
     MemoryReader reader;
     std::vector<double> reads;
-    for (std::int64_t step = 0; step < settings_.generate; ++step) {
+    for (std::size_t step = 0; step < settings_.generate; ++step) {
       reads.push_back(reader.read());
       time_step(reference);
       for (DecodeJob& job : jobs) time_step(job);
@@ -172,7 +170,7 @@ class Bench {
       for (const Session& s : job.sessions) cache += s.cache_report().bytes;
       figures_.decode.push_back({.cache = job.spec.to_string(),
                                  .depth = depth,
-                                 .batch = static_cast<std::int64_t>(job.sessions.size()),
+                                 .batch = job.sessions.size(),
                                  .seconds = median(job.seconds),
                                  .empty_seconds = median(reference.seconds),
                                  .read_bytes_per_second = static_cast<double>(reader.bytes()) / median(reads),
@@ -185,7 +183,7 @@ class Bench {
     if (interrupted()) throw Interrupted();
     std::vector<Session*> batch;
     for (Session& s : job.sessions) batch.push_back(&s);
-    const std::vector<std::int32_t> tokens = random_tokens(static_cast<std::int64_t>(batch.size()));
+    const std::vector<std::int32_t> tokens = random_tokens(batch.size());
     const auto start = Clock::now();
     if (batch.size() == 1) {
       batch[0]->decode(tokens[0]);
@@ -199,10 +197,10 @@ class Bench {
     if (interrupted()) throw Interrupted();
   }
 
-  std::vector<std::int32_t> random_tokens(std::int64_t count) {
+  std::vector<std::int32_t> random_tokens(std::size_t count) {
     std::uniform_int_distribution<std::int32_t> any(0,
                                                     static_cast<std::int32_t>(model_->info().vocabulary) - 1);
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
+    std::vector<std::int32_t> ids(count);
     for (std::int32_t& id : ids) id = any(random_);
     return ids;
   }

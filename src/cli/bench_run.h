@@ -16,12 +16,12 @@
 namespace thinkey::cli {
 
 struct BenchSettings {
-  std::vector<std::int64_t> prompts;  // tokens; 0: decode from an empty context
+  std::vector<std::size_t> prompts;  // tokens; 0: decode from an empty context
   std::vector<CacheSpec> specs;
-  std::vector<std::int64_t> batches;  // sequences decoded in one step
-  std::int64_t generate = 32;         // steps timed
-  std::int64_t repeats = 1;           // prefills timed, the median counts
-  bool together = false;              // one prefill serves all specs; its time is every spec's
+  std::vector<std::size_t> batches;  // sequences decoded in one step
+  std::size_t generate = 32;         // steps timed
+  std::size_t repeats = 1;           // prefills timed, the median counts
+  bool together = false;             // one prefill serves all specs; its time is every spec's
 };
 
 // Bytes beside the weights. The first four are the allocators' counts, the last is the kernel's.
@@ -33,7 +33,7 @@ struct BenchMemory {
 
 struct PrefillFigures {
   std::string cache;
-  std::int64_t tokens = 0;
+  std::size_t tokens = 0;
   double seconds = 0.0;
   PrefillOperations operations;
   BenchMemory memory;
@@ -41,8 +41,8 @@ struct PrefillFigures {
 
 struct DecodeFigures {
   std::string cache;
-  std::int64_t depth = 0;  // tokens seen before
-  std::int64_t batch = 1;
+  std::size_t depth = 0;  // tokens seen before
+  std::size_t batch = 1;
   double seconds = 0.0;        // of one step, median
   double empty_seconds = 0.0;  // of one sequence's step in an empty context, measured by turns with it
   double read_bytes_per_second = 0.0;  // of plain reads of memory, measured by turns with it, median

@@ -48,7 +48,7 @@ class Chat {
         template_(arguments.chat.resolve()),
         session_(model_, session_options_) {
     options_.sampler = arguments.sampler.resolve();
-    options_.max_tokens = arguments.generation.predict;
+    options_.max_tokens = limit_of(arguments.generation.predict);
     options_.lookup = arguments.generation.lookup;
     warn_of_context(*model_, session_options_.context);
     terminal_ = ::isatty(STDIN_FILENO) == 1;
@@ -139,7 +139,7 @@ class Chat {
 
   void answer(const std::string& message) {
     messages_.push_back({"user", message});
-    std::int64_t before = session_.tokens_seen();
+    std::size_t before = session_.tokens_seen();
     bool touched = false;  // work on the session has begun
     try {
       const std::string text = model_->render_chat(messages_, template_);
@@ -152,8 +152,7 @@ class Chat {
       }
       const std::vector<std::int32_t>& ids = step.tokens;
       clear_interrupt();
-      PrefillProgress progress(static_cast<std::int64_t>(ids.size()),
-                               !quiet_ && standard_error_is_terminal());
+      PrefillProgress progress(ids.size(), !quiet_ && standard_error_is_terminal());
       options_.progress = [&touched, show = progress.callback()](double done, double total) {
         touched = true;
         show(done, total);
@@ -190,7 +189,7 @@ class Chat {
     print_message("{}[prompt {}; answer {}; cache {}, {:.1f} % of full]\n",
                   options_.lookup > 0 ? format_lookup(generation) : "",
                   format_rate(generation.prompt_tokens, generation.prefill_seconds),
-                  format_rate(static_cast<std::int64_t>(generation.tokens.size()), generation.decode_seconds),
+                  format_rate(generation.tokens.size(), generation.decode_seconds),
                   format_bytes(report.bytes), 100.0 * report.share_of_full());
   }
 

@@ -29,10 +29,10 @@ struct Arguments {
   std::string samples = "models/samples/needle-4k.jsonl";
   std::vector<std::string> texts = {"LICENSE", "CONTRIBUTING.md", "docs/architecture.md"};
   std::vector<std::string> specs;
-  std::int64_t budget = 512;
+  std::size_t budget = 512;
   std::size_t count = 40;
   std::size_t text_count = 20;
-  std::int64_t text_tokens = 3600;
+  std::size_t text_tokens = 3600;
   std::string answers = "exact";
   bool json = false;
 
@@ -55,7 +55,7 @@ struct Score {
   }
 };
 
-std::vector<std::string> default_specs(std::int64_t budget) {
+std::vector<std::string> default_specs(std::size_t budget) {
   // The same token budget for all, with the pooling of the paper's runs.
   const std::string snapkv = fmt::format("snapkv:{},kernel=7,pool=max", budget);
   return {"full",
@@ -152,7 +152,7 @@ OrderedJson to_json(const std::vector<CacheSpec>& specs, const std::vector<Score
 
 // One sample in plain sight: the needle where it stands, the question, what each cache answered.
 void show(const NeedleSample& sample, const std::vector<CacheSpec>& specs, const std::vector<Score>& scores,
-          std::size_t index, std::int64_t tokens, bool exact) {
+          std::size_t index, std::size_t tokens, bool exact) {
   const std::size_t at = sample.document.find(sample.answer);
   const std::size_t from = at == std::string::npos || at < 160 ? 0 : sample.document.find(' ', at - 160) + 1;
   const std::size_t to = std::min(sample.document.size(), at == std::string::npos ? 200 : at + 120);
@@ -188,7 +188,7 @@ int execute(const Arguments& arguments) {
 
   catch_interrupts();
   const auto tokens = [&](const NeedleSample& sample) {
-    return static_cast<std::int64_t>(model->tokenize(sample.document, {.add_special = false}).size());
+    return static_cast<std::size_t>(model->tokenize(sample.document, {.add_special = false}).size());
   };
   if (prose.empty() && real.empty()) fail_usage("demo: --count and --text-count are both 0; nothing to ask");
   if (!arguments.json && prose.empty()) print_output("{}\n", model->info().name);

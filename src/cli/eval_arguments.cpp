@@ -29,7 +29,7 @@ void EvalArguments::add(CLI::App& app) {
       ->expected(1)
       ->take_all();
   app.add_option("-c,--ctx-size", context, "Most tokens of prompt and answer; 0: the model's context length")
-      ->check(within(std::int64_t{0}, std::int64_t{std::numeric_limits<std::int32_t>::max()}))
+      ->check(within(std::size_t{0}, std::size_t{std::numeric_limits<std::int32_t>::max()}))
       ->type_name("N");
   app.add_option(
          "--results", results,
@@ -108,13 +108,13 @@ void publish(const eval::Report& report, const std::string& json, const std::str
   if (!markdown.empty()) write_file(markdown, eval::report_markdown(report));
 }
 
-std::vector<std::int64_t> parse_counts(const std::string& option, const std::vector<std::string>& words) {
-  std::vector<std::int64_t> counts;
+std::vector<std::size_t> parse_counts(const std::string& option, const std::vector<std::string>& words) {
+  std::vector<std::size_t> counts;
   for (const std::string& word : words) {
-    std::int64_t count = 0;
+    std::size_t count = 0;
     const char* end = word.data() + word.size();
     auto [stop, error] = std::from_chars(word.data(), end, count);
-    std::int64_t unit = 1;
+    std::size_t unit = 1;
     if (error == std::errc() && stop + 1 == end && (*stop == 'k' || *stop == 'K')) {
       unit = 1024;
       ++stop;

@@ -23,7 +23,7 @@ struct EvalArguments {
   std::string json;
   std::string markdown;
   std::string html;
-  std::int64_t context = 0;
+  std::size_t context = 0;
   std::string chat = "auto";
 
   // -m, -t, --prefill-precision, --cache, -c, --results, --fresh, --json, --markdown, --html
@@ -46,7 +46,7 @@ void publish(const eval::Report& report, const std::string& json, const std::str
              const std::string& markdown = {});
 
 // "1024,2048,4096" or "1k,2k" (1k = 1024): token counts. Error(Usage) names option and word.
-[[nodiscard]] std::vector<std::int64_t> parse_counts(const std::string& option,
-                                                     const std::vector<std::string>& words);
+[[nodiscard]] std::vector<std::size_t> parse_counts(const std::string& option,
+                                                    const std::vector<std::string>& words);
 
 }  // namespace thinkey::cli

@@ -20,8 +20,8 @@ struct Arguments {
   std::string data;
   std::vector<std::string> tasks;
   bool extended = false;
-  std::int64_t limit = 0;  // samples of each task; 0: all
-  std::int64_t max_length = 0;
+  std::size_t limit = 0;  // samples of each task; 0: all
+  std::size_t max_length = 0;
 };
 
 int execute(Arguments& arguments) {
@@ -65,12 +65,12 @@ Command add_eval_longbench_command(CLI::App& eval) {
   app->add_flag("-e,--extended", arguments->extended,
                 "LongBench-E: the NAME_e.jsonl files, and scores by length");
   app->add_option("--limit", arguments->limit, "Only the first so many samples of each task; 0: all")
-      ->check(within(std::int64_t{0}, std::int64_t{1} << 31U))
+      ->check(within(std::size_t{0}, std::size_t{1} << 31U))
       ->type_name("N");
   app->add_option("--max-length", arguments->max_length,
                   "Most tokens of a prompt before the chat template; longer ones lose their middle; 0: what "
                   "the context leaves")
-      ->check(within(std::int64_t{0}, std::int64_t{std::numeric_limits<std::int32_t>::max()}))
+      ->check(within(std::size_t{0}, std::size_t{std::numeric_limits<std::int32_t>::max()}))
       ->type_name("N");
   arguments->score.add(*app);
   add_examples(

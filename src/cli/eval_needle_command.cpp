@@ -84,7 +84,7 @@ Command add_eval_needle_command(CLI::App& eval) {
       ->delimiter(',')
       ->type_name("P,...");
   app->add_option("--repeats", options.repeats, "Samples per length and depth")
-      ->check(within(std::int64_t{1}, std::int64_t{100000}))
+      ->check(within(std::size_t{1}, std::size_t{100000}))
       ->type_name("N");
   app->add_option("--needle", options.needle, "The fact; {key} and {value} become a new name and number")
       ->type_name("TEXT");
@@ -96,7 +96,7 @@ Command add_eval_needle_command(CLI::App& eval) {
   app->add_option("--haystack", arguments->haystack, "Text files to hide it in; default: synthetic prose")
       ->type_name("DIR");
   app->add_option("-n,--n-predict", options.max_tokens, "Most tokens of an answer")
-      ->check(within(std::int64_t{1}, std::int64_t{1} << 20U))
+      ->check(within(std::size_t{1}, std::size_t{1} << 20U))
       ->type_name("N");
   app->add_option("--seed", options.seed, "Of the documents and facts")
       ->check(whole_number())

@@ -71,7 +71,7 @@ Command add_eval_ruler_command(CLI::App& eval) {
       ->delimiter(',')
       ->type_name("N,...");
   app->add_option("--samples", options.samples, "Per task and length")
-      ->check(within(std::int64_t{1}, std::int64_t{100000}))
+      ->check(within(std::size_t{1}, std::size_t{100000}))
       ->type_name("N");
   app->add_option("--haystack", arguments->haystack,
                   "Text files for the needle tasks; default: synthetic prose")

@@ -47,10 +47,10 @@ int execute(const Arguments& arguments) {
     scores.push_back(
         eval::longbench_score(task, prediction.prediction, prediction.answers, prediction.classes, options));
     sum += scores.back();
-    if (prediction.length < 0) continue;
+    if (!prediction.length) continue;
     ++with_length;
     const auto bucket = std::find_if(buckets.begin(), buckets.end(), [&](const Bucket& b) {
-      return b.name == eval::length_bucket(prediction.length);
+      return b.name == eval::length_bucket(*prediction.length);
     });
     bucket->sum += scores.back();
     ++bucket->count;

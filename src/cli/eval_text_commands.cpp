@@ -12,12 +12,13 @@
 namespace thinkey::cli {
 namespace {
 
-constexpr std::int64_t kMostTokens = std::int64_t{1} << 31U;
+constexpr std::size_t kMostTokens = std::size_t{1} << 31U;
 
 struct Arguments {
   EvalArguments eval;
   std::string file;
   eval::PerplexityOptions perplexity;
+  std::int64_t chunks = -1;
   eval::DivergenceOptions divergence;
 
   [[nodiscard]] std::string text() const { return read_text(file); }
@@ -34,6 +35,7 @@ int execute_perplexity(Arguments& arguments) {
   if (options.text.ends_with('\n')) options.text.pop_back();  // as llama.cpp reads a file
   options.name = arguments.file;
   const auto model = arguments.eval.model.load();
+  options.chunks = limit_of(arguments.chunks);
   if (arguments.eval.context > 0) options.chunk = arguments.eval.context;
   return arguments.eval.run(perplexity_task(model, options), *model, eval::perplexity_report);
 }
@@ -63,8 +65,8 @@ Command add_eval_perplexity_command(CLI::App& eval) {
       "Perplexity of a text as llama.cpp's tool counts it (chunks of -c tokens, 512 by default)");
   arguments->eval.add(*app);
   add_file(*app, arguments->file);
-  app->add_option("--chunks", arguments->perplexity.chunks, "Most chunks to score; -1: all")
-      ->check(within(std::int64_t{-1}, kMostTokens))
+  app->add_option("--chunks", arguments->chunks, "Most chunks to score; -1: all")
+      ->check(within(std::int64_t{-1}, std::int64_t{kMostTokens}))
       ->type_name("N");
   add_examples(*app, {"thinkey eval perplexity -m model.gguf -f wiki.test.raw -c 512",
                       "thinkey eval perplexity -m model.gguf -f book.txt -c 4096 --cache full --cache "
@@ -81,13 +83,13 @@ Command add_eval_kl_command(CLI::App& eval) {
   arguments->eval.add(*app);
   add_file(*app, arguments->file);
   app->add_option("--prompt", options.prompt, "Tokens that are prefilled and compressed")
-      ->check(within(std::int64_t{1}, kMostTokens))
+      ->check(within(std::size_t{1}, kMostTokens))
       ->type_name("N");
   app->add_option("--continuation", options.continuation, "Tokens that are then fed one by one")
-      ->check(within(std::int64_t{1}, kMostTokens))
+      ->check(within(std::size_t{1}, kMostTokens))
       ->type_name("N");
   app->add_option("--samples", options.samples, "Windows of the text, evenly spread over it")
-      ->check(within(std::int64_t{1}, kMostTokens))
+      ->check(within(std::size_t{1}, kMostTokens))
       ->type_name("N");
   add_examples(*app,
                {"thinkey eval kl -m model.gguf -f book.txt --cache snapkv:10% --cache snapkv:10%+think:0.4 "

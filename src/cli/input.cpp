@@ -22,7 +22,7 @@ std::string read_text(const std::filesystem::path& path, const TextLimit& limit)
   return text;
 }
 
-std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::int64_t vocabulary) {
+std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::size_t vocabulary) {
   const std::string text = read_file(path);
   std::vector<std::int32_t> ids;
   std::size_t line = 1;
@@ -46,7 +46,7 @@ std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::int64
     if (error != std::errc() || stop != text.data() + end) {
       fail_data("{}: line {}, word {}: \"{}\" is not a token id", path.string(), line, word, shown);
     }
-    if (id < 0 || id >= vocabulary) {
+    if (id < 0 || static_cast<std::size_t>(id) >= vocabulary) {
       fail_data("{}: line {}, word {}: token id {} is outside the vocabulary of {}", path.string(), line,
                 word, id, vocabulary);
     }

@@ -19,6 +19,6 @@ using thinkey::require_utf8;
 [[nodiscard]] std::string read_text(const std::filesystem::path& path, const TextLimit& limit = {});
 
 // Token ids separated by white space, each in [0, vocabulary). Error(Data) names path, line and word.
-[[nodiscard]] std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::int64_t vocabulary);
+[[nodiscard]] std::vector<std::int32_t> read_ids(const std::filesystem::path& path, std::size_t vocabulary);
 
 }  // namespace thinkey::cli

@@ -21,7 +21,7 @@ namespace {
 
 struct Arguments {
   ModelArguments model;
-  std::int64_t context = 0;
+  std::size_t context = 0;
   std::vector<std::string> caches = {"full", "think:0.4", "snapkv:25%", "snapkv:25%+think:0.4"};
   bool json = false;
 };
@@ -33,7 +33,7 @@ struct Cost {
 };
 
 std::vector<Cost> estimate_costs(const Model& model, const std::vector<CacheSpec>& specs,
-                                 std::int64_t context) {
+                                 std::size_t context) {
   std::vector<Cost> costs;
   for (const CacheSpec& spec : specs) {
     costs.push_back({model.estimate_cache(spec, context), model.estimate(spec, context, 0)});
@@ -98,12 +98,12 @@ std::vector<std::string> cost_row(const std::string& label, const std::vector<La
           peak};
 }
 
-std::string format_costs(const std::vector<Cost>& costs, std::int64_t context) {
+std::string format_costs(const std::vector<Cost>& costs, std::size_t context) {
   std::vector<std::vector<std::string>> rows = {{"cache", "tokens kept", "key channels", "value channels",
                                                  "bytes", "of full f16", "prefill peak beside weights"}};
   for (const Cost& cost : costs) {
     rows.push_back(cost_row(cost.cache.spec, cost.cache.layers, format_bytes(cost.memory.total())));
-    std::map<std::int64_t, std::vector<LayerCacheReport>> kinds;  // by window
+    std::map<std::size_t, std::vector<LayerCacheReport>> kinds;  // by window
     for (const LayerCacheReport& layer : cost.cache.layers) kinds[layer.sliding_window].push_back(layer);
     if (kinds.size() < 2) continue;
     for (const auto& [window, layers] : kinds) {
@@ -167,7 +167,7 @@ int execute(const Arguments& arguments) {
   for (const std::string& text : arguments.caches) specs.push_back(CacheSpec::parse(text));
   const auto model = arguments.model.load();
   const ModelInfo& info = model->info();
-  const std::int64_t context = arguments.context > 0 ? arguments.context : info.context_length;
+  const std::size_t context = arguments.context > 0 ? arguments.context : info.context_length;
   const std::vector<Cost> costs = estimate_costs(*model, specs, context);
 
   if (arguments.json) {
@@ -197,7 +197,7 @@ Command add_inspect_command(CLI::App& program) {
       ->required()
       ->type_name("PATH");
   app->add_option("-c,--ctx-size", arguments->context, "Tokens in the cache; 0: the model's context length")
-      ->check(within(std::int64_t{0}, std::int64_t{std::numeric_limits<std::int32_t>::max()}))
+      ->check(within(std::size_t{0}, std::size_t{std::numeric_limits<std::int32_t>::max()}))
       ->type_name("N");
   app->add_option("--cache", arguments->caches, "A cache to show the cost of; may be repeated")
       ->type_name("SPEC")

@@ -27,7 +27,7 @@ struct Arguments {
   CacheArgument cache;
   std::string ids;
   std::string output;
-  std::int64_t prefill = 0;  // 0: all
+  std::size_t prefill = 0;  // 0: all
   bool last = false;
 };
 
@@ -58,25 +58,22 @@ int execute(const Arguments& arguments) {
   const CacheSpec spec = arguments.cache.parse();
   require_writable(arguments.output);
   const auto model = arguments.model.load();
-  const std::int64_t vocabulary = model->info().vocabulary;
+  const std::size_t vocabulary = model->info().vocabulary;
   const std::vector<std::int32_t> ids = read_ids(arguments.ids, vocabulary);
-  const std::size_t prompt =
-      arguments.prefill == 0 ? ids.size() : static_cast<std::size_t>(arguments.prefill);
+  const std::size_t prompt = arguments.prefill == 0 ? ids.size() : arguments.prefill;
   if (prompt > ids.size()) {
     fail_usage("--prefill {} is more than the {} ids of {}", prompt, ids.size(), arguments.ids);
   }
 
   const std::size_t row_count = arguments.last ? 1 : ids.size();
-  Rows rows(row_count, static_cast<std::size_t>(vocabulary));
+  Rows rows(row_count, vocabulary);
   catch_interrupts();
   Session session(model, {.cache = spec, .context = 0});
   {
-    PrefillProgress progress(static_cast<std::int64_t>(prompt), standard_error_is_terminal());
+    PrefillProgress progress(prompt, standard_error_is_terminal());
     Session::LogitsSink sink;
     if (!arguments.last) {
-      sink = [&rows](std::int64_t index, std::span<const float> logits) {
-        rows.set(static_cast<std::size_t>(index), logits);
-      };
+      sink = [&rows](std::size_t index, std::span<const float> logits) { rows.set(index, logits); };
     }
     session.prefill(std::span(ids).first(prompt), progress.callback(), sink);
   }
@@ -87,10 +84,11 @@ int execute(const Arguments& arguments) {
   }
   if (arguments.last) rows.set(0, session.logits());
 
-  const SafetensorsTensor tensor{.name = "logits",
-                                 .type = SafetensorsType::F32,
-                                 .shape = {static_cast<std::int64_t>(row_count), vocabulary},
-                                 .bytes = rows.bytes()};
+  const SafetensorsTensor tensor{
+      .name = "logits",
+      .type = SafetensorsType::F32,
+      .shape = {static_cast<std::int64_t>(row_count), static_cast<std::int64_t>(vocabulary)},
+      .bytes = rows.bytes()};
   write_safetensors(arguments.output, std::span(&tensor, 1), {{"cache", spec.to_string()}});
   return 0;
 }
@@ -113,7 +111,7 @@ Command add_logits_command(CLI::App& program) {
                   "Ids that are the prompt; the others are decoded one by one through the compressed cache "
                   "(0: all are "
                   "the prompt, whose own logits no cache changes)")
-      ->check(within(std::int64_t{0}, std::int64_t{1} << 40U))
+      ->check(within(std::size_t{0}, std::size_t{1} << 40U))
       ->type_name("N");
   arguments->model.add_compute(*app);
   add_examples(

@@ -45,9 +45,9 @@ double read_rate() {
 }
 
 // A chunk of prompt tokens by a layer of a model of some billion parameters.
-constexpr std::int64_t kTokens = 512;
-constexpr std::int64_t kIn = 2048;
-constexpr std::int64_t kOut = 4096;
+constexpr std::size_t kTokens = 512;
+constexpr std::size_t kIn = 2048;
+constexpr std::size_t kOut = 4096;
 constexpr double kOperations = 2.0 * static_cast<double>(kTokens * kIn * kOut);
 
 double product_rate(Precision precision) {

@@ -118,15 +118,15 @@ CLI::Validator whole_number() {
           ""};
 }
 
-void warn_of_context(const Model& model, std::int64_t asked) {
+void warn_of_context(const Model& model, std::size_t asked) {
   if (asked <= model.info().context_length) return;
   print_message(
       "thinkey: warning: a context of {} is more than the model's {}; answers beyond that may be poor\n",
       asked, model.info().context_length);
 }
 
-TextLimit prompt_limit(const Model& model, std::int64_t context) {
-  const std::int64_t tokens = context > 0 ? context : model.info().context_length;
+TextLimit prompt_limit(const Model& model, std::size_t context) {
+  const std::size_t tokens = context > 0 ? context : model.info().context_length;
   return {.bytes = std::min(TextLimit{}.bytes, most_prompt_bytes(model, tokens)),
           .why = fmt::format(", which cannot fit the context of {} tokens; shorten it", tokens)};
 }
@@ -137,13 +137,13 @@ void GenerationArguments::add(CLI::App& app) {
       ->check(within(std::int64_t{-1}, kMostTokens))
       ->type_name("N");
   app.add_option("-c,--ctx-size", context, "Most tokens of prompt and answer; 0: the model's context length")
-      ->check(within(std::int64_t{0}, kMostTokens))
+      ->check(within(std::size_t{0}, std::size_t{kMostTokens}))
       ->type_name("N");
   app.add_option(
          "--lookup", lookup,
          "Draft up to N tokens at a time from what was said before and verify them in one step: the same "
          "answer, sooner where it quotes; 0: off")
-      ->check(within(std::int64_t{0}, kMostLookup))
+      ->check(within(std::size_t{0}, kMostLookup))
       ->type_name("N");
   app.add_flag("-q,--quiet", quiet, "No progress bar, rates or cache report on standard error");
 }

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,8 +52,8 @@ struct SamplerArguments {
 // -n, -c, --lookup, -q
 struct GenerationArguments {
   std::int64_t predict = -1;
-  std::int64_t context = 0;
-  std::int64_t lookup = 0;
+  std::size_t context = 0;
+  std::size_t lookup = 0;
   bool quiet = false;
 
   void add(CLI::App& app);
@@ -84,10 +85,15 @@ template <typename Number>
 [[nodiscard]] CLI::Validator whole_number();
 
 // One line on standard error where the context asked for is longer than the model was made for.
-void warn_of_context(const Model& model, std::int64_t asked);
+void warn_of_context(const Model& model, std::size_t asked);
 
 // Of the text of a prompt: what is larger cannot fit the context.
-[[nodiscard]] TextLimit prompt_limit(const Model& model, std::int64_t context);
+[[nodiscard]] TextLimit prompt_limit(const Model& model, std::size_t context);
+
+// The option's -1, "no limit", as the library has it.
+[[nodiscard]] inline std::optional<std::size_t> limit_of(std::int64_t option) {
+  return option < 0 ? std::nullopt : std::optional(static_cast<std::size_t>(option));
+}
 
 // Where examples of one command go: at the end of its help.
 void add_examples(CLI::App& app, const std::vector<std::string>& lines);

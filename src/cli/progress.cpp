@@ -20,14 +20,14 @@ constexpr const char* kEraseLine = "\r\033[K";
 
 }  // namespace
 
-std::string progress_line(double share, double seconds, std::int64_t tokens) {
+std::string progress_line(double share, double seconds, std::size_t tokens) {
   share = std::clamp(share, 0.0, 1.0);
   const int filled = static_cast<int>(std::lround(share * kBarWidth));
   std::string line =
       fmt::format("prefill [{:#<{}}{:.<{}}] {:3.0f}%", "", filled, "", kBarWidth - filled, 100.0 * share);
   if (share > 0.0 && seconds > 0.0) {
     const double rate = share * static_cast<double>(tokens) / seconds;
-    const auto left = static_cast<std::int64_t>(std::ceil(seconds * (1.0 - share) / share));
+    const auto left = static_cast<std::size_t>(std::ceil(seconds * (1.0 - share) / share));
     line += fmt::format("  {:.0f} tokens/s  {}:{:02d} left", rate, left / 60, left % 60);
   }
   return line;
@@ -35,7 +35,7 @@ std::string progress_line(double share, double seconds, std::int64_t tokens) {
 
 bool standard_error_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
-PrefillProgress::PrefillProgress(std::int64_t tokens, bool visible)
+PrefillProgress::PrefillProgress(std::size_t tokens, bool visible)
     : tokens_(tokens), visible_(visible), start_(Clock::now()), latest_(start_) {}
 
 PrefillProgress::~PrefillProgress() { erase(); }

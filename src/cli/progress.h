@@ -12,7 +12,7 @@ namespace thinkey::cli {
 class PrefillProgress {
  public:
   // `tokens`: of the prompt, for the rate. `visible`: draw at all (see standard_error_is_terminal()).
-  PrefillProgress(std::int64_t tokens, bool visible);
+  PrefillProgress(std::size_t tokens, bool visible);
   ~PrefillProgress();
   PrefillProgress(const PrefillProgress&) = delete;
   PrefillProgress& operator=(const PrefillProgress&) = delete;
@@ -25,7 +25,7 @@ class PrefillProgress {
   void erase();
 
   using Clock = std::chrono::steady_clock;
-  std::int64_t tokens_;
+  std::size_t tokens_;
   bool visible_;
   bool drawn_ = false;
   Clock::time_point start_;
@@ -33,7 +33,7 @@ class PrefillProgress {
 };
 
 // One line of the bar: share done in [0, 1], seconds so far, prompt tokens.
-[[nodiscard]] std::string progress_line(double share, double seconds, std::int64_t tokens);
+[[nodiscard]] std::string progress_line(double share, double seconds, std::size_t tokens);
 
 [[nodiscard]] bool standard_error_is_terminal();
 

@@ -14,9 +14,7 @@ std::string percent_of(std::size_t part, std::size_t whole) {
   return fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
-std::string kept_of(double kept, std::int64_t all) {
-  return fmt::format("{} of {}", format_count(kept), all);
-}
+std::string kept_of(double kept, std::size_t all) { return fmt::format("{} of {}", format_count(kept), all); }
 
 }  // namespace
 
@@ -50,7 +48,7 @@ std::string format_cache_report(const CacheReport& report) {
   std::vector<std::vector<std::size_t>> members;
   for (std::size_t i = 0; i < report.layers.size(); ++i) {
     const LayerCacheReport& layer = report.layers[i];
-    const std::int64_t seen =
+    const std::size_t seen =
         layer.sliding_window > 0 ? std::min(layer.sliding_window, report.tokens_seen) : report.tokens_seen;
     std::vector<std::string> row = {kept_of(layer.tokens_kept, seen),
                                     kept_of(layer.channels_kept, report.head_dim),
@@ -77,7 +75,7 @@ std::string format_cache_report(const CacheReport& report) {
          format_table(rows, 9);
 }
 
-std::string format_rate(std::int64_t tokens, double seconds) {
+std::string format_rate(std::size_t tokens, double seconds) {
   if (seconds <= 0.0) return fmt::format("{} tokens", tokens);
   return fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s", tokens, seconds,
                      static_cast<double>(tokens) / seconds);
@@ -131,7 +129,7 @@ OrderedJson to_json(const CacheReport& report) {
   return json;
 }
 
-OrderedJson rate_json(std::int64_t tokens, double seconds) {
+OrderedJson rate_json(std::size_t tokens, double seconds) {
   OrderedJson json;
   json["tokens"] = tokens;
   json["seconds"] = seconds;

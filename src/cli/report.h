@@ -24,7 +24,7 @@ using thinkey::format_table;
 [[nodiscard]] std::string format_cache_report(const CacheReport& report);
 
 // "1234 tokens in 1.20 s, 1028 tokens/s".
-[[nodiscard]] std::string format_rate(std::int64_t tokens, double seconds);
+[[nodiscard]] std::string format_rate(std::size_t tokens, double seconds);
 
 // "lookup   120 tokens drafted, 96 accepted (80.0 %), 2.90 tokens per step" and a newline.
 [[nodiscard]] std::string format_lookup(const Generation& generation);
@@ -33,7 +33,7 @@ using thinkey::format_table;
 
 [[nodiscard]] OrderedJson to_json(const CacheReport& report);
 // {"tokens", "seconds", "tokens_per_second"}
-[[nodiscard]] OrderedJson rate_json(std::int64_t tokens, double seconds);
+[[nodiscard]] OrderedJson rate_json(std::size_t tokens, double seconds);
 
 // As text with two spaces of indentation and a final newline; bytes that are not UTF-8 become U+FFFD.
 [[nodiscard]] std::string dump(const OrderedJson& json);

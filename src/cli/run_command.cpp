@@ -125,7 +125,7 @@ void report(const Generation& generation, bool lookup, const Session& session) {
       "memory   {} resident, {} at most\n{}",
       model.load_seconds, model.repack_seconds, format_bytes(model.repacked_bytes),
       format_rate(generation.prompt_tokens, generation.prefill_seconds),
-      format_rate(static_cast<std::int64_t>(generation.tokens.size()), generation.decode_seconds),
+      format_rate(generation.tokens.size(), generation.decode_seconds),
       stop_reason_name(generation.reason), lookup ? format_lookup(generation) : "",
       format_bytes(resident_memory()), format_bytes(peak_resident_memory()),
       format_cache_report(session.cache_report()));
@@ -139,7 +139,7 @@ OrderedJson to_json(const Generation& generation, const Session& session, const 
   json["stop"] = stop_reason_name(generation.reason);
   json["seed"] = sampler.seed;
   json["prompt"] = rate_json(generation.prompt_tokens, generation.prefill_seconds);
-  json["decode"] = rate_json(static_cast<std::int64_t>(generation.tokens.size()), generation.decode_seconds);
+  json["decode"] = rate_json(generation.tokens.size(), generation.decode_seconds);
   if (lookup) json["lookup"] = lookup_json(generation);
   json["cache"] = cli::to_json(session.cache_report());
   json["load"] = {{"seconds", session.model().info().load_seconds},
@@ -155,7 +155,7 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
   const CacheSpec spec = arguments.cache.parse();
   GenerateOptions options;
   options.sampler = arguments.sampler.resolve();
-  options.max_tokens = arguments.generation.predict;
+  options.max_tokens = limit_of(arguments.generation.predict);
   options.lookup = arguments.generation.lookup;
   check_early(arguments, has_prompt, has_file);
   const auto model = arguments.model.load();
@@ -169,8 +169,7 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
 
   catch_interrupts();
   const bool quiet = arguments.generation.quiet || arguments.json;
-  PrefillProgress progress(static_cast<std::int64_t>(ids.size()),
-                           !arguments.generation.quiet && standard_error_is_terminal());
+  PrefillProgress progress(ids.size(), !arguments.generation.quiet && standard_error_is_terminal());
   options.progress = progress.callback();
   options.sink = [&arguments](std::string_view text) {
     if (!arguments.json) {

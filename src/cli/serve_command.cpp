@@ -37,7 +37,7 @@ struct Arguments {
   int port = 8080;
   std::vector<std::string> aliases, api_keys, host_names;
   std::string api_key_file;
-  std::int64_t context = 0;
+  std::size_t context = 0;
   std::int64_t predict = 4096;
   std::string kv_memory;
   std::string cache_directory;
@@ -127,7 +127,7 @@ server::ServiceOptions service_options(const Arguments& arguments, const Model& 
 SchedulerOptions scheduler_options(const Arguments& arguments) {
   SchedulerOptions options;
   options.context = arguments.context;
-  options.max_tokens = arguments.predict;
+  options.max_tokens = limit_of(arguments.predict);
   options.parallel = arguments.parallel;
   options.queue = arguments.queue;
   options.compress_idle = arguments.pressure == "compress";
@@ -211,7 +211,7 @@ Command add_serve_command(CLI::App& program) {
       ->type_name("BYTES");
   app->add_option("-c,--ctx-size", a.context,
                   "Most tokens of prompt and answer; 0: the model's context length")
-      ->check(within<std::int64_t>(0, std::numeric_limits<std::int32_t>::max()))
+      ->check(within<std::size_t>(0, std::numeric_limits<std::int32_t>::max()))
       ->type_name("N");
   app->add_option("-n,--n-predict", a.predict,
                   "Most tokens of an answer where the request does not say; -1: until the context is full")

@@ -21,8 +21,8 @@ struct Arguments {
   std::string prompts;
   std::string budget = "10%";
   std::size_t limit = 16;
-  std::int64_t levels = 3;
-  std::int64_t length = 2048;
+  std::size_t levels = 3;
+  std::size_t length = 2048;
 };
 
 // "10%" of `full` bytes, "512KiB", "1.5MiB", "2GiB" or a number of bytes.
@@ -60,21 +60,21 @@ int execute(Arguments& arguments) {
   const eval::PromptEncoder encoder(model, arguments.eval.chat_use());
   options.context = arguments.eval.context;
   if (options.prompts.empty()) {
-    const std::int64_t context = options.context > 0 ? options.context : model->info().context_length;
-    const std::int64_t length = std::min(arguments.length, context - options.max_tokens);
+    const std::size_t context = options.context > 0 ? options.context : model->info().context_length;
+    const std::size_t length = std::min(arguments.length, context - std::min(context, options.max_tokens));
     options.prompts = eval::needle_prompts(encoder, arguments.limit, length, 1);
     options.name = fmt::format("needles {}", length);
   }
-  std::int64_t longest = 0;
+  std::size_t longest = 0;
   for (const std::string& prompt : options.prompts) {
-    longest = std::max(longest, static_cast<std::int64_t>(encoder.encode(prompt).size()));
+    longest = std::max(longest, encoder.encode(prompt).size());
   }
   const std::size_t full = model->estimate_cache({}, longest).full_bytes;
   const std::size_t budget = parse_budget(arguments.budget, full);
   if (arguments.eval.specs.empty()) {
     std::vector<std::string>& specs = arguments.eval.specs;
     std::size_t level = budget;
-    for (std::int64_t i = 0; i < arguments.levels; ++i, level /= 2) {
+    for (std::size_t i = 0; i < arguments.levels; ++i, level /= 2) {
       for (const CacheSpec& spec : eval::specs_within(*model, longest, level)) {
         const std::string name = spec.to_string();
         if (std::find(specs.begin(), specs.end(), name) == specs.end()) specs.push_back(name);
@@ -110,15 +110,15 @@ Command add_sweep_command(CLI::App& program) {
       ->check(within(std::size_t{1}, std::size_t{1} << 30U))
       ->type_name("N");
   app->add_option("--length", arguments->length, "Tokens of the generator's documents")
-      ->check(within(std::int64_t{64}, std::int64_t{1} << 30U))
+      ->check(within(std::size_t{64}, std::size_t{1} << 30U))
       ->type_name("N");
   app->add_option("--levels", arguments->levels,
                   "Also try specs for a half, a quarter, ... of the budget: so many in all")
-      ->check(within(std::int64_t{1}, std::int64_t{20}))
+      ->check(within(std::size_t{1}, std::size_t{20}))
       ->type_name("N");
   app->add_option("-n,--n-predict", arguments->options.max_tokens,
                   "Most tokens of the answers that are compared")
-      ->check(within(std::int64_t{1}, std::int64_t{1} << 20U))
+      ->check(within(std::size_t{1}, std::size_t{1} << 20U))
       ->type_name("N");
   add_examples(*app,
                {"thinkey sweep -m model.gguf --prompts questions.jsonl --budget 64MiB --html sweep.html",

@@ -61,16 +61,13 @@ std::string_view stop_reason_name(StopReason reason) noexcept {
 }
 
 Generation generate(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options) {
-  if (options.max_tokens < -1) {
-    fail_usage("max-tokens {}: it must be -1 (no limit), 0 or more", options.max_tokens);
-  }
-  if (options.lookup < 0 || options.lookup > kMostLookup) {
+  if (options.lookup > kMostLookup) {
     fail_usage("lookup {}: it must be 0 (off) to {}", options.lookup, kMostLookup);
   }
   const Model& model = session.model();
   Sampler sampler(options.sampler);
   Generation out;
-  out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
+  out.prompt_tokens = prompt.size();
 
   auto start = Clock::now();
   // A session that already holds something (a restored cache) may go on without a prompt.
@@ -81,10 +78,10 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
   start = Clock::now();
   std::vector<std::int32_t> seen(options.seen.begin(), options.seen.end());
   seen.insert(seen.end(), prompt.begin(), prompt.end());
-  Lookahead ahead(session, static_cast<std::size_t>(options.lookup), seen);
+  Lookahead ahead(session, options.lookup, seen);
   TextOutput text(ModelAccess::impl(model).tokenizer.get(), options, out.text);
   for (;;) {
-    if (options.max_tokens >= 0 && static_cast<std::int64_t>(out.tokens.size()) >= options.max_tokens) {
+    if (options.max_tokens && out.tokens.size() >= *options.max_tokens) {
       out.reason = StopReason::Length;
       break;
     }
@@ -103,9 +100,8 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
     }
     out.tokens.push_back(token);
     const bool wants_more = text.push(token);  // shown before the next step is computed
-    const std::size_t more = options.max_tokens < 0
-                                 ? std::numeric_limits<std::size_t>::max()
-                                 : static_cast<std::size_t>(options.max_tokens) - out.tokens.size();
+    const std::size_t more =
+        options.max_tokens.value_or(std::numeric_limits<std::size_t>::max()) - out.tokens.size();
     ahead.advance(token, wants_more ? more : 0);
     if (!wants_more) {
       out.reason = StopReason::Caller;

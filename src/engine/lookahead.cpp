@@ -36,7 +36,7 @@ void Lookahead::advance(std::int32_t token, std::size_t more) {
   const std::size_t room = std::min({most_, more, most_ == 0 ? 0 : session_.draft_room()});
   if (room > 0) draft = lookup_.draft(room);
   if (draft.empty()) return session_.decode(token);
-  counts_.drafted += static_cast<std::int64_t>(draft.size());
+  counts_.drafted += draft.size();
   draft.insert(draft.begin(), token);
   session_.decode_ahead(draft);
   ahead_ = std::move(draft);

@@ -23,7 +23,7 @@ class Lookahead {
   Lookahead& operator=(const Lookahead&) = delete;
 
   [[nodiscard]] std::span<const float> logits() const;
-  [[nodiscard]] std::int64_t tokens_seen() const noexcept { return seen_; }
+  [[nodiscard]] std::size_t tokens_seen() const noexcept { return seen_; }
   // Session::decode(). At most `more` further tokens will be wanted after this one.
   void advance(std::int32_t token, std::size_t more);
   // Leaves the session as it would be.
@@ -33,7 +33,7 @@ class Lookahead {
  private:
   Session& session_;
   std::size_t most_;
-  std::int64_t seen_;
+  std::size_t seen_;
   PromptLookup lookup_;
   std::vector<std::int32_t> ahead_;  // tokens of the step under way; empty: the session is at rest
   std::size_t taken_ = 0;            // of which the caller has decoded so many

@@ -10,24 +10,23 @@ namespace thinkey {
 namespace {
 
 // 16-bit keys and values of all layers.
-std::size_t whole_tokens_bytes(const Network& network, std::int64_t tokens) noexcept {
-  return 2 * sizeof(f16_bits) * network.layers.size() * network.kv_width() * static_cast<std::size_t>(tokens);
+std::size_t whole_tokens_bytes(const Network& network, std::size_t tokens) noexcept {
+  return 2 * sizeof(f16_bits) * network.layers.size() * network.kv_width() * tokens;
 }
 
 // Of the latest queries, which specs that evict again keep in f32.
-std::size_t query_ring_bytes(const Network& network, const CacheSpec& spec, std::int64_t queries) noexcept {
-  return network.layers.size() * network.query_width() * sizeof(float) *
-         query_ring_rows(spec, static_cast<std::size_t>(queries));
+std::size_t query_ring_bytes(const Network& network, const CacheSpec& spec, std::size_t queries) noexcept {
+  return network.layers.size() * network.query_width() * sizeof(float) * query_ring_rows(spec, queries);
 }
 
-MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens, bool all_logits,
+MemoryEstimate bytes(const Decoder& decoder, const SequenceCache& cache, std::size_t tokens, bool all_logits,
                      std::vector<Replay> replays = {}) {
   const SequenceCache* const caches[] = {&cache};
   PrefillOutputs outputs;
   outputs.replays = std::move(replays);
-  if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
-  const PassBytes pass = decoder.backend.pass_bytes(
-      decoder.network, prefill_request(decoder, static_cast<std::size_t>(tokens), caches, outputs));
+  if (all_logits) outputs.logits = [](std::size_t, std::span<const float>) {};
+  const PassBytes pass =
+      decoder.backend.pass_bytes(decoder.network, prefill_request(decoder, tokens, caches, outputs));
   return {
       .hidden_states = pass.hidden_states, .layer_kv = pass.layer_kv, .scratch = pass.scratch, .cache = 0};
 }
@@ -37,7 +36,7 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1024.
 }  // namespace
 
 MemoryEstimate estimate_memory(const Decoder& decoder, const CacheShape& shape, const CacheSpec& spec,
-                               std::int64_t prompt, std::int64_t generate, bool all_logits,
+                               std::size_t prompt, std::size_t generate, bool all_logits,
                                std::vector<Replay> replays) {
   const SequenceCache cache(shape, spec);  // empty, it knows what it will ask for
   MemoryEstimate out = bytes(decoder, cache, prompt, all_logits, std::move(replays));
@@ -51,7 +50,7 @@ std::size_t decode_bytes(const Decoder& decoder) {
   return pass.hidden_states + pass.layer_kv + pass.scratch;
 }
 
-MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache, std::int64_t tokens,
+MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache& cache, std::size_t tokens,
                                     bool all_logits) {
   MemoryEstimate out = bytes(decoder, cache, tokens, all_logits);
   out.cache =
@@ -59,7 +58,7 @@ MemoryEstimate estimate_turn_memory(const Decoder& decoder, const SequenceCache&
   return out;
 }
 
-void check_memory(const MemoryEstimate& needed, std::size_t available, std::int64_t tokens) {
+void check_memory(const MemoryEstimate& needed, std::size_t available, std::size_t tokens) {
   if (available == 0 || needed.total() <= available) return;
   fail_data(
       "a prompt of {} tokens needs {:.1f} MiB beside the weights (hidden states {:.1f}, one layer's keys and "

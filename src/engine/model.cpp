@@ -26,22 +26,22 @@ ModelInfo describe(const ModelFile& file, const ModelSpec& spec) {
   info.name = spec.name;
   info.container = file.container();
   info.vocabulary = spec.vocabulary;
-  info.layers = static_cast<std::int64_t>(spec.layers.size());
+  info.layers = spec.layers.size();
   info.width = spec.width;
-  info.query_heads = static_cast<std::int64_t>(heads.query_heads);
-  info.kv_heads = static_cast<std::int64_t>(heads.kv_heads);
-  info.head_dim = static_cast<std::int64_t>(heads.head_dim);
-  info.ffn_width = static_cast<std::int64_t>(spec.most_feed_forward_width());
+  info.query_heads = heads.query_heads;
+  info.kv_heads = heads.kv_heads;
+  info.head_dim = heads.head_dim;
+  info.ffn_width = spec.most_feed_forward_width();
   info.context_length = spec.context_length;
   for (const LayerSpec& layer : spec.layers) {
-    const auto window = static_cast<std::int64_t>(layer.attention.shape.sliding_window);
+    const std::size_t window = layer.attention.shape.sliding_window;
     if (window == 0) continue;
     ++info.sliding_layers;
     info.sliding_window = std::max(info.sliding_window, window);
   }
   const auto& experts = spec.layers.back().feed_forward.experts;
-  info.experts = static_cast<std::int64_t>(experts.count);
-  info.experts_used = static_cast<std::int64_t>(experts.used);
+  info.experts = experts.count;
+  info.experts_used = experts.used;
   if (!spec.ropes.empty()) {
     info.rope_theta = static_cast<float>(spec.ropes.front().theta);
     info.rope_scaling = spec.ropes.front().scaling;
@@ -62,10 +62,10 @@ ModelInfo describe(const ModelFile& file, const ModelSpec& spec) {
   return info;
 }
 
-void check_counts(std::int64_t prompt, std::int64_t generate) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 31U;
+void check_counts(std::size_t prompt, std::size_t generate) {
+  constexpr std::size_t kMost = std::size_t{1} << 31U;
   if (prompt < 1 || prompt >= kMost) fail_usage("a prompt of {} tokens: it must have 1 to 2^31 - 1", prompt);
-  if (generate < 0 || generate >= kMost) {
+  if (generate >= kMost) {
     fail_usage("{} tokens to generate: it must be 0 to 2^31 - 1", generate);
   }
 }
@@ -122,15 +122,13 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   double decode_bytes = 0;
   double decode_parameters = 0;
   impl->weights.for_each_matrix([&](const MatrixView& m, double share) {
-    const std::size_t bytes = m.packed == nullptr ? m.bytes()
-                                                  : packed_bytes(m.type, static_cast<std::size_t>(m.rows),
-                                                                 static_cast<std::size_t>(m.cols));
+    const std::size_t bytes = m.packed == nullptr ? m.bytes() : packed_bytes(m.type, m.rows, m.cols);
     decode_bytes += share * static_cast<double>(bytes);
     decode_parameters += share * static_cast<double>(m.rows * m.cols);
     impl->info.quantized = impl->info.quantized || traits(m.type).block_elements > 1;
   });
   impl->info.decode_bytes = static_cast<std::size_t>(decode_bytes);
-  impl->info.decode_parameters = static_cast<std::int64_t>(decode_parameters);
+  impl->info.decode_parameters = static_cast<std::size_t>(decode_parameters);
   impl->info.load_seconds = since(start);
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
@@ -143,7 +141,7 @@ std::vector<std::int32_t> Model::tokenize(std::string_view text, const EncodeOpt
 
 std::string Model::detokenize(std::span<const std::int32_t> ids, bool special) const {
   for (const std::int32_t id : ids) {
-    if (id < 0 || id >= impl_->info.vocabulary) {
+    if (id < 0 || static_cast<std::size_t>(id) >= impl_->info.vocabulary) {
       fail_usage("token {} is outside the vocabulary of {}", id, impl_->info.vocabulary);
     }
   }
@@ -173,7 +171,7 @@ std::vector<std::int32_t> Model::tokenize_chat(std::string_view text) const {
   return ids;
 }
 
-MemoryEstimate Model::estimate(const CacheSpec& spec, std::int64_t prompt, std::int64_t generate) const {
+MemoryEstimate Model::estimate(const CacheSpec& spec, std::size_t prompt, std::size_t generate) const {
   spec.validate();
   check_counts(prompt, generate);
   const Policy* policy = policy_of(spec.eviction.policy);
@@ -187,7 +185,7 @@ MemoryEstimate Model::estimate(const CacheSpec& spec, std::int64_t prompt, std::
   return out;
 }
 
-CacheReport Model::estimate_cache(const CacheSpec& spec, std::int64_t tokens) const {
+CacheReport Model::estimate_cache(const CacheSpec& spec, std::size_t tokens) const {
   spec.validate();
   check_counts(tokens, 0);
   return thinkey::estimate_cache(cache_shape(impl_->spec), spec, tokens);

@@ -19,10 +19,10 @@
 namespace thinkey {
 namespace {
 
-constexpr std::int64_t kMostPositions = (std::int64_t{1} << 31U) - 1;  // the cache keeps positions in 32 bits
+constexpr std::size_t kMostPositions = (std::size_t{1} << 31U) - 1;  // the cache keeps positions in 32 bits
 
-std::int64_t context_length(const Model& model, std::int64_t asked) {
-  if (asked < 0 || asked > kMostPositions) {
+std::size_t context_length(const Model& model, std::size_t asked) {
+  if (asked > kMostPositions) {
     fail_usage("a context of {} tokens: it must be 0 (the model's) to {}", asked, kMostPositions);
   }
   return asked > 0 ? asked : std::min(model.info().context_length, kMostPositions);
@@ -60,12 +60,12 @@ struct Session::Impl {
     check_at_rest();
     if (tokens.empty()) fail_usage("there are no tokens to run; give at least one");
     for (const std::int32_t token : tokens) {
-      if (token < 0 || token >= static_cast<std::int64_t>(decoder.network.vocabulary)) {
+      if (token < 0 || static_cast<std::size_t>(token) >= decoder.network.vocabulary) {
         fail_usage("token {} is outside the model's vocabulary of {}", token, decoder.network.vocabulary);
       }
     }
-    const std::int64_t seen = cache.next_position(0);
-    if (static_cast<std::int64_t>(tokens.size()) > context - seen) {
+    const auto seen = static_cast<std::size_t>(cache.next_position(0));
+    if (tokens.size() > context - seen) {
       fail_data("{} tokens after {} do not fit the context of {}; shorten the prompt or raise the context",
                 tokens.size(), seen, context);
     }
@@ -80,7 +80,7 @@ struct Session::Impl {
     require_finite_logits(row, position, decoder.check_finite);
   }
 
-  [[nodiscard]] MemoryEstimate estimate(std::int64_t tokens, bool all_logits,
+  [[nodiscard]] MemoryEstimate estimate(std::size_t tokens, bool all_logits,
                                         const std::vector<Replay>& replays) const {
     return cache.next_position(0) == 0
                ? estimate_memory(decoder, shape, cache.spec(), tokens, 0, all_logits, replays)
@@ -97,7 +97,7 @@ struct Session::Impl {
   std::shared_ptr<const Model> model;
   Decoder decoder;
   CacheShape shape;
-  std::int64_t context;
+  std::size_t context;
   std::size_t memory_limit;
   AllocationCounter cache_bytes, forward_bytes;
   SequenceCache cache;
@@ -127,7 +127,7 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
                       const LogitsSink& sink) {
   Impl& s = *impl_;
   s.check_tokens(tokens);
-  const auto count = static_cast<std::int64_t>(tokens.size());
+  const std::size_t count = tokens.size();
   std::vector<Replay> replays = s.replays(tokens);
   check_memory(s.estimate(count, static_cast<bool>(sink), replays),
                s.memory_limit > 0 ? s.memory_limit : available_memory(), count);
@@ -135,8 +135,8 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
   const bool first = before == 0;
   LogitsSink checked;
   if (sink) {
-    checked = [&](std::int64_t index, std::span<const float> logits) {
-      s.check_logits(logits, before + index);
+    checked = [&](std::size_t index, std::span<const float> logits) {
+      s.check_logits(logits, before + static_cast<std::int64_t>(index));
       sink(index, logits);
     };
   }
@@ -149,7 +149,7 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
                         .counter = &s.forward_bytes,
                         .replays = std::move(replays)});
     });
-    s.check_logits(s.logits.span(), before + count - 1);
+    s.check_logits(s.logits.span(), before + static_cast<std::int64_t>(count) - 1);
   } catch (...) {
     if (first) {
       s.cache = SequenceCache(s.shape, s.cache.spec(), &s.cache_bytes);
@@ -164,7 +164,7 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
                                const Progress& progress) {
   if (sessions.empty()) return;
   Impl& first = *sessions[0]->impl_;
-  const auto count = static_cast<std::int64_t>(tokens.size());
+  const std::size_t count = tokens.size();
   std::vector<SequenceCache*> caches;
   MemoryEstimate needed;
   std::vector<Replay> replays;
@@ -192,7 +192,7 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
                         .counter = &first.forward_bytes,
                         .replays = std::move(replays)});
     });
-    first.check_logits(first.logits.span(), count - 1);
+    first.check_logits(first.logits.span(), static_cast<std::int64_t>(count) - 1);
   } catch (...) {
     for (Session* session : sessions) {
       Impl& s = *session->impl_;
@@ -214,7 +214,7 @@ void Session::save(const std::filesystem::path& path) const {
 }
 
 Session Session::load(std::shared_ptr<const Model> model, const std::filesystem::path& path,
-                      std::int64_t context) {
+                      std::size_t context) {
   Session session(std::move(model), {.cache = {}, .context = context});
   Impl& s = *session.impl_;
   std::optional<LoadedCache> file;
@@ -229,9 +229,9 @@ Session Session::load(std::shared_ptr<const Model> model, const std::filesystem:
     fail_data("{}: damaged cache file: its logits are not finite; save it again", path.string());
   }
   s.cache = std::move(loaded.cache);
-  if (s.cache.next_position(0) > s.context) {
+  if (session.tokens_seen() > s.context) {
     fail_data("{}: holds {} tokens, the context is {}; raise the context", path.string(),
-              s.cache.next_position(0), s.context);
+              session.tokens_seen(), s.context);
   }
   return session;
 }
@@ -246,7 +246,7 @@ void Session::decode(std::int32_t token) {
       s.token_pass = s.decoder.backend.pass(s.decoder.network, decode_request(s.decoder, 1), nullptr);
     thinkey::decode(s.decoder, {&input, 1}, *s.token_pass, s.logits.data());
   });
-  s.check_logits(logits(), tokens_seen() - 1);
+  s.check_logits(logits(), s.cache.next_position(0) - 1);
   s.interrupted = false;
 }
 
@@ -282,7 +282,7 @@ void Session::decode_together(std::span<Session* const> sessions, std::span<cons
     std::copy_n(first.batch_logits.data() + i * vocabulary, vocabulary, sessions[i]->impl_->logits.data());
   }
   for (const Session* session : sessions) {
-    session->impl_->check_logits(session->logits(), session->tokens_seen() - 1);
+    session->impl_->check_logits(session->logits(), session->impl_->cache.next_position(0) - 1);
     session->impl_->interrupted = false;
   }
 }
@@ -334,8 +334,10 @@ std::size_t Session::draft_room() const {
 }
 
 std::span<const float> Session::logits() const noexcept { return std::as_const(impl_->logits).span(); }
-std::int64_t Session::tokens_seen() const noexcept { return impl_->cache.next_position(0); }
-std::int64_t Session::context() const noexcept { return impl_->context; }
+std::size_t Session::tokens_seen() const noexcept {
+  return static_cast<std::size_t>(impl_->cache.next_position(0));
+}
+std::size_t Session::context() const noexcept { return impl_->context; }
 CacheReport Session::cache_report() const { return impl_->cache.report(); }
 std::size_t Session::cache_bytes_allocated() const noexcept { return impl_->cache_bytes.live(); }
 std::size_t Session::forward_bytes_peak() const noexcept { return impl_->forward_bytes.peak(); }

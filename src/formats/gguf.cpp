@@ -243,9 +243,9 @@ Tensor GgufFile::locate(const GgufTensor& tensor) const {
   }
   return {.name = tensor.name,
           .type = *type,
-          .planes = static_cast<std::int64_t>(planes),
-          .rows = static_cast<std::int64_t>(rows),
-          .cols = static_cast<std::int64_t>(cols),
+          .planes = planes,
+          .rows = rows,
+          .cols = cols,
           .data = data_.data() + tensor.offset,
           .bytes = *bytes};
 }

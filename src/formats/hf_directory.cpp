@@ -184,11 +184,12 @@ class HfDirectory final : public ModelFile {
     if (source.bytes.empty()) refuse("is empty");
     const std::string name = text_name(source.name);
     if (name.empty()) return;
+    const auto extent = [&](std::size_t i) { return static_cast<std::size_t>(source.shape[i]); };
     Tensor tensor{.name = name,
                   .type = *type,
-                  .planes = source.shape.size() == 3 ? source.shape[0] : 1,
-                  .rows = source.shape.size() >= 2 ? source.shape[source.shape.size() - 2] : 1,
-                  .cols = source.shape.back(),
+                  .planes = source.shape.size() == 3 ? extent(0) : 1,
+                  .rows = source.shape.size() >= 2 ? extent(source.shape.size() - 2) : 1,
+                  .cols = extent(source.shape.size() - 1),
                   .data = fp8 ? naming(path, [&] { return expanded(source); })
                               : aligned(source.bytes, traits(*type).block_bytes),
                   .bytes = source.elements() * traits(*type).block_bytes};
@@ -233,13 +234,13 @@ class HfDirectory final : public ModelFile {
     const SafetensorsTensor* scales = find_source(stem + "_scales");
     if (scales == nullptr) fail_data("there is no tensor {}_scales", printable(stem));
     Mxfp4Matrix matrix = read_mxfp4(blocks, *scales);
-    const std::int64_t planes = blocks.shape.size() == 4 ? blocks.shape[0] : 1;
+    const std::size_t planes = blocks.shape.size() == 4 ? static_cast<std::size_t>(blocks.shape[0]) : 1;
     const auto& data = copies_.emplace_back(std::move(matrix.data));
     return {.name = blocks.name,
             .type = TensorType::MXFP4,
             .planes = planes,
-            .rows = static_cast<std::int64_t>(matrix.rows) / planes,
-            .cols = static_cast<std::int64_t>(matrix.cols),
+            .rows = matrix.rows / planes,
+            .cols = matrix.cols,
             .data = data.data(),
             .bytes = data.bytes()};
   }

@@ -29,9 +29,9 @@ enum class Container : std::uint8_t { Gguf, HuggingFace };
 struct Tensor {
   std::string name;
   TensorType type = TensorType::F32;
-  std::int64_t planes = 1;
-  std::int64_t rows = 0;
-  std::int64_t cols = 0;
+  std::size_t planes = 1;
+  std::size_t rows = 0;
+  std::size_t cols = 0;
   const std::byte* data = nullptr;  // lives as long as the ModelFile
   std::size_t bytes = 0;
 };

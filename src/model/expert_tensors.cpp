@@ -9,8 +9,8 @@
 
 namespace thinkey {
 
-const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std::int64_t planes,
-                             std::int64_t rows, std::int64_t cols) {
+const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std::size_t planes,
+                             std::size_t rows, std::size_t cols) {
   const std::string path = file.path().string();
   const Tensor* tensor = file.find(name);
   if (tensor == nullptr) fail_data("{}: tensor {} is missing", path, name);
@@ -25,12 +25,11 @@ const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std
               name, tensor->rows, tensor->cols, rows, cols);
   }
   const TensorTypeTraits& type = traits(tensor->type);
-  if (static_cast<std::size_t>(cols) % type.block_elements != 0) {
+  if (cols % type.block_elements != 0) {
     fail_data("{}: tensor {}: {} columns do not make whole {} blocks of {}", path, name, cols, type.name,
               type.block_elements);
   }
-  const std::size_t bytes =
-      static_cast<std::size_t>(planes * rows) * row_bytes(tensor->type, static_cast<std::size_t>(cols));
+  const std::size_t bytes = planes * rows * row_bytes(tensor->type, cols);
   if (tensor->data == nullptr || tensor->bytes != bytes) {
     fail_data("{}: tensor {} has the wrong number of bytes", path, name);
   }
@@ -44,23 +43,22 @@ class Experts {
   explicit Experts(const ExpertSource& source)
       : s_(source),
         ffn_(source.spec.layers[source.layer].feed_forward),
-        count_(static_cast<std::int64_t>(ffn_.experts.count)),
-        inner_(static_cast<std::int64_t>(ffn_.width)),
+        count_(ffn_.experts.count),
+        inner_(ffn_.width),
         width_(source.spec.width) {}
 
   // GGUF: one tensor [E, rows, cols] for all.
   std::vector<FeedForwardWeights> stacked() {
     std::vector<FeedForwardWeights> out(ffn_.experts.count);
-    const auto take = [&](std::string_view name, Linear FeedForwardWeights::*which, std::int64_t rows,
-                          std::int64_t cols) {
+    const auto take = [&](std::string_view name, Linear FeedForwardWeights::*which, std::size_t rows,
+                          std::size_t cols) {
       const Tensor& t = tensor(std::string(name) + ".weight", count_, rows, cols);
       const float* bias =
           s_.spec.layout.feed_forward_bias ? vector(std::string(name) + ".bias", rows) : nullptr;
-      const std::size_t plane =
-          static_cast<std::size_t>(rows) * row_bytes(t.type, static_cast<std::size_t>(cols));
+      const std::size_t plane = rows * row_bytes(t.type, cols);
       for (std::size_t e = 0; e < out.size(); ++e) {
         out[e].*which = {{.type = t.type, .rows = rows, .cols = cols, .data = t.data + e * plane},
-                         bias == nullptr ? nullptr : bias + e * static_cast<std::size_t>(rows)};
+                         bias == nullptr ? nullptr : bias + e * rows};
       }
     };
     take("ffn_gate_exps", &FeedForwardWeights::gate, inner_, width_);
@@ -73,7 +71,7 @@ class Experts {
   std::vector<FeedForwardWeights> separate() {
     std::vector<FeedForwardWeights> out(ffn_.experts.count);
     for (std::size_t e = 0; e < out.size(); ++e) {
-      const auto one = [&](std::string_view name, std::int64_t rows, std::int64_t cols) {
+      const auto one = [&](std::string_view name, std::size_t rows, std::size_t cols) {
         const Tensor& t = tensor(fmt::format("mlp.experts.{}.{}.weight", e, name), 1, rows, cols);
         return Linear{{.type = t.type, .rows = rows, .cols = cols, .data = t.data}};
       };
@@ -103,8 +101,7 @@ class Experts {
     std::vector<FeedForwardWeights> out(ffn_.experts.count);
     const Tensor& gate_up = tensor("mlp.experts.gate_up_proj_blocks", count_, 2 * inner_, width_);
     const Tensor& down = tensor("mlp.experts.down_proj_blocks", count_, width_, inner_);
-    const std::size_t plane =
-        static_cast<std::size_t>(width_) * row_bytes(down.type, static_cast<std::size_t>(inner_));
+    const std::size_t plane = width_ * row_bytes(down.type, inner_);
     for (std::size_t e = 0; e < out.size(); ++e) {
       out[e].gate.weight = every_second_row(gate_up, e, 0);
       out[e].up.weight = every_second_row(gate_up, e, 1);
@@ -119,29 +116,28 @@ class Experts {
   void add_biases(std::vector<FeedForwardWeights>& out) {
     const float* gate_up = vector("mlp.experts.gate_up_proj_bias", 2 * inner_);
     const float* down = vector("mlp.experts.down_proj_bias", width_);
-    const auto inner = static_cast<std::size_t>(inner_);
     for (std::size_t e = 0; e < out.size(); ++e) {
-      AlignedBuffer<float>& biases = s_.vectors.emplace_back(2 * inner);
-      for (std::size_t i = 0; i < inner; ++i) {
-        biases.data()[i] = gate_up[e * 2 * inner + 2 * i];
-        biases.data()[inner + i] = gate_up[e * 2 * inner + 2 * i + 1];
+      AlignedBuffer<float>& biases = s_.vectors.emplace_back(2 * inner_);
+      for (std::size_t i = 0; i < inner_; ++i) {
+        biases.data()[i] = gate_up[e * 2 * inner_ + 2 * i];
+        biases.data()[inner_ + i] = gate_up[e * 2 * inner_ + 2 * i + 1];
       }
       out[e].gate.bias = biases.data();
-      out[e].up.bias = biases.data() + inner;
-      out[e].down.bias = down + e * static_cast<std::size_t>(width_);
+      out[e].up.bias = biases.data() + inner_;
+      out[e].down.bias = down + e * width_;
     }
   }
 
   MatrixView every_second_row(const Tensor& t, std::size_t e, std::size_t first) {
-    const std::size_t bytes = row_bytes(t.type, static_cast<std::size_t>(t.cols));
-    const auto rows = static_cast<std::size_t>(t.rows) / 2;
+    const std::size_t bytes = row_bytes(t.type, t.cols);
+    const std::size_t rows = t.rows / 2;
     AlignedBuffer<std::byte>& copy = s_.converted.emplace_back(rows * bytes);
     const std::byte* from = t.data + (e * 2 * rows + first) * bytes;
     for (std::size_t r = 0; r < rows; ++r) std::memcpy(copy.data() + r * bytes, from + 2 * r * bytes, bytes);
-    return {.type = t.type, .rows = static_cast<std::int64_t>(rows), .cols = t.cols, .data = copy.data()};
+    return {.type = t.type, .rows = rows, .cols = t.cols, .data = copy.data()};
   }
 
-  const Tensor& tensor(std::string_view name, std::int64_t planes, std::int64_t rows, std::int64_t cols) {
+  const Tensor& tensor(std::string_view name, std::size_t planes, std::size_t rows, std::size_t cols) {
     const std::string full = layer_tensor(s_.file.kind(), s_.spec, s_.layer, name);
     const Tensor& found = checked_tensor(s_.file, full, planes, rows, cols);
     s_.used.insert(full);
@@ -149,9 +145,9 @@ class Experts {
   }
 
   // [E, n] in f32.
-  const float* vector(std::string_view name, std::int64_t n) {
+  const float* vector(std::string_view name, std::size_t n) {
     const Tensor& t = tensor(name, count_, 1, n);
-    AlignedBuffer<float>& copy = s_.vectors.emplace_back(static_cast<std::size_t>(count_ * n));
+    AlignedBuffer<float>& copy = s_.vectors.emplace_back(count_ * n);
     widen_row(t.type, t.data, copy.size(), copy.data());
     return copy.data();
   }
@@ -161,8 +157,8 @@ class Experts {
     const TensorTypeTraits& type = traits(t.type);
     if (type.block_elements != 1)
       fail_data("{}: tensor {} is quantized, which is not supported", s_.file.path().string(), t.name);
-    const auto in = static_cast<std::size_t>(t.rows);
-    const auto columns = static_cast<std::size_t>(t.cols);
+    const std::size_t in = t.rows;
+    const auto columns = t.cols;
     const std::size_t out = columns / step;
     const std::size_t bytes = type.block_bytes;
     AlignedBuffer<std::byte>& copy = s_.converted.emplace_back(in * out * bytes);
@@ -173,12 +169,12 @@ class Experts {
                     bytes);
       }
     }
-    return {.type = t.type, .rows = static_cast<std::int64_t>(out), .cols = t.rows, .data = copy.data()};
+    return {.type = t.type, .rows = out, .cols = t.rows, .data = copy.data()};
   }
 
   const ExpertSource& s_;
   const FeedForwardSpec& ffn_;
-  std::int64_t count_, inner_, width_;
+  std::size_t count_, inner_, width_;
 };
 
 }  // namespace

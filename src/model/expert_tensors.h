@@ -27,7 +27,7 @@ struct ExpertSource {
 [[nodiscard]] std::vector<FeedForwardWeights> bind_experts(const ExpertSource& source);
 
 // The tensor of that name and shape. Throws Error(Data) naming it.
-[[nodiscard]] const Tensor& checked_tensor(const ModelFile& file, const std::string& name,
-                                           std::int64_t planes, std::int64_t rows, std::int64_t cols);
+[[nodiscard]] const Tensor& checked_tensor(const ModelFile& file, const std::string& name, std::size_t planes,
+                                           std::size_t rows, std::size_t cols);
 
 }  // namespace thinkey

@@ -167,7 +167,7 @@ void Prefill::begin_layer() {
 void Prefill::attention_chunk() {
   const Rows rows = chunk().rows;
   // A replay's rotation is the prompt's, whose keys it looks at.
-  const auto length = static_cast<std::int64_t>(past_ + tokens_.size() - prompt_first_);
+  const std::size_t length = past_ + tokens_.size() - prompt_first_;
   const auto first = static_cast<std::int64_t>(past_ + chunk().place);
   positions_.clear();
   for (std::size_t i = 0; i < rows.count; ++i) {
@@ -270,8 +270,7 @@ void Prefill::logits_chunk() {
   const std::size_t n = std::min(pass_->logits_at_once(), total - at_);
   const float* logits = pass_->logits(Rows{at_, n});
   for (std::size_t i = 0; i < n; ++i) {
-    outputs_.logits(static_cast<std::int64_t>(at_ - prompt_first_ + i),
-                    {logits + i * vocabulary, vocabulary});
+    outputs_.logits(at_ - prompt_first_ + i, {logits + i * vocabulary, vocabulary});
   }
   at_ += n;
   if (at_ == total) {
@@ -350,7 +349,7 @@ void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pa
   for (const DecodeInput& input : batch) {
     const std::int64_t position = input.cache->next_position(0);
     tokens.push_back(input.token);
-    positions.push_back({.position = position, .length = position + 1});
+    positions.push_back({.position = position, .length = static_cast<std::size_t>(position + 1)});
   }
   const auto store = [&](const StepRows& rows) {
     for (std::size_t b = 0; b < batch.size(); ++b) {
@@ -396,7 +395,7 @@ void decode_ahead(const Decoder& decoder, std::span<const std::int32_t> tokens, 
   std::vector<RowPosition> positions;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const std::int64_t position = first + static_cast<std::int64_t>(i);
-    positions.push_back({.position = position, .length = position + 1});
+    positions.push_back({.position = position, .length = static_cast<std::size_t>(position + 1)});
   }
   draft.tokens = tokens.size() - 1;
   draft.position = first + 1;

@@ -62,7 +62,7 @@ struct Replay {
 struct PrefillOutputs {
   std::span<float> last_logits = {};                             // [V], of the last token
   std::function<void(double done, double total)> progress = {};  // may be empty; unit: multiply-adds
-  std::function<void(std::int64_t, std::span<const float>)>
+  std::function<void(std::size_t, std::span<const float>)>
       logits;                            // may be empty; [V] for every token in order
   AllocationCounter* counter = nullptr;  // counts the pass
   PrefillObserver* observer = nullptr;   // empty caches only

@@ -32,11 +32,11 @@ struct WeightLayout {
 };
 
 struct ModelSpec {
-  std::string architecture;         // as the file calls it
-  std::string name;                 // free text; may be empty
-  std::int64_t vocabulary = 0;      // V
-  std::int64_t width = 0;           // d
-  std::int64_t context_length = 0;  // positions the model was made for
+  std::string architecture;        // as the file calls it
+  std::string name;                // free text; may be empty
+  std::size_t vocabulary = 0;      // V
+  std::size_t width = 0;           // d
+  std::size_t context_length = 0;  // positions the model was made for
   NormKind norm = NormKind::Rms;
   float epsilon = 1e-5F;
   bool tied_output = false;  // the output matrix is the token embedding

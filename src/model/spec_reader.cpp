@@ -19,9 +19,7 @@ constexpr Key kHeads{"attention.head_count", "num_attention_heads"};
 constexpr Key kKvHeads{"attention.head_count_kv", "num_key_value_heads"};
 constexpr Key kContext{"context_length", "max_position_embeddings"};
 constexpr Key kEpsilon{"attention.layer_norm_rms_epsilon", "rms_norm_eps"};
-constexpr std::int64_t kMaxLayers = 1024;
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+constexpr std::size_t kMaxLayers = 1024;
 
 }  // namespace
 
@@ -52,8 +50,15 @@ std::optional<bool> SpecReader::boolean(Key key) const {
   return text.empty() ? std::nullopt : config().boolean(text);
 }
 
-std::int64_t SpecReader::require_integer(Key key) const {
+std::optional<std::size_t> SpecReader::size(Key key) const {
   const std::optional<std::int64_t> value = integer(key);
+  if (!value) return std::nullopt;
+  if (*value < 0) fail(key, "is negative");
+  return static_cast<std::size_t>(*value);
+}
+
+std::size_t SpecReader::require_size(Key key) const {
+  const std::optional<std::size_t> value = size(key);
   if (!value) fail(key, "is missing");
   return *value;
 }
@@ -66,24 +71,23 @@ void SpecReader::require_equal(Key key, bool value) const {
 
 void SpecReader::common(const SpecDefaults& defaults) {
   require_equal({"attention.causal", "is_causal"}, true);
-  const std::int64_t layers = require_integer(kLayers);
+  const std::size_t layers = require_size(kLayers);
   if (layers < 1 || layers > kMaxLayers) fail(kLayers, fmt::format("is outside 1 to {}", kMaxLayers));
-  spec.width = require_integer(kWidth);
-  spec.context_length =
-      gguf() ? require_integer(kContext) : integer(kContext).value_or(defaults.context_length);
+  spec.width = require_size(kWidth);
+  spec.context_length = gguf() || integer(kContext) ? require_size(kContext) : defaults.context_length;
   const std::optional<double> epsilon = number(kEpsilon);
   if (gguf() && !epsilon) fail(kEpsilon, "is missing");
   spec.epsilon = static_cast<float>(epsilon.value_or(defaults.epsilon));
 
   LayerSpec layer;
-  const std::int64_t query_heads = require_integer(kHeads);
+  const std::size_t query_heads = require_size(kHeads);
   // In config.json null means "as many as query heads"; only an absent key takes the class's default.
-  std::int64_t kv_heads = query_heads;
+  std::size_t kv_heads = query_heads;
   if (!gguf() && !config().json().contains(kKvHeads.hf)) kv_heads = defaults.kv_heads.value_or(query_heads);
-  kv_heads = integer(kKvHeads).value_or(kv_heads);
-  std::optional<std::int64_t> head_dim = integer({"attention.key_length", "head_dim"});
+  kv_heads = size(kKvHeads).value_or(kv_heads);
+  std::optional<std::size_t> head_dim = size({"attention.key_length", "head_dim"});
   if (gguf()) {
-    const auto of_values = integer({"attention.value_length", ""});
+    const auto of_values = size({"attention.value_length", ""});
     if (of_values != head_dim) {
       config().fail("attention.value_length", "differs from attention.key_length, which is not supported");
     }
@@ -91,20 +95,16 @@ void SpecReader::common(const SpecDefaults& defaults) {
     head_dim = defaults.head_dim;
   }
   if (!head_dim) {
-    if (query_heads <= 0 || spec.width % query_heads != 0) {
+    if (query_heads == 0 || spec.width % query_heads != 0) {
       fail(kHeads, fmt::format("does not divide {}, and the head dimension is missing", name(kWidth)));
     }
     head_dim = spec.width / query_heads;
   }
-  const std::int64_t feed_forward =
-      defaults.feed_forward ? require_integer(kFeedForward) : integer(kFeedForward).value_or(0);
-  for (const std::int64_t n : {query_heads, kv_heads, *head_dim, feed_forward}) {
-    if (n < 0) fail(kHeads, "or another size is negative");
-  }
-  layer.attention.shape.query_heads = size(query_heads);
-  layer.attention.shape.kv_heads = size(kv_heads);
-  layer.attention.shape.head_dim = size(*head_dim);
-  layer.feed_forward.width = size(feed_forward);
+  layer.attention.shape.query_heads = query_heads;
+  layer.attention.shape.kv_heads = kv_heads;
+  layer.attention.shape.head_dim = *head_dim;
+  layer.feed_forward.width =
+      defaults.feed_forward ? require_size(kFeedForward) : size(kFeedForward).value_or(0);
   if (!gguf()) {
     for (const char* key : {"hidden_act", "hidden_activation"}) {
       const std::string activation = config().text(key).value_or(defaults.activation);
@@ -114,7 +114,7 @@ void SpecReader::common(const SpecDefaults& defaults) {
       }
     }
   }
-  spec.layers.assign(size(layers), layer);
+  spec.layers.assign(layers, layer);
 
   if (gguf()) {
     const Tensor* embedding = file_.find("token_embd.weight");
@@ -125,7 +125,7 @@ void SpecReader::common(const SpecDefaults& defaults) {
     spec.vocabulary = embedding->rows;
     spec.tied_output = file_.find("output.weight") == nullptr;
   } else {
-    spec.vocabulary = require_integer({"", "vocab_size"});
+    spec.vocabulary = require_size({"", "vocab_size"});
     spec.tied_output = config().boolean("tie_word_embeddings").value_or(defaults.tied);
     // Checkpoints with tied weights usually leave lm_head out, and some also the key that says so.
     if (!config().has("tie_word_embeddings")) spec.tied_output = file_.find("lm_head.weight") == nullptr;
@@ -165,7 +165,7 @@ std::vector<bool> SpecReader::windows(std::optional<std::int64_t> window,
   if (any && (!window || *window < 1)) fail(size_key, "is missing, but some layers have a window");
   if (window && *window < 0) fail(size_key, "is negative");
   for (std::size_t i = 0; i < layers; ++i) {
-    if (out[i]) spec.layers[i].attention.shape.sliding_window = size(*window);
+    if (out[i]) spec.layers[i].attention.shape.sliding_window = static_cast<std::size_t>(*window);
   }
   return out;
 }
@@ -173,24 +173,23 @@ std::vector<bool> SpecReader::windows(std::optional<std::int64_t> window,
 void SpecReader::experts(Key width, const std::function<bool(std::size_t)>& sparse) {
   const Key count_key{"expert_count", "num_experts"};
   const Key used_key{"expert_used_count", "num_experts_per_tok"};
-  std::optional<std::int64_t> count = integer(count_key);
+  std::optional<std::size_t> count = size(count_key);
   if (!gguf()) {
-    const auto local = config().integer("num_local_experts");
+    const auto local = size({"", "num_local_experts"});
     if (count && local && *count != *local) config().fail("num_local_experts", "differs from num_experts");
     if (!count) count = local;
   }
   if (!count) fail(count_key, "is missing");
-  const std::int64_t used = require_integer(used_key);
-  const std::int64_t inner =
-      integer(width).value_or(static_cast<std::int64_t>(spec.layers.front().feed_forward.width));
+  const std::size_t used = require_size(used_key);
+  const std::size_t inner = size(width).value_or(spec.layers.front().feed_forward.width);
   if (*count < 1 || *count > 4096) fail(count_key, "is outside 1 to 4096");
   if (used < 1 || used > *count) fail(used_key, fmt::format("is outside 1 to {}", *count));
   if (inner < 1) fail(width, "is not positive");
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     if (sparse && !sparse(i)) continue;
-    spec.layers[i].feed_forward.width = size(inner);
-    spec.layers[i].feed_forward.experts.count = size(*count);
-    spec.layers[i].feed_forward.experts.used = size(used);
+    spec.layers[i].feed_forward.width = inner;
+    spec.layers[i].feed_forward.experts.count = *count;
+    spec.layers[i].feed_forward.experts.used = used;
   }
 }
 
@@ -225,8 +224,8 @@ namespace {
 
 void check_bound(const ModelFile& file, const Bound& bound) {
   if (bound.value >= bound.least && bound.value <= bound.most) return;
-  fail_data("{}: {} {} is outside {} to {}", file.path().string(), bound.what,
-            static_cast<std::int64_t>(bound.value), bound.least, bound.most);
+  fail_data("{}: {} {} is outside {} to {}", file.path().string(), bound.what, bound.value, bound.least,
+            bound.most);
 }
 
 constexpr std::size_t kMaxContext = std::size_t{1} << 30U;
@@ -238,12 +237,12 @@ constexpr std::size_t kMaxContext = std::size_t{1} << 30U;
 void SpecReader::check_sizes() const {
   const AttentionShape& heads = spec.heads();
   const std::array<Bound, 6> bounds{{
-      {"vocabulary size", size(spec.vocabulary), 1, std::size_t{1} << 21U},
-      {"hidden size", size(spec.width), 1, std::size_t{1} << 17U},
+      {"vocabulary size", spec.vocabulary, 1, std::size_t{1} << 21U},
+      {"hidden size", spec.width, 1, std::size_t{1} << 17U},
       {"query heads", heads.query_heads, 1, 4096},
       {"KV heads", heads.kv_heads, 1, 4096},
       {"head dimension", heads.head_dim, 8, 512},
-      {"context length", size(spec.context_length), 1, kMaxContext},
+      {"context length", spec.context_length, 1, kMaxContext},
   }};
   for (const Bound& bound : bounds) check_bound(file_, bound);
 }
@@ -255,7 +254,7 @@ void SpecReader::check() const {
     check_bound(file_, {"feed-forward size", layer.feed_forward.width, 1, std::size_t{1} << 20U});
     check_bound(file_, {"sliding window", layer.attention.shape.sliding_window, 0, kMaxContext});
     const int rope = layer.attention.rope;
-    if (rope >= 0 && size(rope) >= spec.ropes.size())
+    if (rope >= 0 && static_cast<std::size_t>(rope) >= spec.ropes.size())
       fail_data("{}: a layer has no table of positions", path);
     if (!std::isfinite(layer.attention.shape.scale) || layer.attention.shape.scale < 0 ||
         layer.attention.shape.softcap < 0) {
@@ -278,7 +277,7 @@ void SpecReader::check() const {
     fail_data("{}: the final soft-cap {} is not a positive number", path, spec.logit_softcap);
   }
   const std::size_t tokens = file_.tokenizer().tokens.size();
-  if (tokens != 0 && tokens != size(spec.vocabulary)) {
+  if (tokens != 0 && tokens != spec.vocabulary) {
     fail_data("{}: the tokenizer has {} tokens, the model's embedding {}", path, tokens, spec.vocabulary);
   }
 }

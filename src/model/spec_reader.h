@@ -22,9 +22,9 @@ struct Key {
 
 // What transformers assumes for a key that config.json leaves out.
 struct SpecDefaults {
-  std::int64_t context_length = 2048;
-  std::optional<std::int64_t> kv_heads = std::nullopt;  // nullopt: as many as query heads
-  std::optional<std::int64_t> head_dim = std::nullopt;  // nullopt: width / query heads
+  std::size_t context_length = 2048;
+  std::optional<std::size_t> kv_heads = std::nullopt;  // nullopt: as many as query heads
+  std::optional<std::size_t> head_dim = std::nullopt;  // nullopt: width / query heads
   double epsilon = 1e-6;
   bool tied = false;
   const char* activation = "silu";  // the one that this family has
@@ -57,7 +57,9 @@ class SpecReader {
   [[nodiscard]] std::optional<std::int64_t> integer(Key key) const;
   [[nodiscard]] std::optional<double> number(Key key) const;
   [[nodiscard]] std::optional<bool> boolean(Key key) const;
-  [[nodiscard]] std::int64_t require_integer(Key key) const;
+  // Counts and sizes: an Error when negative.
+  [[nodiscard]] std::optional<std::size_t> size(Key key) const;
+  [[nodiscard]] std::size_t require_size(Key key) const;
   [[noreturn]] void fail(Key key, std::string_view reason) const { config().fail(name(key), reason); }
   // Error when the key says anything but `value`.
   void require_equal(Key key, bool value) const;

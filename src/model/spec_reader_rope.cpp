@@ -138,7 +138,7 @@ void SpecReader::hf_rope(RopeSpec& rope, const RopeOptions& options) const {
     const double factor = positive(*parameters, "factor", context / trained);
     rope.magnitude =
         static_cast<float>(positive(*parameters, "attention_factor", longrope_magnitude(factor, trained)));
-    rope.limit = static_cast<std::int64_t>(trained);
+    rope.limit = static_cast<std::size_t>(trained);
     rope.long_inverse_frequencies = to_floats(divided(frequencies, list("long_factor")));
     frequencies = divided(frequencies, list("short_factor"));
     type = "longrope";
@@ -240,7 +240,7 @@ void SpecReader::gguf_rope(RopeSpec& rope, const RopeOptions& options) const {
   }
   if (!long_factors.empty()) {
     rope.scaling = "longrope";
-    rope.limit = static_cast<std::int64_t>(trained);
+    rope.limit = static_cast<std::size_t>(trained);
     rope.long_inverse_frequencies =
         to_floats(divided(frequencies, {long_factors.begin(), long_factors.end()}));
     frequencies = divided(frequencies, {short_factors.begin(), short_factors.end()});

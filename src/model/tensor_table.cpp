@@ -51,12 +51,12 @@ constexpr std::array<TensorRow, 29> kTable{{
 
 const TensorRow& tensor_row(Role role) noexcept { return kTable[static_cast<std::size_t>(role)]; }
 
-std::int64_t dim_size(Dim dim, const ModelSpec& spec, const LayerSpec& layer) noexcept {
+std::size_t dim_size(Dim dim, const ModelSpec& spec, const LayerSpec& layer) noexcept {
   const AttentionShape& heads = layer.attention.shape;
   const bool whole = layer.attention.qk_norm == QkNorm::Whole;
-  const auto query = static_cast<std::int64_t>(heads.query_heads * heads.head_dim);
-  const auto kv = static_cast<std::int64_t>(heads.kv_heads * heads.head_dim);
-  const auto dim_of_head = static_cast<std::int64_t>(heads.head_dim);
+  const std::size_t query = heads.query_heads * heads.head_dim;
+  const std::size_t kv = heads.kv_heads * heads.head_dim;
+  const std::size_t dim_of_head = heads.head_dim;
   switch (dim) {
     case Dim::One:
       return 1;
@@ -73,13 +73,13 @@ std::int64_t dim_size(Dim dim, const ModelSpec& spec, const LayerSpec& layer) no
     case Dim::KeyNorm:
       return whole ? kv : dim_of_head;
     case Dim::Heads:
-      return static_cast<std::int64_t>(heads.query_heads);
+      return heads.query_heads;
     case Dim::FeedForward:
-      return static_cast<std::int64_t>(layer.feed_forward.width);
+      return layer.feed_forward.width;
     case Dim::GateUp:
-      return static_cast<std::int64_t>(2 * layer.feed_forward.width);
+      return 2 * layer.feed_forward.width;
     case Dim::Experts:
-      return static_cast<std::int64_t>(layer.feed_forward.experts.count);
+      return layer.feed_forward.experts.count;
     case Dim::Vocabulary:
       break;
   }

@@ -69,7 +69,7 @@ struct TensorRow {
 };
 
 [[nodiscard]] const TensorRow& tensor_row(Role role) noexcept;
-[[nodiscard]] std::int64_t dim_size(Dim dim, const ModelSpec& spec, const LayerSpec& layer) noexcept;
+[[nodiscard]] std::size_t dim_size(Dim dim, const ModelSpec& spec, const LayerSpec& layer) noexcept;
 
 // The whole name in `container`, the family's renaming applied. `layer` is of no account for the model's own.
 [[nodiscard]] std::string tensor_name(Role role, Container container, const ModelSpec& spec,

@@ -23,8 +23,8 @@ class Binder {
 
   void bind() {
     Network& n = out_.network_;
-    n.width = static_cast<std::size_t>(spec_.width);
-    n.vocabulary = static_cast<std::size_t>(spec_.vocabulary);
+    n.width = spec_.width;
+    n.vocabulary = spec_.vocabulary;
     n.embedding_scale = spec_.embedding_scale;
     n.residual_scale = spec_.residual_scale;
     n.logit_scale = spec_.logit_scale;
@@ -123,7 +123,7 @@ class Binder {
     if (type.block_elements != 1) {
       fail_data("{}: tensor {}: a vector of type {}; F32, F16 or BF16 expected", path(), t->name, type.name);
     }
-    AlignedBuffer<float>& copy = out_.vectors_.emplace_back(static_cast<std::size_t>(t->cols));
+    AlignedBuffer<float>& copy = out_.vectors_.emplace_back(t->cols);
     widen_row(t->type, t->data, copy.size(), copy.data());
     for (float& x : copy.span()) x += offset;
     return copy.data();
@@ -175,9 +175,7 @@ Weights::Weights(const ModelFile& file, ModelSpec& spec) { Binder(file, spec, *t
 
 void Weights::repack(std::size_t memory) {
   if (!cpu_multiplies_int8()) return;
-  const auto size = [](const MatrixView& m) {
-    return packed_bytes(m.type, static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols));
-  };
+  const auto size = [](const MatrixView& m) { return packed_bytes(m.type, m.rows, m.cols); };
   std::size_t bytes = 0;
   for_each_matrix([&](const MatrixView& m, double) { bytes += size(m); });
   if (memory > 0 && bytes > memory) {

@@ -186,4 +186,16 @@ Filter chat_constraint(const OrderedJson* response_format, const ChatPrompt& pro
   return format;
 }
 
+OfferedTools set_prompt(ChatPrompt prompt, const OrderedJson* response_format, Service& service,
+                        GenerationRequest& out) {
+  OfferedTools offered{.form = prompt.form, .names = {}};
+  for (const Tool& tool : prompt.tools) offered.names.push_back(tool.name);
+  out.special_text =
+      offered.form == ToolForm::Harmony || (!offered.names.empty() && needs_control_tokens(offered.form));
+  if (offered.form == ToolForm::Harmony) out.stop.emplace_back("<|call|>");
+  out.filter = chat_constraint(response_format, prompt, service);
+  out.prompt = std::move(prompt.tokens);
+  return offered;
+}
+
 }  // namespace thinkey::server

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "engine/scheduler/request.h"
 #include "server/chat_prompt.h"
@@ -13,5 +15,16 @@ namespace thinkey::server {
 // ApiError for what cannot be bound, naming it.
 [[nodiscard]] std::function<std::unique_ptr<TokenFilter>()> chat_constraint(
     const OrderedJson* response_format, const ChatPrompt& prompt, Service& service);
+
+// The tools that a message may call, and how the model writes calls.
+struct OfferedTools {
+  ToolForm form = ToolForm::None;
+  std::vector<std::string> names;
+};
+
+// Gives a generation its prompt and what follows from that: whether control tokens are text, what stops it,
+// and what binds it.
+[[nodiscard]] OfferedTools set_prompt(ChatPrompt prompt, const OrderedJson* response_format, Service& service,
+                                      GenerationRequest& out);
 
 }  // namespace thinkey::server

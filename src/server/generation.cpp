@@ -29,7 +29,7 @@ void read_bias(RequestFields& fields, const Service& service, GenerationRequest&
     std::int32_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || id < 0 ||
-        id >= service.model->info().vocabulary) {
+        static_cast<std::size_t>(id) >= service.model->info().vocabulary) {
       fields.fail("logit_bias",
                   fmt::format("has the key \"{}\", which is not a token's number", printable(key, 40)));
     }
@@ -109,6 +109,18 @@ void read_generation_fields(RequestFields& fields, const Service& service, Gener
   out.ignore_end = fields.boolean("ignore_eos").value_or(false);
   out.reuse = fields.boolean("cache_prompt").value_or(true);
   read_cache(fields, service, out);
+}
+
+StreamOptions read_stream_options(RequestFields& fields) {
+  StreamOptions out{.stream = fields.boolean("stream").value_or(false)};
+  if (const OrderedJson* options = fields.object("stream_options")) {
+    RequestFields inner(*options, "stream_options.");
+    out.include_usage = inner.boolean("include_usage").value_or(false);
+    inner.ignore({"include_obfuscation"});
+    inner.finish();
+    if (!out.stream) fields.fail("stream_options", "is for \"stream\": true");
+  }
+  return out;
 }
 
 Generation::Generation(Service& service, GenerationRequest request) : service_(service) {

@@ -21,6 +21,11 @@ namespace thinkey::server {
 // The fields that all kinds of generation have: sampling, stop, seed, cache, cache_prompt, ...; not the
 // prompt. ApiError for what is wrong. `n`: with choices; `stops`: with stop strings.
 void read_generation_fields(RequestFields& fields, const Service& service, GenerationRequest& out);
+// "stream" and "stream_options".
+struct StreamOptions {
+  bool stream = false, include_usage = false;
+};
+[[nodiscard]] StreamOptions read_stream_options(RequestFields& fields);
 // 404 unless "model" is absent or one of ours.
 void check_model(RequestFields& fields, const Service& service);
 
@@ -53,7 +58,7 @@ class Generation {
 
 // What a client is told of tokens and memory at the end.
 struct Usage {
-  std::int64_t prompt = 0, cached = 0, generated = 0;
+  std::size_t prompt = 0, cached = 0, generated = 0;
   std::optional<CacheReport> cache;
   [[nodiscard]] OrderedJson json() const;
 };

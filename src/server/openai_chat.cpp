@@ -14,12 +14,11 @@ namespace thinkey::server {
 namespace {
 
 constexpr int kMostTopLogprobs = 20;
-constexpr std::int64_t kReportEvery = 8;  // tokens, where the cache is to be reported
+constexpr std::size_t kReportEvery = 8;  // tokens, where the cache is to be reported
 
 struct ChatRequest {
   GenerationRequest generation;
-  ToolForm form = ToolForm::None;
-  std::vector<std::string> tools;
+  OfferedTools tools;
   bool stream = false, include_usage = false, logprobs = false, report_cache = false;
   std::string model;
 };
@@ -34,14 +33,9 @@ ChatRequest read_chat(const OrderedJson& body, Service& service) {
   ChatRequest out;
   check_model(fields, service);
   out.model = service.options.names[0];
-  out.stream = fields.boolean("stream").value_or(false);
-  if (const OrderedJson* options = fields.object("stream_options")) {
-    RequestFields stream(*options, "stream_options.");
-    out.include_usage = stream.boolean("include_usage").value_or(false);
-    stream.ignore({"include_obfuscation"});
-    stream.finish();
-    if (!out.stream) fields.fail("stream_options", "is for \"stream\": true");
-  }
+  const StreamOptions streaming = read_stream_options(fields);
+  out.stream = streaming.stream;
+  out.include_usage = streaming.include_usage;
   read_generation_fields(fields, service, out.generation);
   const auto old = fields.integer("max_tokens", 0, 1 << 30);
   const auto most = fields.integer("max_completion_tokens", 0, 1 << 30);
@@ -62,13 +56,7 @@ ChatRequest read_chat(const OrderedJson& body, Service& service) {
   ChatPrompt prompt = read_chat_prompt(fields, service);
   fields.finish();
 
-  out.form = prompt.form;
-  for (const Tool& tool : prompt.tools) out.tools.push_back(tool.name);
-  out.generation.prompt = std::move(prompt.tokens);
-  out.generation.special_text =
-      out.form == ToolForm::Harmony || (!out.tools.empty() && needs_control_tokens(out.form));
-  if (out.form == ToolForm::Harmony) out.generation.stop.emplace_back("<|call|>");
-  out.generation.filter = chat_constraint(format, prompt, service);
+  out.tools = set_prompt(std::move(prompt), format, service, out.generation);
   return out;
 }
 
@@ -122,8 +110,8 @@ class ChatAnswer {
         id_(new_id("chatcmpl-")),
         created_(now_seconds()),
         choices_(static_cast<std::size_t>(request_.generation.choices)) {
-    for (Choice& choice : choices_) choice.parser = message_parser(request_.form, request_.tools);
-    usage_.prompt = static_cast<std::int64_t>(request_.generation.prompt.size());
+    for (Choice& choice : choices_) choice.parser = message_parser(request_.tools.form, request_.tools.names);
+    usage_.prompt = request_.generation.prompt.size();
     generation_ = std::make_unique<Generation>(service_, std::move(request_.generation));
   }
 

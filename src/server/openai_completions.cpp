@@ -38,7 +38,7 @@ Prompt prompt_of_tokens(const OrderedJson& list, const Model& model) {
   Prompt out;
   for (const OrderedJson& token : list) {
     if (!token.is_number_integer() || token.get<std::int64_t>() < 0 ||
-        token.get<std::int64_t>() >= model.info().vocabulary) {
+        token.get<std::uint64_t>() >= model.info().vocabulary) {
       refuse("prompt", "\"prompt\" has a token that is not a whole number below {}", model.info().vocabulary);
     }
     out.tokens.push_back(token.get<std::int32_t>());
@@ -78,14 +78,9 @@ CompletionRequest read_completion(const OrderedJson& body, Service& service) {
   for (const Prompt& prompt : out.prompts) {
     if (prompt.tokens.empty()) fields.fail("prompt", "is empty");
   }
-  out.stream = fields.boolean("stream").value_or(false);
-  if (const OrderedJson* options = fields.object("stream_options")) {
-    RequestFields stream(*options, "stream_options.");
-    out.include_usage = stream.boolean("include_usage").value_or(false);
-    stream.ignore({"include_obfuscation"});
-    stream.finish();
-    if (!out.stream) fields.fail("stream_options", "is for \"stream\": true");
-  }
+  const StreamOptions streaming = read_stream_options(fields);
+  out.stream = streaming.stream;
+  out.include_usage = streaming.include_usage;
   read_generation_fields(fields, service, out.generation);
   out.generation.max_tokens = fields.integer("max_tokens", 0, 1 << 30).value_or(kDefaultTokens);
   out.generation.choices = static_cast<int>(fields.integer("n", 1, 128).value_or(1));
@@ -108,7 +103,7 @@ class Completion : public EventSource {
     for (const Prompt& prompt : request_.prompts) {
       GenerationRequest one = request_.generation;
       one.prompt = prompt.tokens;
-      usage_.prompt += static_cast<std::int64_t>(prompt.tokens.size());
+      usage_.prompt += prompt.tokens.size();
       generations_.push_back(std::make_unique<Generation>(service_, std::move(one)));
     }
     for (std::size_t i = 0; i < request_.prompts.size() * n(); ++i) {

@@ -15,8 +15,7 @@ namespace {
 
 struct ResponsesRequest {
   GenerationRequest generation;
-  ToolForm form = ToolForm::None;
-  std::vector<std::string> tools;
+  OfferedTools tools;
   bool stream = false;
   OrderedJson echo;  // fields of the request that its answer repeats
 };
@@ -130,13 +129,7 @@ ResponsesRequest read_request(const OrderedJson& body, Service& service) {
       render_chat(std::move(messages), tools_of(tools), choice, parallel, variables, true, service);
   fields.finish();
 
-  out.form = prompt.form;
-  for (const Tool& tool : prompt.tools) out.tools.push_back(tool.name);
-  out.generation.prompt = std::move(prompt.tokens);
-  out.generation.special_text =
-      out.form == ToolForm::Harmony || (!out.tools.empty() && needs_control_tokens(out.form));
-  if (out.form == ToolForm::Harmony) out.generation.stop.emplace_back("<|call|>");
-  out.generation.filter = chat_constraint(format.is_null() ? nullptr : &format, prompt, service);
+  out.tools = set_prompt(std::move(prompt), format.is_null() ? nullptr : &format, service, out.generation);
   const auto repeat = [&](const char* name, const OrderedJson& otherwise) {
     out.echo[name] = body.contains(name) ? body[name] : otherwise;
   };
@@ -159,8 +152,8 @@ class Responses : public EventSource {
         request_(std::move(request)),
         id_(new_id("resp_")),
         created_(now_seconds()),
-        parser_(message_parser(request_.form, request_.tools)) {
-    usage_.prompt = static_cast<std::int64_t>(request_.generation.prompt.size());
+        parser_(message_parser(request_.tools.form, request_.tools.names)) {
+    usage_.prompt = request_.generation.prompt.size();
     generation_ = std::make_unique<Generation>(service_, std::move(request_.generation));
   }
 
@@ -301,7 +294,7 @@ class Responses : public EventSource {
   std::string item_type_;  // of the item that grows; empty: none does
   OrderedJson item_;
   std::string text_;  // its text or arguments so far
-  std::int64_t sequence_ = 0;
+  std::size_t sequence_ = 0;
 };
 
 }  // namespace

@@ -28,14 +28,15 @@ void props(Service& service, HttpResponse& response) {
                   {"kv_heads", info.kv_heads},         {"head_dim", info.head_dim},
                   {"vocabulary", info.vocabulary},     {"parameters", info.parameters}};
   out["context"] = service.scheduler.context();
-  out["default_generation_settings"] = {{"max_tokens", options.max_tokens},
-                                        {"temperature", as_written(s.temperature)},
-                                        {"top_k", s.top_k},
-                                        {"top_p", as_written(s.top_p)},
-                                        {"min_p", as_written(s.min_p)},
-                                        {"repeat_penalty", as_written(s.repeat_penalty)},
-                                        {"repeat_last_n", s.repeat_last_n},
-                                        {"cache", service.options.cache.to_string()}};
+  out["default_generation_settings"] = {
+      {"max_tokens", options.max_tokens ? OrderedJson(*options.max_tokens) : OrderedJson(-1)},
+      {"temperature", as_written(s.temperature)},
+      {"top_k", s.top_k},
+      {"top_p", as_written(s.top_p)},
+      {"min_p", as_written(s.min_p)},
+      {"repeat_penalty", as_written(s.repeat_penalty)},
+      {"repeat_last_n", s.repeat_last_n},
+      {"cache", service.options.cache.to_string()}};
   out["caches"] = OrderedJson::array();
   if (service.options.any_cache) {
     out["caches"].push_back("*");

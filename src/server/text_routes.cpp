@@ -37,7 +37,7 @@ void detokenize(Service& service, const HttpRequest& http, HttpResponse& respons
   std::vector<std::int32_t> ids;
   for (const OrderedJson& token : *tokens) {
     if (!token.is_number_integer() || token.get<std::int64_t>() < 0 ||
-        token.get<std::int64_t>() >= service.model->info().vocabulary) {
+        token.get<std::uint64_t>() >= service.model->info().vocabulary) {
       fields.fail("tokens", fmt::format("must be whole numbers below {}", service.model->info().vocabulary));
     }
     ids.push_back(token.get<std::int32_t>());

@@ -246,10 +246,10 @@ TEST(CacheSpecProperty, ParseOfPrintIsTheNormalizedSpec) {
   std::size_t valid = 0;
   for (int i = 0; i < 200000; ++i) {
     CacheSpec spec;
-    const std::int64_t window = pick(1, 8, 32, 64);
-    const std::int64_t kernel = pick(1, 5, 7, 1023);
+    const std::size_t window = pick(1U, 8U, 32U, 64U);
+    const std::size_t kernel = pick(1U, 5U, 7U, 1023U);
     const Pooling pooling = pick(Pooling::Average, Pooling::Max);
-    const std::int64_t sinks = pick(0, 4, 9);
+    const std::size_t sinks = pick(0U, 4U, 9U);
     const bool flag = random() % 2 == 0;
     const std::array<PolicyOptions, 12> policies = {
         NoEviction{},
@@ -258,11 +258,11 @@ TEST(CacheSpecProperty, ParseOfPrintIsTheNormalizedSpec) {
         PyramidKV{window, kernel, pooling, pick(1.0, 20.0, 3.25, 1e6)},
         Streaming{sinks},
         Tova{},
-        ExpectedAttention{pick(1, 512), sinks, flag, pooling == Pooling::Max, pick(0.0, 0.02), window},
+        ExpectedAttention{pick(1U, 512U), sinks, flag, pooling == Pooling::Max, pick(0.0, 0.02), window},
         KeyDiff{},
         KVzip{sinks, flag},
-        Compactor{sinks, pick(0, 4), pick(2, 256), pick(-1.0, 0.35, 0.0)},
-        LagKV{sinks, pick(2, 128)},
+        Compactor{sinks, pick(0U, 4U), pick(2U, 256U), pick(-1.0, 0.35, 0.0)},
+        LagKV{sinks, pick(2U, 128U)},
         RKV{window, kernel, pick(0.0, 0.1, 1.0), pick(-1.0, 0.5, 1.0)}};
     spec.eviction.policy = policies[random() % policies.size()];
     spec.eviction.budget = pick(0, 1, 40, 64, 2048, 1 << 30);

@@ -48,14 +48,14 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
   CacheSpec spec;
   if (meta.at("eviction") == "h2o") {
     spec.eviction.policy =
-        H2O{.window = std::stoll(meta.at("window")), .observe_window = true};  // what the public code does
+        H2O{.window = std::stoull(meta.at("window")), .observe_window = true};  // what the public code does
   } else {
     spec.eviction.policy =
-        SnapKV{.window = std::stoll(meta.at("window")),
-               .kernel = std::stoll(meta.at("kernel")),
+        SnapKV{.window = std::stoull(meta.at("window")),
+               .kernel = std::stoull(meta.at("kernel")),
                .pooling = meta.at("pooling") == "maxpool" ? Pooling::Max : Pooling::Average};
   }
-  spec.eviction.budget = std::stoll(meta.at("capacity"));
+  spec.eviction.budget = std::stoull(meta.at("capacity"));
   spec.channels.keys = std::stod(meta.at("ratio"));
   spec.channels.form = KeyForm::Paper;
   spec.channels.recent = std::stoll(meta.at("recent"));

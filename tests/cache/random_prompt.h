@@ -170,10 +170,10 @@ class ReferenceHead {
     head_.kept_keys().reduce_keys(whole.data(), keys.data());
     for (std::size_t t = 0; t < n; ++t) block[t].key.assign(reduced, 0.0);
     if (spec_.turbo.active()) return retire_levels(block, keys);
-    std::vector<std::int64_t> bits;  // of each kept channel
+    std::vector<std::size_t> bits;  // of each kept channel
     for (std::size_t f = 0; f < kElementFormats; ++f) {
       bits.insert(bits.end(), head_.kept_keys().formats()[f],
-                  static_cast<std::int64_t>(element_bits(static_cast<ElementFormat>(f))));
+                  static_cast<std::size_t>(element_bits(static_cast<ElementFormat>(f))));
     }
     const std::size_t fixed = head_.kept_keys().formats()[static_cast<std::size_t>(ElementFormat::I16)];
     for (std::size_t t = 0; t < n; ++t) {
@@ -263,7 +263,7 @@ class ReferenceHead {
   }
 
   // What quantization to so many bits makes of a group of numbers.
-  static void store(std::vector<double>& x, std::int64_t bits) {
+  static void store(std::vector<double>& x, std::size_t bits) {
     const auto [low, high] = std::minmax_element(x.begin(), x.end());
     const auto most = static_cast<float>((1 << bits) - 1);
     const auto minimum = static_cast<float>(*low);

@@ -115,7 +115,7 @@ TEST(SlidingWindow, HoldsWhatIsSeenAndNoMore) {
       const LayerCacheReport windowed = cache.report().layers[0];
       EXPECT_EQ(windowed.channels_kept, kDim);
       EXPECT_EQ(windowed.value_channels_kept, kDim);
-      EXPECT_EQ(windowed.sliding_window, static_cast<std::int64_t>(kWindow));
+      EXPECT_EQ(windowed.sliding_window, static_cast<std::size_t>(kWindow));
       EXPECT_EQ(windowed.full_bytes, 2 * 2 * 2 * kDim * kWindow);
       EXPECT_EQ(cache.report().layers[1].full_bytes, 2 * 2 * 2 * kDim * (tokens + 400));
     }

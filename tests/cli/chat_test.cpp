@@ -13,7 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr std::int64_t kAnswer = 6;
+constexpr std::size_t kAnswer = 6;
 
 Outcome chat(const std::string& input, const std::vector<std::string>& more = {}) {
   std::vector<std::string> arguments = {"chat",

@@ -14,7 +14,7 @@ namespace {
 using ::testing::HasSubstr;
 
 // The first tokens of the greedy continuation, by the library alone.
-std::string library_answer(const std::string& prompt, std::int64_t count, const std::string& spec = "full") {
+std::string library_answer(const std::string& prompt, std::size_t count, const std::string& spec = "full") {
   Session session(Model::load(tiny_model(), {.threads = 1, .precision = PrefillPrecision::F32}),
                   {.cache = CacheSpec::parse(spec)});
   GenerateOptions options;

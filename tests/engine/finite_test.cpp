@@ -86,7 +86,7 @@ TEST(Finite, PrefillNamesTheToken) {
               ::testing::AllOf(HasSubstr("after token 4"), HasSubstr("NaN"), HasSubstr("--check-finite")));
   EXPECT_EQ(session.tokens_seen(), 0);  // as after any other failed first prefill
   // Every position's logits, too: the first is the one that is named.
-  EXPECT_THAT(non_finite([&] { session.prefill(kPrompt, {}, [](std::int64_t, std::span<const float>) {}); }),
+  EXPECT_THAT(non_finite([&] { session.prefill(kPrompt, {}, [](std::size_t, std::span<const float>) {}); }),
               HasSubstr("after token 0"));
   Session other(file.load(true));
   EXPECT_THAT(non_finite([&] { other.prefill(kPrompt); }), HasSubstr("output norm"));

@@ -15,7 +15,7 @@ using testing::fixture_path;
 // after at least 20 others.
 class Generate : public ::testing::Test {
  protected:
-  [[nodiscard]] Session session(std::int64_t context = 0) const {
+  [[nodiscard]] Session session(std::size_t context = 0) const {
     return Session(model_, {.context = context});
   }
   [[nodiscard]] std::size_t end_step() const {
@@ -27,7 +27,7 @@ class Generate : public ::testing::Test {
   std::shared_ptr<const Model> model_ =
       Model::load(fixture_path("llama2.gguf"), {.threads = 1, .precision = PrefillPrecision::F32});
   testing::Expected expects_ = expected("llama2");
-  GenerateOptions greedy_{.max_tokens = -1, .sampler = {.temperature = 0.0F}, .progress = {}, .sink = {}};
+  GenerateOptions greedy_{.max_tokens = {}, .sampler = {.temperature = 0.0F}, .progress = {}, .sink = {}};
 };
 
 TEST_F(Generate, StopsAtTheEndToken) {
@@ -40,14 +40,14 @@ TEST_F(Generate, StopsAtTheEndToken) {
   EXPECT_TRUE(out.ended);
   EXPECT_EQ(out.tokens,
             std::vector(expects_.greedy.begin(), expects_.greedy.begin() + static_cast<int>(steps)));
-  EXPECT_EQ(out.prompt_tokens, static_cast<std::int64_t>(expects_.ids.size()));
-  EXPECT_EQ(s.tokens_seen(), out.prompt_tokens + static_cast<std::int64_t>(steps) + 1);  // the end token too
+  EXPECT_EQ(out.prompt_tokens, static_cast<std::size_t>(expects_.ids.size()));
+  EXPECT_EQ(s.tokens_seen(), out.prompt_tokens + static_cast<std::size_t>(steps) + 1);  // the end token too
   EXPECT_GT(out.prefill_seconds, 0);
   EXPECT_GT(out.decode_seconds, 0);
 }
 
 TEST_F(Generate, StopsAtTheLimit) {
-  for (const std::int64_t limit : {0, 1, 7}) {
+  for (const std::size_t limit : {0, 1, 7}) {
     Session s = session();
     greedy_.max_tokens = limit;
     const Generation out = generate(s, expects_.ids, greedy_);
@@ -59,7 +59,7 @@ TEST_F(Generate, StopsAtTheLimit) {
 }
 
 TEST_F(Generate, StopsWhenTheContextIsFull) {
-  const auto prompt = static_cast<std::int64_t>(expects_.ids.size());
+  const auto prompt = static_cast<std::size_t>(expects_.ids.size());
   Session s = session(prompt + 5);
   const Generation out = generate(s, expects_.ids, greedy_);
   EXPECT_EQ(out.reason, StopReason::ContextFull);
@@ -80,7 +80,7 @@ TEST_F(Generate, StopsWhenTheCallerSaysSo) {
   EXPECT_EQ(out.reason, StopReason::Caller);
   EXPECT_EQ(pieces, 4);
   EXPECT_EQ(out.text, seen);
-  EXPECT_EQ(s.tokens_seen(), out.prompt_tokens + static_cast<std::int64_t>(out.tokens.size()));
+  EXPECT_EQ(s.tokens_seen(), out.prompt_tokens + static_cast<std::size_t>(out.tokens.size()));
 }
 
 TEST_F(Generate, TextIsThatOfTheTokens) {

@@ -61,7 +61,7 @@ class LookaheadAnswers : public ::testing::Test {
     std::size_t allocated;
   };
   // A prompt that repeats itself, and an answer that does so too, or (temperature) tries.
-  Answer answer(const char* spec, float temperature, std::int64_t lookup, std::int64_t context = 0) {
+  Answer answer(const char* spec, float temperature, std::size_t lookup, std::size_t context = 0) {
     Session session(model_, {.cache = CacheSpec::parse(spec), .context = context});
     std::vector<std::int32_t> prompt = expects_.ids;
     prompt.insert(prompt.end(), expects_.ids.begin(), expects_.ids.begin() + 40);

@@ -35,8 +35,8 @@ TEST(Model, SaysWhatItIs) {
   EXPECT_FALSE(info.tied_output);
   EXPECT_FALSE(info.has_tokenizer);
   // 2 * 96 * 32 + 32, and per layer 2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32 + 2 * 32.
-  const std::int64_t norms = 5 * 32;
-  const std::int64_t matrices = 2 * 96 * 32 + 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32);
+  const std::size_t norms = 5 * 32;
+  const std::size_t matrices = 2 * 96 * 32 + 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32);
   EXPECT_EQ(info.parameters, matrices + norms);
   EXPECT_THAT(info.bytes_by_tensor_type,
               UnorderedElementsAre(Pair("F16", matrices * 2), Pair("F32", norms * 4)));
@@ -90,7 +90,7 @@ TEST(Model, RefusesBadArguments) {
   const auto model = Model::load(fixture_path("llama2.gguf"));
   EXPECT_EQ(kind([&] { (void)model->estimate({}, 0, 0); }), 2);
   EXPECT_EQ(kind([&] { (void)model->estimate({}, 10, -1); }), 2);
-  EXPECT_EQ(kind([&] { (void)model->estimate_cache({}, std::int64_t{1} << 40U); }), 2);
+  EXPECT_EQ(kind([&] { (void)model->estimate_cache({}, std::size_t{1} << 40U); }), 2);
   const std::vector<std::int32_t> outside = {96};
   EXPECT_EQ(kind([&] { (void)model->detokenize(outside); }), 2);
 }

@@ -51,7 +51,7 @@ TEST(Haystack, GathersUpToTheTokensAsked) {
   const PromptEncoder encoder(bundled_model(), ChatUse::Never);
   Random random(1);
   const auto pieces = gather(Haystack().open(random), encoder, 500);
-  std::int64_t tokens = 0;
+  std::size_t tokens = 0;
   for (const std::string& piece : pieces) tokens += encoder.length(piece);
   EXPECT_LE(tokens, 500);
   EXPECT_GT(tokens, 450);

@@ -70,7 +70,7 @@ TEST_F(LongBenchFiles, ReadsSamplesOfTheTasksThatAreThere) {
   EXPECT_EQ(files[0].samples[1].length, 3);
   EXPECT_THAT(files[0].samples[1].answers, ElementsAre("Ann", "Bob"));
   EXPECT_THAT(files[1].samples[0].classes, ElementsAre("Food", "Date"));
-  EXPECT_EQ(files[1].samples[0].length, -1);
+  EXPECT_EQ(files[1].samples[0].length, std::nullopt);
   EXPECT_EQ(read_longbench(directory_, {"qasper"}, false, 1)[0].samples.size(), 1U);
   EXPECT_THAT(error_of([&] { (void)read_longbench(directory_, {}, true); }),
               HasSubstr("narrativeqa_e.jsonl"));
@@ -183,14 +183,14 @@ TEST(LongBench, CutsTheMiddle) {
   const auto model = Model::load(testing::fixture_path("llama2.gguf"), {.threads = 1});
   const PromptEncoder encoder(model, ChatUse::Never);
   const std::string text = "abcdefghij0123456789klmnopqrst";
-  const auto cut = [&](std::int64_t max_length, std::int64_t room) {
+  const auto cut = [&](std::size_t max_length, std::size_t room) {
     return model->detokenize(encode_truncated(encoder, text, max_length, room));
   };
   const std::string whole = model->detokenize(encoder.encode(text));
   EXPECT_EQ(cut(0, 200), whole);
-  EXPECT_EQ(cut(0, static_cast<std::int64_t>(encoder.encode(text).size())), whole);
+  EXPECT_EQ(cut(0, static_cast<std::size_t>(encoder.encode(text).size())), whole);
   EXPECT_EQ(cut(10, 200), "abcdpqrst");  // the first of the ten tokens is the space that SentencePiece adds
-  for (std::int64_t room = 6; room < 35; ++room) {
+  for (std::size_t room = 6; room < 35; ++room) {
     const std::vector<std::int32_t> ids = encode_truncated(encoder, text, 0, room);
     EXPECT_LE(ids.size(), static_cast<std::size_t>(room));
     EXPECT_GE(ids.size() + 4, std::min<std::size_t>(static_cast<std::size_t>(room), 31)) << room;

@@ -48,7 +48,7 @@ TEST(Perplexity, ScoresTheSecondHalf) {
   chunk[0] = model->bos();
   double nll = 0.0;
   Session session(model);
-  session.prefill(chunk, {}, [&](std::int64_t index, std::span<const float> logits) {
+  session.prefill(chunk, {}, [&](std::size_t index, std::span<const float> logits) {
     if (index < 20 || index > 38) return;
     double sum = 0.0;
     for (const float x : logits) sum += std::exp(static_cast<double>(x));
@@ -120,7 +120,7 @@ TEST(Divergence, FeedsTheTextsOwnTokens) {
   ids.resize(160);
   double nll = 0.0;
   Session session(model);
-  session.prefill(ids, {}, [&](std::int64_t index, std::span<const float> logits) {
+  session.prefill(ids, {}, [&](std::size_t index, std::span<const float> logits) {
     if (index < 119 || index > 158) return;
     double sum = 0.0;
     for (const float x : logits) sum += std::exp(static_cast<double>(x));

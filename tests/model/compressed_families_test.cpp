@@ -22,7 +22,7 @@ Row product(const Linear& linear, const Row& x) {
   std::vector<float> weights(x.size());
   Row y(rows);
   for (std::size_t r = 0; r < rows; ++r) {
-    widen_row(linear.weight.type, linear.weight.row(static_cast<std::int64_t>(r)), x.size(), weights.data());
+    widen_row(linear.weight.type, linear.weight.row(static_cast<std::size_t>(r)), x.size(), weights.data());
     y[r] = std::inner_product(x.begin(), x.end(), weights.begin(),
                               linear.bias == nullptr ? 0.0 : linear.bias[r]);
   }

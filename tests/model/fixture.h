@@ -83,7 +83,7 @@ struct TinyModel {
   // LongRoPE and dynamic NTK: positions of long sequences have other angles (RopeSpec::limit).
   [[nodiscard]] bool positions_depend_on_length() const {
     const auto limit = network().ropes.empty() ? 0 : network().ropes.front().limit;
-    return limit > 0 && static_cast<std::int64_t>(expects.ids.size()) > limit;
+    return limit > 0 && static_cast<std::size_t>(expects.ids.size()) > limit;
   }
   [[nodiscard]] CacheShape shape() const { return cache_shape(spec); }
   [[nodiscard]] SequenceCache cache(const char* text = "full") const {
@@ -98,7 +98,7 @@ struct TinyModel {
     std::int64_t next = 0;
     prefill(
         decoder, tokens, cache,
-        {.last_logits = last, .progress = {}, .logits = [&](std::int64_t index, std::span<const float> row) {
+        {.last_logits = last, .progress = {}, .logits = [&](std::size_t index, std::span<const float> row) {
            EXPECT_EQ(index, next++);
            all.insert(all.end(), row.begin(), row.end());
          }});

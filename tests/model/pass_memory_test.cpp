@@ -44,7 +44,7 @@ TEST_P(PassMemoryUse, PrefillAllocatesExactlyWhatTheEstimateSays) {
             AllocationCounter counter;
             std::vector<float> last(model.vocabulary());
             PrefillOutputs outputs{.last_logits = last, .counter = &counter};
-            if (all_logits) outputs.logits = [](std::int64_t, std::span<const float>) {};
+            if (all_logits) outputs.logits = [](std::size_t, std::span<const float>) {};
             const Decoder decoder = model.decoder(chunk);
             const SequenceCache* const caches[] = {&cache};
             const PassBytes estimate =

@@ -113,7 +113,7 @@ TEST(Prefill, ProgressRisesToTheTotal) {
                                whole = total;
                                ++calls;
                              }};
-      if (all) outputs.logits = [](std::int64_t, std::span<const float>) {};
+      if (all) outputs.logits = [](std::size_t, std::span<const float>) {};
       prefill(model.decoder(16), model.expects.ids, cache, outputs);
       EXPECT_GT(calls, 10U);
       EXPECT_GT(whole, 0);

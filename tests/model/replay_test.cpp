@@ -127,7 +127,7 @@ TEST_P(ReplayTest, IsAttentionOfPromptAndRepetitionRunAsOne) {
       std::sort(sorted.begin(), sorted.end(), std::greater<>());
       const std::vector<std::int32_t> kept = cache.layer(l).store().positions(h);
       ASSERT_EQ(kept.size(),
-                static_cast<std::size_t>(spec.eviction.budget_for(static_cast<std::int64_t>(prompt.size()))));
+                static_cast<std::size_t>(spec.eviction.budget_for(static_cast<std::size_t>(prompt.size()))));
       for (const std::int32_t t : kept) {
         EXPECT_GE(own[static_cast<std::size_t>(t)], sorted[kept.size() - 1] * (1.0 - 1e-3)) << l << " " << h;
       }

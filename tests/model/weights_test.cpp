@@ -13,16 +13,16 @@ TEST(Weights, HaveTheShapesOfTheHyperparameters) {
   const TinyModel model("eight_to_one.gguf");  // d = 32, H = 8, Hkv = 1, D = 8, F = 48
   ASSERT_EQ(model.network().layers.size(), 2U);
   const auto shape = [](const MatrixView& m) { return std::pair(m.rows, m.cols); };
-  EXPECT_EQ(shape(model.network().embedding), std::pair(96L, 32L));
-  EXPECT_EQ(shape(model.network().output.weight), std::pair(96L, 32L));
+  EXPECT_EQ(shape(model.network().embedding), std::pair(std::size_t{96}, std::size_t{32}));
+  EXPECT_EQ(shape(model.network().output.weight), std::pair(std::size_t{96}, std::size_t{32}));
   for (const Layer& layer : model.network().layers) {
-    EXPECT_EQ(shape(layer.attention.query.weight), std::pair(64L, 32L));
-    EXPECT_EQ(shape(layer.attention.key.weight), std::pair(8L, 32L));
-    EXPECT_EQ(shape(layer.attention.value.weight), std::pair(8L, 32L));
-    EXPECT_EQ(shape(layer.attention.output.weight), std::pair(32L, 64L));
-    EXPECT_EQ(shape(layer.feed_forward.dense.gate.weight), std::pair(48L, 32L));
-    EXPECT_EQ(shape(layer.feed_forward.dense.up.weight), std::pair(48L, 32L));
-    EXPECT_EQ(shape(layer.feed_forward.dense.down.weight), std::pair(32L, 48L));
+    EXPECT_EQ(shape(layer.attention.query.weight), std::pair(std::size_t{64}, std::size_t{32}));
+    EXPECT_EQ(shape(layer.attention.key.weight), std::pair(std::size_t{8}, std::size_t{32}));
+    EXPECT_EQ(shape(layer.attention.value.weight), std::pair(std::size_t{8}, std::size_t{32}));
+    EXPECT_EQ(shape(layer.attention.output.weight), std::pair(std::size_t{32}, std::size_t{64}));
+    EXPECT_EQ(shape(layer.feed_forward.dense.gate.weight), std::pair(std::size_t{48}, std::size_t{32}));
+    EXPECT_EQ(shape(layer.feed_forward.dense.up.weight), std::pair(std::size_t{48}, std::size_t{32}));
+    EXPECT_EQ(shape(layer.feed_forward.dense.down.weight), std::pair(std::size_t{32}, std::size_t{48}));
     EXPECT_TRUE(layer.attention_norm && layer.feed_forward_norm);
     EXPECT_FALSE(layer.attention_post_norm || layer.feed_forward_post_norm);
   }

@@ -41,7 +41,7 @@ struct Client {
   std::vector<std::vector<std::int32_t>> tokens;
   std::vector<FinishReason> reasons;
   std::vector<TokenLogprobs> prompt_logprobs;
-  std::int64_t cached = 0;
+  std::size_t cached = 0;
   std::string failure;
   bool done = false;
   Scheduler::Ticket ticket;
@@ -81,7 +81,7 @@ struct Client {
   }
 };
 
-GenerationRequest greedy(std::vector<std::int32_t> prompt, std::int64_t max_tokens,
+GenerationRequest greedy(std::vector<std::int32_t> prompt, std::size_t max_tokens,
                          const char* spec = "full") {
   GenerationRequest request;
   request.prompt = std::move(prompt);
@@ -100,12 +100,12 @@ std::vector<std::int32_t> random_prompt(std::size_t tokens, std::uint64_t seed) 
 }
 
 // As `thinkey run` does.
-std::vector<std::int32_t> alone(const std::vector<std::int32_t>& prompt, std::int64_t max_tokens,
+std::vector<std::int32_t> alone(const std::vector<std::int32_t>& prompt, std::size_t max_tokens,
                                 const char* spec) {
   Session session(tiny(), {.cache = CacheSpec::parse(spec)});
   session.prefill(prompt);
   std::vector<std::int32_t> out;
-  while (static_cast<std::int64_t>(out.size()) < max_tokens) {
+  while (static_cast<std::size_t>(out.size()) < max_tokens) {
     const auto logits = session.logits();
     std::int32_t best = -1;
     for (std::size_t id = 0; id < logits.size(); ++id) {
@@ -134,6 +134,22 @@ TEST(Scheduler, AnswersAsAlone) {
   }
 }
 
+TEST(Scheduler, CountsARequestUntilItIsAnswered) {
+  Scheduler scheduler(needle(), roomy());
+  Client client;
+  client.start(scheduler, greedy(random_prompt(1500, 9), 8));
+  for (;;) {
+    const SchedulerStatus status = scheduler.status();
+    {
+      const std::scoped_lock lock(client.mutex);
+      if (client.done) break;
+    }
+    ASSERT_GE(status.queued + status.prefilling + status.running, 1U);
+    std::this_thread::yield();
+  }
+  client.wait();
+}
+
 // With fifteen others that join and leave while it runs, some by being cancelled.
 TEST(Scheduler, AnswersAsAloneAmongOthers) {
   Scheduler scheduler(tiny(), roomy());
@@ -144,9 +160,8 @@ TEST(Scheduler, AnswersAsAloneAmongOthers) {
     std::vector<std::unique_ptr<Client>> others;
     const auto join = [&](std::uint64_t seed) {
       others.push_back(std::make_unique<Client>());
-      GenerationRequest request =
-          greedy(random_prompt(5 + seed * 7 % 100, 100 + seed), 5 + static_cast<std::int64_t>(seed * 13 % 60),
-                 seed % 3 == 0 ? "snapkv:24,window=8" : "full");
+      GenerationRequest request = greedy(random_prompt(5 + seed * 7 % 100, 100 + seed), 5 + seed * 13 % 60,
+                                         seed % 3 == 0 ? "snapkv:24,window=8" : "full");
       request.reuse = false;
       others.back()->start(scheduler, std::move(request));
     };
@@ -270,7 +285,7 @@ TEST(Scheduler, LogProbabilitiesOfThePrompt) {
   ASSERT_EQ(client.prompt_logprobs.size(), 59U);
   Session session(tiny(), {});
   std::vector<double> expected;
-  session.prefill(prompt, {}, [&](std::int64_t index, std::span<const float> logits) {
+  session.prefill(prompt, {}, [&](std::size_t index, std::span<const float> logits) {
     if (index + 1 == 60) return;
     double sum = 0;
     for (const float logit : logits) sum += std::exp(static_cast<double>(logit));

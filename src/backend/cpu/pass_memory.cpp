@@ -109,7 +109,6 @@ void raise(ProductSizes& most, const ProductSizes& phase) noexcept {
 void size_products(const Network& network, const PassRequest& request, const CpuOptions& options,
                    PassSizes& sizes) {
   const Products products(options.precision, options.prefill_activations, request.one_token_each);
-  const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
   bool f32_rows = false;  // some product of the FFN wants its input in f32
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
@@ -117,7 +116,7 @@ void size_products(const Network& network, const PassRequest& request, const Cpu
     const std::size_t outputs = request.rows - extent.first_output;
     ProductSizes attention;
     const auto whole = [&](const MatrixView& m, std::size_t rows) {
-      add_product(m, products.form(m, rows), size(m.rows), size(m.cols), attention);
+      add_product(m, products.form(m, rows), m.rows, m.cols, attention);
     };
     const Attention& a = layer.attention;
     whole(a.query.weight, request.rows - extent.first_query);

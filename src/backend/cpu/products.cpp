@@ -14,7 +14,7 @@ ReadyMatrix Products::ready_columns(const MatrixView& matrix, std::size_t first,
                                     std::size_t rows) {
   ReadyMatrix out{.form = form(matrix, rows), .view = matrix};
   if (out.form == WeightForm::AsFile) return out;
-  out.view.cols = static_cast<std::int64_t>(count);
+  out.view.cols = count;
   if (is_in_form(matrix, out.form)) {
     out.stride = static_cast<std::size_t>(matrix.cols);
     if (out.form == WeightForm::BF16) {
@@ -83,13 +83,12 @@ const Int8Activations& Products::int8_input() {
 }
 
 void Products::dense(const ReadyMatrix& matrix, float* y, std::size_t stride) {
-  const auto width = static_cast<std::int64_t>(width_);
-  const MatmulShape shape{.m = static_cast<std::int64_t>(rows_),
+  const MatmulShape shape{.m = rows_,
                           .n = matrix.view.rows,
-                          .k = width,
-                          .lda = width,
-                          .ldb = static_cast<std::int64_t>(matrix.stride),
-                          .ldc = static_cast<std::int64_t>(stride),
+                          .k = width_,
+                          .lda = width_,
+                          .ldb = matrix.stride,
+                          .ldc = stride,
                           .b_transposed = true};
   switch (matrix.form) {
     case WeightForm::AsFile:
@@ -107,7 +106,7 @@ void Products::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride)
   if (matrix.form != WeightForm::AsFile) {
     dense(matrix, y, stride);
   } else {
-    require_fit(stride == static_cast<std::size_t>(matrix.view.rows),
+    require_fit(stride == matrix.view.rows,
                 "a product in the file's form writes dense rows");
     matvec(matrix.view, input_, rows_, y, activations_, order_);
   }

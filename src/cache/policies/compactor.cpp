@@ -34,20 +34,19 @@ struct CompactorScorer final : Scorer {
   void observe(const AttentionShape& shape, const LayerStore& store, const QueryRange& queries) override {
     const std::size_t tokens = queries.length();
     received.resize(shape.query_heads * tokens, 0.0F);
-    const auto recent = static_cast<std::size_t>(options.recent);
+    const std::size_t recent = options.recent;
     QueryRange own = queries;  // but for the last, which are kept anyway
     own.n = std::min(own.n, tokens - std::min(tokens, recent) -
                                 std::min(queries.first, tokens - std::min(tokens, recent)));
     if (own.n == 0) return;
-    store.add_local_attention(own, static_cast<std::size_t>(options.sinks),
-                              static_cast<std::size_t>(options.block), tokens, received);
+    store.add_local_attention(own, options.sinks, options.block, tokens, received);
   }
 
   TokenNumbers scores(const ScoredTokens& tokens) override {
     const std::size_t n = tokens.prompt->tokens;
     const std::size_t group = tokens.shape.group();
-    const std::size_t begin = std::min(n, static_cast<std::size_t>(options.sinks));
-    const std::size_t end = n - std::min(n - begin, static_cast<std::size_t>(options.recent));
+    const std::size_t begin = std::min(n, options.sinks);
+    const std::size_t end = n - std::min(n - begin, options.recent);
     TokenNumbers out(tokens.counts.size(), std::vector<float>(n, kAlwaysKept));
     if (begin == end) return out;
     TokenNumbers outliers = tokens.store.key_leverage(*tokens.prompt, begin, end);
@@ -90,7 +89,7 @@ const Policy& describe<Compactor>() {
           .whole("block", &O::block, 2, 4096)
           .real("blend", &O::blend, -1.0, 1e6)
           .always_keeps("sinks and recent",
-                        [](const O& o) { return std::max<std::int64_t>(1, o.sinks + o.recent); })
+                        [](const O& o) { return std::max<std::size_t>(1, o.sinks + o.recent); })
           .observes_all([](const O&) { return true; })
           .prompts_only()
           .scored_by<CompactorScorer>();

@@ -19,7 +19,7 @@ struct ExpectedScorer final : Scorer {
         if (options.covariance) m.products.assign(shape.head_dim * shape.head_dim, 0.0);
       }
     }
-    store.add_query_moments(queries, sinks(), static_cast<std::int64_t>(queries.length()), moments);
+    store.add_query_moments(queries, sinks(), static_cast<std::size_t>(queries.length()), moments);
   }
 
   TokenNumbers scores(const ScoredTokens& tokens) override {
@@ -45,7 +45,7 @@ struct ExpectedScorer final : Scorer {
   }
 
  private:
-  [[nodiscard]] std::size_t sinks() const { return static_cast<std::size_t>(options.sinks); }
+  [[nodiscard]] std::size_t sinks() const { return options.sinks; }
 
   // out += (softmax(row) + epsilon) * norms / group
   void add_share(std::span<const float> row, std::span<const float> norms, std::span<float> out,
@@ -77,7 +77,7 @@ const Policy& describe<ExpectedAttention>() {
           .choice<bool>("norm", &O::output_norm, {{"value", false}, {"output", true}})
           .real("epsilon", &O::epsilon, 0.0, 1.0)
           .whole("window", &O::window, 1)
-          .always_keeps("sinks", [](const O& o) { return std::max<std::int64_t>(1, o.sinks); })
+          .always_keeps("sinks", [](const O& o) { return std::max<std::size_t>(1, o.sinks); })
           .remembers([](const O& o) { return o.window; })
           .observes_all([](const O&) { return true; })
           .scored_by<ExpectedScorer>();

@@ -18,10 +18,9 @@ struct H2OScorer final : Scorer {
     const std::size_t group = tokens.shape.group();
     for (std::size_t h = 0; h < tokens.counts.size(); ++h) {
       const std::size_t n = tokens.counts[h];
-      scores.push_back(
-          with_kept_tail(pooled_votes(std::span(received).subspan(h * group * n, group * n), group, n,
-                                      n - static_cast<std::size_t>(options.window), 1, Pooling::Average),
-                         n));
+      scores.push_back(with_kept_tail(pooled_votes(std::span(received).subspan(h * group * n, group * n),
+                                                   group, n, n - options.window, 1, Pooling::Average),
+                                      n));
     }
     return scores;
   }

@@ -22,7 +22,7 @@ template <>
 const Policy& describe<KeyDiff>() {
   static const Policy policy =
       PolicyBuilder<KeyDiff>("keydiff", "2504.15364", "keys that differ most from the mean key")
-          .always_keeps("", [](const KeyDiff&) { return std::int64_t{1}; })
+          .always_keeps("", [](const KeyDiff&) { return std::size_t{1}; })
           .scored_by<KeyDiffScorer>();
   return policy;
 }

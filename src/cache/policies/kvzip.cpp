@@ -15,7 +15,7 @@ struct KVzipScorer final : Scorer {
     peaks.resize(shape.query_heads * tokens, 0.0F);
     ReplayRange own = range;
     if (!options.normalized) own.input_norms = nullptr;
-    store.raise_replay_peaks(own, static_cast<std::size_t>(options.sinks), tokens, peaks);
+    store.raise_replay_peaks(own, options.sinks, tokens, peaks);
   }
 
   TokenNumbers scores(const ScoredTokens& tokens) override {
@@ -30,7 +30,7 @@ struct KVzipScorer final : Scorer {
         const float weight = norms.empty() ? 1.0F : norms[h][i];
         out[i % n] = std::max(out[i % n], weight * peaks[h * group * n + i]);
       }
-      std::fill_n(out.begin(), std::min(n, static_cast<std::size_t>(options.sinks)), kAlwaysKept);
+      std::fill_n(out.begin(), std::min(n, options.sinks), kAlwaysKept);
     }
     return scores;
   }
@@ -47,7 +47,7 @@ const Policy& describe<KVzip>() {
       PolicyBuilder<KVzip>("kvzip", "2505.23416", "what the model attends to when it repeats the prompt")
           .whole("sinks", &KVzip::sinks, 0)
           .flag("normalized", &KVzip::normalized)
-          .always_keeps("sinks", [](const KVzip& o) { return std::max<std::int64_t>(1, o.sinks); })
+          .always_keeps("sinks", [](const KVzip& o) { return std::max<std::size_t>(1, o.sinks); })
           .replays()
           .prompts_only()
           .scored_by<KVzipScorer>();

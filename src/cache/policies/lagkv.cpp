@@ -24,7 +24,7 @@ struct LagKVScorer final : Scorer {
 
   TokenNumbers scores(const ScoredTokens& tokens) override {
     const std::size_t sinks = tokens.leading(0, options.sinks);  // every head keeps them
-    const auto lag = static_cast<std::size_t>(options.lag);
+    const std::size_t lag = options.lag;
     const LagSpread spread = tokens.store.lag_spread(tokens.prompt, sinks, lag);
     TokenNumbers scores;
     for (std::size_t h = 0; h < tokens.counts.size(); ++h) {
@@ -60,7 +60,7 @@ const Policy& describe<LagKV>() {
                            "keys and values that spread most against those that follow")
           .whole("sinks", &LagKV::sinks, 0)
           .whole("lag", &LagKV::lag, 2, 1 << 20)
-          .always_keeps("sinks", [](const LagKV& o) { return std::max<std::int64_t>(1, o.sinks); })
+          .always_keeps("sinks", [](const LagKV& o) { return std::max<std::size_t>(1, o.sinks); })
           .scored_by<LagKVScorer>();
   return policy;
 }

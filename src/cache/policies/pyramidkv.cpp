@@ -18,7 +18,7 @@ struct PyramidKVScorer final : Scorer {
 std::size_t pyramid(const PyramidKV& options, std::size_t budget, std::size_t tokens, std::size_t layer,
                     std::size_t layers) {
   if (budget >= tokens || layers < 2) return budget;
-  const auto window = static_cast<std::size_t>(options.window);
+  const std::size_t window = options.window;
   const auto mean = static_cast<double>(budget - window);
   double low = mean / options.beta;
   double high = 2.0 * mean - low;

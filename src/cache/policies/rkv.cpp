@@ -12,7 +12,7 @@ struct RKVScorer final : Scorer {
   explicit RKVScorer(const RKV& o) : options(o) {}
 
   TokenNumbers scores(const ScoredTokens& tokens) override {
-    const auto window = static_cast<std::size_t>(options.window);
+    const std::size_t window = options.window;
     const std::size_t group = tokens.shape.group();
     const TokenNumbers votes = tokens.attention(window);
     const TokenNumbers redundancy = tokens.store.key_redundancy(tokens.prompt, options.similarity);

@@ -6,9 +6,9 @@
 
 namespace thinkey {
 
-TokenNumbers snapkv_scores(const ScoredTokens& tokens, std::int64_t window, std::int64_t kernel,
+TokenNumbers snapkv_scores(const ScoredTokens& tokens, std::size_t window, std::size_t kernel,
                            Pooling pooling) {
-  const auto last = static_cast<std::size_t>(window);
+  const std::size_t last = window;
   const TokenNumbers votes = tokens.attention(last);
   TokenNumbers scores;
   for (std::size_t h = 0; h < votes.size(); ++h) {

@@ -7,7 +7,7 @@ namespace thinkey {
 
 // The last queries vote, the votes are pooled along tokens, and the window itself is kept. Its own columns do
 // not vote: pooling sees what stands before it.
-[[nodiscard]] TokenNumbers snapkv_scores(const ScoredTokens& tokens, std::int64_t window, std::int64_t kernel,
+[[nodiscard]] TokenNumbers snapkv_scores(const ScoredTokens& tokens, std::size_t window, std::size_t kernel,
                                          Pooling pooling);
 
 }  // namespace thinkey

@@ -13,7 +13,8 @@ struct StreamingScorer final : Scorer {
       // Sinks first, then the later the better; whole numbers below 2^24 are exact in f32, and above it
       // neighbours may tie, which the ranking breaks towards the earlier token.
       for (const std::int32_t position : tokens.positions(h)) {
-        head.push_back(position < options.sinks ? kAlwaysKept : static_cast<float>(position));
+        head.push_back(static_cast<std::size_t>(position) < options.sinks ? kAlwaysKept
+                                                                          : static_cast<float>(position));
       }
     }
     return scores;

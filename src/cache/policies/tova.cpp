@@ -44,8 +44,8 @@ const Policy& describe<Tova>() {
   static const Policy policy =
       PolicyBuilder<Tova>("tova", "2401.06104", "what the last query attends to, alike in every head")
           .question_dependent([](const Tova&) { return true; })
-          .always_keeps("", [](const Tova&) { return std::int64_t{1}; })
-          .looks_at([](const Tova&) { return std::int64_t{1}; })
+          .always_keeps("", [](const Tova&) { return std::size_t{1}; })
+          .looks_at([](const Tova&) { return std::size_t{1}; })
           .scored_by<TovaScorer>();
   return policy;
 }

@@ -19,14 +19,14 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1024.
 
 }  // namespace
 
-std::size_t Scheduler::Loop::most_bytes(const CacheSpec& spec, std::int64_t prompt, std::int64_t more) const {
+std::size_t Scheduler::Loop::most_bytes(const CacheSpec& spec, std::size_t prompt, std::size_t more) const {
   return most_cache_bytes(shape_, spec, prompt, more, decoder_.chunk);
 }
 
 // Of a request that begins with nothing. The last token of an answer is never put into the cache.
-std::size_t Scheduler::Loop::needed(const GenerationJob& job, std::int64_t max_tokens) const {
+std::size_t Scheduler::Loop::needed(const GenerationJob& job, std::size_t max_tokens) const {
   const GenerationRequest& request = job.request;
-  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  const std::size_t prompt = request.prompt.size();
   const auto others = static_cast<std::size_t>(request.choices - 1);
   return most_bytes(request.cache, prompt, max_tokens) +
          (others == 0 ? 0 : others * most_bytes(request.cache, 0, max_tokens));
@@ -34,14 +34,13 @@ std::size_t Scheduler::Loop::needed(const GenerationJob& job, std::int64_t max_t
 
 void Scheduler::Loop::check(GenerationJob& job) const {
   const GenerationRequest& request = job.request;
-  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  const std::size_t prompt = request.prompt.size();
   if (prompt == 0) fail_usage("the prompt is empty");
   for (const std::int32_t token : request.prompt) {
-    if (token < 0 || token >= static_cast<std::int64_t>(decoder_.network.vocabulary)) {
+    if (token < 0 || static_cast<std::size_t>(token) >= decoder_.network.vocabulary) {
       fail_usage("token {} is outside the model's vocabulary of {}", token, decoder_.network.vocabulary);
     }
   }
-  if (request.max_tokens < -1) fail_usage("max_tokens {}: it must be 0 or more", request.max_tokens);
   if (request.choices < 1 || static_cast<std::size_t>(request.choices) > options_.parallel) {
     fail_usage("{} answers to one prompt: it must be 1 to {}, the most this server computes at once",
                request.choices, options_.parallel);
@@ -51,10 +50,10 @@ void Scheduler::Loop::check(GenerationJob& job) const {
   if (prompt > context_ || (prompt == context_ && request.max_tokens != 0)) {
     fail_usage("the prompt has {} tokens, the context is {}; shorten the prompt", prompt, context_);
   }
-  const std::int64_t room = context_ - prompt;
-  const auto fits = [&](std::int64_t tokens) { return needed(job, tokens) <= memory_.bound(); };
-  if (request.max_tokens >= 0) {
-    job.max_tokens = std::min(request.max_tokens, room);
+  const std::size_t room = context_ - prompt;
+  const auto fits = [&](std::size_t tokens) { return needed(job, tokens) <= memory_.bound(); };
+  if (request.max_tokens) {
+    job.max_tokens = std::min(*request.max_tokens, room);
     if (fits(job.max_tokens)) return;
     fail_usage(
         "{} prompt tokens and {} x {} more under cache \"{}\" can take {:.1f} MiB, all caches together have "
@@ -62,9 +61,9 @@ void Scheduler::Loop::check(GenerationJob& job) const {
         prompt, request.choices, job.max_tokens, request.cache.to_string(),
         mebibytes(needed(job, job.max_tokens)), mebibytes(memory_.bound()));
   }
-  job.max_tokens = options_.max_tokens >= 0 ? std::min(options_.max_tokens, room) : room;
+  job.max_tokens = std::min(options_.max_tokens.value_or(room), room);
   if (fits(job.max_tokens)) return;
-  std::int64_t most = 0;  // that fit
+  std::size_t most = 0;  // that fit
   if (!fits(1)) {
     fail_usage(
         "{} prompt tokens under cache \"{}\" can take {:.1f} MiB, all caches together have {:.1f} MiB; "
@@ -72,10 +71,10 @@ void Scheduler::Loop::check(GenerationJob& job) const {
         "prompt or ask for a tighter cache",
         prompt, request.cache.to_string(), mebibytes(needed(job, 1)), mebibytes(memory_.bound()));
   }
-  for (std::int64_t step = job.max_tokens; step > 0; step /= 2) {
+  for (std::size_t step = job.max_tokens; step > 0; step /= 2) {
     while (most + step < job.max_tokens && fits(most + step)) most += step;
   }
-  job.max_tokens = std::max<std::int64_t>(most, 1);
+  job.max_tokens = std::max<std::size_t>(most, 1);
 }
 
 int Scheduler::Loop::retry_after() const {
@@ -104,7 +103,7 @@ bool Scheduler::Loop::compress_oldest(const Conversation* keep) {
   if (whole == nullptr) return false;
   CacheSpec spec = whole->spec();
   spec.quantization = {.bits = 4};
-  const auto tokens = static_cast<std::int64_t>(whole->tokens.size());
+  const std::size_t tokens = whole->tokens.size();
   const std::size_t after = most_bytes(spec, tokens, 0);
   if (!memory_.has_room(after / shape_.layers.size() + after / 8)) return false;
   whole->cache.quantize(spec.quantization, whole->counter());
@@ -149,9 +148,9 @@ Match Scheduler::Loop::find(const GenerationJob& job) {
   return kept_.find(request.cache, request.prompt);
 }
 
-std::unique_ptr<Conversation> Scheduler::Loop::begin(const GenerationJob& job, std::int64_t& cached) {
+std::unique_ptr<Conversation> Scheduler::Loop::begin(const GenerationJob& job, std::size_t& cached) {
   const GenerationRequest& request = job.request;
-  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  const std::size_t prompt = request.prompt.size();
   const auto others = static_cast<std::size_t>(request.choices - 1);
   const std::size_t forks = others == 0 ? 0 : others * most_bytes(request.cache, 0, job.max_tokens);
   std::unique_ptr<Conversation> out;
@@ -187,6 +186,7 @@ void Scheduler::Loop::admit() {
   const auto leave_queue = [&] {
     const std::scoped_lock lock(mutex_);
     std::erase(queue_, job);
+    status_.prefilling = 1;  // at once: a request is at no moment counted nowhere
     status_.queue_wait.add(std::chrono::duration<double>(Clock::now() - job->submitted).count());
   };
   Starting start{
@@ -196,9 +196,8 @@ void Scheduler::Loop::admit() {
     if (!start.conversation) return;
     leave_queue();
     const GenerationRequest& request = job->request;
-    const std::span<const std::int32_t> tokens =
-        std::span(request.prompt).subspan(static_cast<std::size_t>(start.cached));
-    const auto count = static_cast<std::int64_t>(tokens.size());
+    const std::span<const std::int32_t> tokens = std::span(request.prompt).subspan(start.cached);
+    const std::size_t count = tokens.size();
     SequenceCache& cache = start.conversation->cache;
     std::vector<Replay> replays;
     if (start.cached == 0 && cache.wants_replay()) {
@@ -216,9 +215,9 @@ void Scheduler::Loop::admit() {
     outputs.last_logits = starting_->logits.span();
     outputs.replays = std::move(replays);
     if (request.prompt_logprobs) {
-      outputs.logits = [this](std::int64_t index, std::span<const float> logits) {
+      outputs.logits = [this](std::size_t index, std::span<const float> logits) {
         const std::vector<std::int32_t>& prompt = starting_->job->request.prompt;
-        const auto next = static_cast<std::size_t>(index) + 1;
+        const std::size_t next = index + 1;
         if (next == prompt.size()) return;
         starting_->logprobs.push_back(
             token_logprobs(logits, prompt[next], starting_->job->request.top_logprobs));

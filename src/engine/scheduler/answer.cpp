@@ -74,13 +74,13 @@ std::optional<FinishReason> Answer::deliver() {
                      .text = std::move(text),
                      .logprobs = std::move(logprobs_),
                      .cache = {}};
-  const std::int64_t every = job_->request.report_every;
+  const std::size_t every = job_->request.report_every;
   if (every > 0 && generated_ % every == 1 % every) event.cache = conversation_->cache.report();
   job_->listener(std::move(event));
   if (text_.stopped()) return FinishReason::StopString;
   if (filter_ && filter_->finished()) return FinishReason::EndToken;
   if (generated_ >= job_->max_tokens) return FinishReason::Length;
-  if (static_cast<std::int64_t>(conversation_->tokens.size()) + 1 > limits_.context) {
+  if (conversation_->tokens.size() + 1 > limits_.context) {
     return FinishReason::ContextFull;
   }
   return std::nullopt;

@@ -18,7 +18,7 @@
 namespace thinkey {
 
 struct AnswerLimits {
-  std::int64_t context = 0;
+  std::size_t context = 0;
   bool check_finite = false;
 };
 
@@ -47,7 +47,7 @@ class Answer {
   [[nodiscard]] std::unique_ptr<Conversation> release() { return std::move(conversation_); }
   // Why the latest choose() could not; empty when it could.
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
-  [[nodiscard]] std::int64_t generated() const noexcept { return generated_; }
+  [[nodiscard]] std::size_t generated() const noexcept { return generated_; }
 
  private:
   [[nodiscard]] bool is_end(std::int32_t token) const;
@@ -63,7 +63,7 @@ class Answer {
   std::vector<std::uint8_t> allowed_;
   AlignedBuffer<float> first_logits_;
   std::span<const float> logits_;
-  std::int64_t generated_ = 0;
+  std::size_t generated_ = 0;
   std::int32_t token_ = -1;
   std::optional<TokenLogprobs> logprobs_;
   std::string failure_;

@@ -68,13 +68,12 @@ ConversationFiles::ConversationFiles(std::filesystem::path directory, std::uint6
 
 const ConversationFiles::Entry* ConversationFiles::find(const CacheSpec& spec,
                                                         std::span<const std::int32_t> prompt,
-                                                        std::int64_t more_than) const {
+                                                        std::size_t more_than) const {
   const Entry* best = nullptr;
   for (const Entry& entry : entries_) {
     if (entry.spec != spec) continue;
-    const std::int64_t shared =
-        std::min(common_prefix(entry.tokens, prompt), static_cast<std::int64_t>(prompt.size()) - 1);
-    const bool whole = shared == static_cast<std::int64_t>(entry.tokens.size());
+    const std::size_t shared = std::min(common_prefix(entry.tokens, prompt), prompt.size() - 1);
+    const bool whole = shared == entry.tokens.size();
     if (shared <= more_than) continue;
     if (!whole && (shared < Conversations::kLeastPrefix || spec.question_dependent())) continue;
     best = &entry;

@@ -31,7 +31,7 @@ class ConversationFiles {
   // The file that saves most of a prompt, if it saves more than `more_than` tokens of it; null: none. Whether
   // a part of it can be used is known when it is loaded. Valid until the next call of save() or load().
   [[nodiscard]] const Entry* find(const CacheSpec& spec, std::span<const std::int32_t> prompt,
-                                  std::int64_t more_than) const;
+                                  std::size_t more_than) const;
   // Atomic: whatever happens, there is a whole file or none. Error(Data).
   void save(const Conversation& conversation);
   // Of the file at `path`, if it is still known. Null where it is not, or is damaged; it is deleted then.

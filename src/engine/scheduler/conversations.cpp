@@ -5,19 +5,18 @@
 
 namespace thinkey {
 
-std::int64_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b) noexcept {
+std::size_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b) noexcept {
   const auto n = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
-  return std::mismatch(a.begin(), a.begin() + n, b.begin()).first - a.begin();
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + n, b.begin()).first - a.begin());
 }
 
 Match match_of(Conversation& conversation, std::span<const std::int32_t> prompt) {
   if (prompt.empty() || conversation.tokens.empty()) return {};
-  const auto held = static_cast<std::int64_t>(conversation.tokens.size());
-  const std::int64_t shared =
-      std::min(common_prefix(conversation.tokens, prompt), static_cast<std::int64_t>(prompt.size()) - 1);
+  const std::size_t held = conversation.tokens.size();
+  const std::size_t shared = std::min(common_prefix(conversation.tokens, prompt), prompt.size() - 1);
   if (shared == held) return {.conversation = &conversation, .tokens = shared, .whole = true};
   if (shared < Conversations::kLeastPrefix || conversation.spec().question_dependent() ||
-      !conversation.cache.can_fork(shared)) {
+      !conversation.cache.can_fork(static_cast<std::int64_t>(shared))) {
     return {};
   }
   return {.conversation = &conversation, .tokens = shared, .whole = false};

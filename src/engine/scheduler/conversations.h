@@ -20,10 +20,10 @@ class Conversation {
   Conversation(KvMemory& memory, const CacheShape& shape, const CacheSpec& spec)
       : account_(&memory.open()), cache(shape, spec, &account_->counter), asked(spec) {}
   // What `of` was after its first `end` tokens.
-  Conversation(KvMemory& memory, const Conversation& of, std::int64_t end)
+  Conversation(KvMemory& memory, const Conversation& of, std::size_t end)
       : account_(&memory.open()),
-        tokens(of.tokens.begin(), of.tokens.begin() + end),
-        cache(of.cache.fork(end, &account_->counter)),
+        tokens(of.tokens.begin(), of.tokens.begin() + static_cast<std::ptrdiff_t>(end)),
+        cache(of.cache.fork(static_cast<std::int64_t>(end), &account_->counter)),
         asked(of.asked) {}
   ~Conversation() { KvMemory::close(*account_); }
   Conversation(const Conversation&) = delete;
@@ -48,14 +48,14 @@ class Conversation {
 // Where a prompt can go on from.
 struct Match {
   Conversation* conversation = nullptr;
-  std::int64_t tokens = 0;  // of the prompt, that it holds
-  bool whole = false;       // all that it holds
+  std::size_t tokens = 0;  // of the prompt, that it holds
+  bool whole = false;      // all that it holds
 };
 
 class Conversations {
  public:
   // A prefix shorter than this is computed again, unless it is the whole conversation.
-  static constexpr std::int64_t kLeastPrefix = 64;
+  static constexpr std::size_t kLeastPrefix = 64;
 
   // The kept conversation that saves most of the prompt; at least one token is left to compute.
   [[nodiscard]] Match find(const CacheSpec& spec, std::span<const std::int32_t> prompt) const;
@@ -79,8 +79,8 @@ class Conversations {
 };
 
 // How many leading tokens two sequences share.
-[[nodiscard]] std::int64_t common_prefix(std::span<const std::int32_t> a,
-                                         std::span<const std::int32_t> b) noexcept;
+[[nodiscard]] std::size_t common_prefix(std::span<const std::int32_t> a,
+                                        std::span<const std::int32_t> b) noexcept;
 
 // Where a prompt of these tokens can go on from a conversation of those: 0 tokens when nowhere.
 [[nodiscard]] Match match_of(Conversation& conversation, std::span<const std::int32_t> prompt);

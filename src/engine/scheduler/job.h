@@ -21,7 +21,7 @@ struct GenerationJob {
   GenerationRequest request;
   GenerationListener listener;
   std::chrono::steady_clock::time_point submitted;
-  std::int64_t max_tokens = 0;  // of each answer, what is not said having been decided
+  std::size_t max_tokens = 0;  // of each answer, what is not said having been decided
   std::atomic<bool> cancelled{false};
   // Of the scheduler's thread.
   std::chrono::steady_clock::time_point latest;  // token

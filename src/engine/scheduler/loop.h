@@ -34,7 +34,7 @@ class Scheduler::Loop {
   void cancel(const Ticket& ticket);
   void drain(double seconds);
   [[nodiscard]] SchedulerStatus status() const;
-  [[nodiscard]] std::int64_t context() const noexcept { return context_; }
+  [[nodiscard]] std::size_t context() const noexcept { return context_; }
   [[nodiscard]] const SchedulerOptions& options() const noexcept { return options_; }
 
   // Runs it between two steps and gives what it gives, exceptions included.
@@ -60,7 +60,7 @@ class Scheduler::Loop {
   struct Starting {
     Ticket job;
     std::unique_ptr<Conversation> conversation;
-    std::int64_t cached = 0;
+    std::size_t cached = 0;
     AlignedBuffer<float> logits;
     std::vector<TokenLogprobs> logprobs;
     std::unique_ptr<Prefill> prefill;  // after what it refers to
@@ -81,12 +81,12 @@ class Scheduler::Loop {
   void put_away(std::unique_ptr<Conversation> conversation);
   // The conversation with which the job begins, and how many tokens of the prompt it holds; null when it has
   // to wait for memory.
-  [[nodiscard]] std::unique_ptr<Conversation> begin(const GenerationJob& job, std::int64_t& cached);
+  [[nodiscard]] std::unique_ptr<Conversation> begin(const GenerationJob& job, std::size_t& cached);
   [[nodiscard]] Match find(const GenerationJob& job);
-  [[nodiscard]] std::size_t most_bytes(const CacheSpec& spec, std::int64_t prompt, std::int64_t more) const;
+  [[nodiscard]] std::size_t most_bytes(const CacheSpec& spec, std::size_t prompt, std::size_t more) const;
   // Error(Usage) for what can never be; decides max_tokens.
   void check(GenerationJob& job) const;
-  [[nodiscard]] std::size_t needed(const GenerationJob& job, std::int64_t max_tokens) const;
+  [[nodiscard]] std::size_t needed(const GenerationJob& job, std::size_t max_tokens) const;
   [[nodiscard]] int retry_after() const;
 
   // steps.cpp
@@ -102,7 +102,7 @@ class Scheduler::Loop {
   SchedulerOptions options_;
   Decoder decoder_;
   CacheShape shape_;
-  std::int64_t context_;
+  std::size_t context_;
   int threads_;
 
   // Shared with other threads.

@@ -36,16 +36,17 @@ class TokenFilter {
 struct GenerationRequest {
   std::vector<std::int32_t> prompt;
   CacheSpec cache;
-  std::int64_t max_tokens = -1;  // of each answer; -1: until it ends or the context is full
-  SamplerOptions sampler;        // answer i has seed + i
-  bool ignore_end = false;       // end tokens are never chosen
-  int choices = 1;               // answers to the same prompt
+  std::optional<std::size_t> max_tokens =
+      {};                   // of each answer; nullopt: until it ends or the context is full
+  SamplerOptions sampler;   // answer i has seed + i
+  bool ignore_end = false;  // end tokens are never chosen
+  int choices = 1;          // answers to the same prompt
   std::vector<std::string> stop;
-  int top_logprobs = -1;          // of every token; -1: no log-probabilities at all
-  bool prompt_logprobs = false;   // also of the prompt's tokens
-  bool special_text = false;      // control tokens are part of the text
-  bool reuse = true;              // go on from a kept conversation
-  std::int64_t report_every = 0;  // so many tokens the cache is reported; 0: at the end only
+  int top_logprobs = -1;         // of every token; -1: no log-probabilities at all
+  bool prompt_logprobs = false;  // also of the prompt's tokens
+  bool special_text = false;     // control tokens are part of the text
+  bool reuse = true;             // go on from a kept conversation
+  std::size_t report_every = 0;  // so many tokens the cache is reported; 0: at the end only
   std::function<std::unique_ptr<TokenFilter>()> filter;  // empty: anything may be said
 };
 
@@ -59,7 +60,7 @@ struct TokenLogprobs {
 enum class FinishReason : std::uint8_t { EndToken, StopString, Length, ContextFull };
 
 struct PrefillDone {
-  std::int64_t cached_tokens = 0;       // of the prompt, that were not computed again
+  std::size_t cached_tokens = 0;        // of the prompt, that were not computed again
   std::vector<TokenLogprobs> logprobs;  // of prompt tokens 1, 2, ..., if asked for
 };
 struct TokenSampled {

@@ -17,8 +17,6 @@ SchedulerOptions checked(SchedulerOptions options) {
   if (options.parallel < 1 || options.parallel > kMostParallel) {
     fail_usage("{} answers at once: it must be 1 to {}", options.parallel, kMostParallel);
   }
-  if (options.context < 0)
-    fail_usage("a context of {} tokens: it must be 0 (the model's) or more", options.context);
   if (options.kv_memory == 0) fail_usage("a server needs memory for caches");
   return options;
 }
@@ -250,7 +248,7 @@ Scheduler::Ticket Scheduler::submit(GenerationRequest request, GenerationListene
 void Scheduler::cancel(const Ticket& ticket) { loop_->cancel(ticket); }
 void Scheduler::drain(double seconds) { loop_->drain(seconds); }
 SchedulerStatus Scheduler::status() const { return loop_->status(); }
-std::int64_t Scheduler::context() const noexcept { return loop_->context(); }
+std::size_t Scheduler::context() const noexcept { return loop_->context(); }
 const SchedulerOptions& Scheduler::options() const noexcept { return loop_->options(); }
 std::vector<ConversationInfo> Scheduler::conversations() {
   return loop_->between_steps([this] { return loop_->conversations(); });

@@ -22,12 +22,13 @@
 namespace thinkey {
 
 struct SchedulerOptions {
-  std::int64_t context = 0;      // most tokens of prompt and answer; 0: the model's context length
-  std::int64_t max_tokens = -1;  // of an answer, where the request does not say; -1: as many as there is room
-  std::size_t kv_memory = 0;     // most bytes that all caches take
-  std::size_t parallel = 16;     // most answers at once
-  std::size_t queue = 64;        // most requests waiting
-  bool compress_idle = false;    // short of memory, quantize kept conversations (kivi:4) before they go
+  std::size_t context = 0;  // most tokens of prompt and answer; 0: the model's context length
+  std::optional<std::size_t> max_tokens =
+      {};                      // of an answer, where the request does not say; nullopt: what fits
+  std::size_t kv_memory = 0;   // most bytes that all caches take
+  std::size_t parallel = 16;   // most answers at once
+  std::size_t queue = 64;      // most requests waiting
+  bool compress_idle = false;  // short of memory, quantize kept conversations (kivi:4) before they go
   std::filesystem::path cache_directory = {};  // conversations that memory has no room for; empty: nowhere
   std::size_t cache_disk = 0;                  // most bytes there
 };
@@ -47,7 +48,7 @@ struct SchedulerStatus {
 struct ConversationInfo {
   std::uint64_t id = 0;
   std::string cache;  // spec
-  std::int64_t tokens = 0;
+  std::size_t tokens = 0;
   std::size_t bytes = 0, full_bytes = 0;
   bool running = false;
 };
@@ -73,7 +74,7 @@ class Scheduler {
   void drain(double seconds);
 
   [[nodiscard]] SchedulerStatus status() const;
-  [[nodiscard]] std::int64_t context() const noexcept;
+  [[nodiscard]] std::size_t context() const noexcept;
   [[nodiscard]] const SchedulerOptions& options() const noexcept;
 
   // Kept conversations. Names are file names without a folder (Error(Usage)); files are in the cache

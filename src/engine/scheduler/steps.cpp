@@ -68,7 +68,7 @@ void Scheduler::Loop::begin_answers() {
   {
     const std::scoped_lock lock(mutex_);
     status_.prompt_tokens += request.prompt.size();
-    status_.cached_tokens += static_cast<std::uint64_t>(start.cached);
+    status_.cached_tokens += start.cached;
   }
   job.listener(PrefillDone{.cached_tokens = start.cached, .logprobs = std::move(start.logprobs)});
 
@@ -79,8 +79,7 @@ void Scheduler::Loop::begin_answers() {
   start.conversation->reserve(start.conversation->reserved() -
                               each * static_cast<std::size_t>(request.choices - 1));
   for (int choice = 1; choice < request.choices; ++choice) {
-    auto fork = std::make_unique<Conversation>(memory_, *start.conversation,
-                                               static_cast<std::int64_t>(request.prompt.size()));
+    auto fork = std::make_unique<Conversation>(memory_, *start.conversation, request.prompt.size());
     fork->reserve(each);
     answers.push_back(
         std::make_unique<Answer>(start.job, choice, std::move(fork), *model_, start.logits.span(), limits));

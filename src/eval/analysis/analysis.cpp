@@ -39,14 +39,14 @@ class Watcher : public PrefillObserver {
 
 // Refuses before the work starts what will not fit.
 void check(const Model& model, std::span<const std::int32_t> tokens, std::span<const CacheSpec> specs) {
-  const auto count = static_cast<std::int64_t>(tokens.size());
+  const std::size_t count = tokens.size();
   if (tokens.empty()) fail_usage("the prompt has no tokens; give at least one");
   if (count > model.info().context_length) {
     fail_data("the prompt has {} tokens, the model's context is {}; shorten the prompt", count,
               model.info().context_length);
   }
   for (const std::int32_t token : tokens) {
-    if (token < 0 || token >= model.info().vocabulary) {
+    if (token < 0 || static_cast<std::size_t>(token) >= model.info().vocabulary) {
       fail_usage("token {} is outside the model's vocabulary of {}", token, model.info().vocabulary);
     }
   }

@@ -25,7 +25,7 @@ struct LongBench {
   std::shared_ptr<const ChineseSegmenter> segmenter;
   LongBenchOptions options;
   PromptEncoder chat, bare;
-  std::int64_t context = 0;
+  std::size_t context = 0;
 
   [[nodiscard]] Question question(std::size_t i) const {
     const LongBenchSample& sample = samples[i];
@@ -34,7 +34,7 @@ struct LongBench {
     question.max_tokens = prompts.max_new_tokens.find(task.name)->second;
     question.references = sample.answers;
     question.prompt = encode_truncated(task.chat ? chat : bare, prompts.fill(sample), options.max_length,
-                                       context - question.max_tokens);
+                                       context - std::min(context, question.max_tokens));
     return question;
   }
 
@@ -100,25 +100,23 @@ TableBlock table(const std::string& caption, const std::vector<std::string>& cac
 }  // namespace
 
 std::vector<std::int32_t> encode_truncated(const PromptEncoder& encoder, std::string_view text,
-                                           std::int64_t max_length, std::int64_t room) {
+                                           std::size_t max_length, std::size_t room) {
   const std::vector<std::int32_t> ids = encoder.model().tokenize(text, {.add_special = false});
-  const auto length = static_cast<std::int64_t>(ids.size());
-  std::int64_t limit = max_length > 0 ? max_length : length;
+  const std::size_t length = ids.size();
+  std::size_t limit = max_length > 0 ? max_length : length;
   if (length <= limit) {
     std::vector<std::int32_t> whole = encoder.encode(text);
-    const std::int64_t excess = static_cast<std::int64_t>(whole.size()) - room;
-    if (excess <= 0) return whole;
-    limit = length - excess;
+    if (whole.size() <= room) return whole;
+    limit = length - std::min(length, whole.size() - room);
   }
   // Text cut at token borders may become more tokens than it was.
   while (limit >= 2) {
-    const auto half = static_cast<std::size_t>(limit / 2);
+    const std::size_t half = limit / 2;
     const std::string cut = encoder.model().detokenize(std::span(ids).first(half)) +
                             encoder.model().detokenize(std::span(ids).last(half));
     std::vector<std::int32_t> prompt = encoder.encode(cut);
-    const std::int64_t excess = static_cast<std::int64_t>(prompt.size()) - room;
-    if (excess <= 0) return prompt;
-    limit -= std::max<std::int64_t>(excess, 2);
+    if (prompt.size() <= room) return prompt;
+    limit -= std::min(limit, std::max<std::size_t>(prompt.size() - room, 2));
   }
   throw SampleSkipped(fmt::format("nothing of its prompt fits the {} tokens that the context leaves", room));
 }
@@ -126,7 +124,7 @@ std::vector<std::int32_t> encode_truncated(const PromptEncoder& encoder, std::st
 Task longbench_evaluation(std::shared_ptr<const Model> model, std::vector<LongBenchFile> files,
                           LongBenchPrompts prompts, std::shared_ptr<const ChineseSegmenter> segmenter,
                           const LongBenchOptions& options) {
-  const std::int64_t context = options.context > 0 ? options.context : model->info().context_length;
+  const std::size_t context = options.context > 0 ? options.context : model->info().context_length;
   auto shared = std::make_shared<LongBench>(LongBench{.samples = {},
                                                       .prompts = std::move(prompts),
                                                       .segmenter = std::move(segmenter),
@@ -144,8 +142,8 @@ Task longbench_evaluation(std::shared_ptr<const Model> model, std::vector<LongBe
     for (LongBenchSample& sample : file.samples) {
       SampleKey key{.id = file.task + "/" + sample.id,
                     .labels = {{"task", file.task}, {"kind", std::string(group_name(kind.group))}}};
-      if (file.task.ends_with("_e") && sample.length >= 0) {
-        key.labels.emplace_back("length", std::string(length_bucket(sample.length)));
+      if (file.task.ends_with("_e") && sample.length) {
+        key.labels.emplace_back("length", std::string(length_bucket(*sample.length)));
       }
       task.samples.push_back(std::move(key));
       shared->samples.push_back(std::move(sample));
@@ -190,7 +188,7 @@ Report longbench_report(const RunIdentity& identity, const RunOutcome& outcome) 
   std::string text =
       fmt::format("Model {}, weights {}. Prompts: {}; chat template: {}; context: {} tokens.", identity.model,
                   identity.weights, settings.value("prompts", ""),
-                  settings.value("chat", false) ? "yes" : "no", settings.value("context", std::int64_t{0}));
+                  settings.value("chat", false) ? "yes" : "no", settings.value("context", std::size_t{0}));
   if (settings.contains("code_similarity")) {
     text += fmt::format(" Code similarity: {}.", settings.value("code_similarity", ""));
   }

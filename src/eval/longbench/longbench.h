@@ -18,9 +18,8 @@ namespace thinkey::eval {
 
 struct LongBenchOptions {
   ChatUse chat = ChatUse::Auto;  // of tasks that the benchmark asks as a chat
-  std::int64_t context = 0;      // most tokens of prompt and answer; 0: the model's
-  std::int64_t max_length =
-      0;  // most tokens of a prompt before the chat template; 0: what the context allows
+  std::size_t context = 0;       // most tokens of prompt and answer; 0: the model's
+  std::size_t max_length = 0;  // most tokens of a prompt before the chat template; 0: what the context allows
   EditRatio edit_ratio = EditRatio::Difflib;
 };
 
@@ -28,7 +27,7 @@ struct LongBenchOptions {
 // `max_length` tokens by itself (0: no such limit): the same number of tokens from both ends, as the
 // official script does. Throws SampleSkipped when nothing fits.
 [[nodiscard]] std::vector<std::int32_t> encode_truncated(const PromptEncoder& encoder, std::string_view text,
-                                                         std::int64_t max_length, std::int64_t room);
+                                                         std::size_t max_length, std::size_t room);
 
 [[nodiscard]] Task longbench_evaluation(std::shared_ptr<const Model> model, std::vector<LongBenchFile> files,
                                         LongBenchPrompts prompts,

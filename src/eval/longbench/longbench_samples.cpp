@@ -13,7 +13,7 @@ namespace thinkey::eval {
 namespace {
 
 constexpr std::size_t kMostConfigBytes = std::size_t{16} << 20U;
-constexpr std::int64_t kMostNewTokens = std::int64_t{1} << 20U;
+constexpr std::size_t kMostNewTokens = std::size_t{1} << 20U;
 
 bool is_file(const std::filesystem::path& path) {
   std::error_code ignored;
@@ -53,13 +53,13 @@ bool parse_format(std::string_view format, const Text& text, const Field& field)
   return true;
 }
 
-std::int64_t length_of(const JsonLine& line) {
+std::optional<std::size_t> length_of(const JsonLine& line) {
   const auto found = line.json.find("length");
-  if (found == line.json.end() || found->is_null()) return -1;
+  if (found == line.json.end() || found->is_null()) return std::nullopt;
   if (!found->is_number_integer() || found->get<double>() < 0 || found->get<double>() > 1e15) {
     line.fail("field \"length\" must be a number of words");
   }
-  return found->get<std::int64_t>();
+  return found->get<std::size_t>();
 }
 
 std::vector<std::string> classes_of(const JsonLine& line, const LongBenchTask& task) {

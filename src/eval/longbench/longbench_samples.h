@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,14 +19,14 @@ struct LongBenchSample {
   std::string id;    // its _id
   std::string input, context;
   std::vector<std::string> answers, classes;
-  std::int64_t length = -1;  // in words (characters, in Chinese) as the file says; -1: it does not
+  std::optional<std::size_t> length = {};  // in words (characters, in Chinese) as the file says
 };
 
 // What a directory of LongBench says about how tasks are asked.
 struct LongBenchPrompts {
-  std::map<std::string, std::string, std::less<>> prompts;          // by task
-  std::map<std::string, std::int64_t, std::less<>> max_new_tokens;  // by task
-  bool official_prompts = false, official_lengths = false;          // from the directory's files, not our own
+  std::map<std::string, std::string, std::less<>> prompts;         // by task
+  std::map<std::string, std::size_t, std::less<>> max_new_tokens;  // by task
+  bool official_prompts = false, official_lengths = false;         // from the directory's files, not our own
 
   // `prompt` with the sample in it, as Python's str.format fills it in.
   [[nodiscard]] std::string fill(const LongBenchSample& sample) const;
@@ -54,7 +55,7 @@ struct LongBenchFile {
 struct LongBenchPrediction {
   std::string prediction;
   std::vector<std::string> answers, classes;
-  std::int64_t length = -1;
+  std::optional<std::size_t> length = {};
 };
 
 // Error(Data) with file and line.

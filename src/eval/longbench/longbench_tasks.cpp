@@ -245,7 +245,7 @@ double longbench_score(const LongBenchTask& task, std::string_view prediction,
   return best;
 }
 
-std::string_view length_bucket(std::int64_t length) noexcept {
+std::string_view length_bucket(std::size_t length) noexcept {
   if (length < 4000) return "0-4k";
   return length < 8000 ? "4-8k" : "8k+";
 }

@@ -36,7 +36,7 @@ struct LongBenchTask {
   bool chat = true;
   // Only the prediction's first line counts.
   bool first_line = false;
-  std::int64_t max_new_tokens = 0;  // dataset2maxlen.json's; a file in the data directory takes its place
+  std::size_t max_new_tokens = 0;  // dataset2maxlen.json's; a file in the data directory takes its place
   // Our own wording, with {context} and {input}; dataset2prompt.json in the data directory takes its place.
   std::string_view prompt;
 };
@@ -60,6 +60,6 @@ struct ScoreOptions {
                                      std::span<const std::string> classes, const ScoreOptions& options);
 
 // LongBench-E's buckets by the sample's length in words: "0-4k", "4-8k", "8k+".
-[[nodiscard]] std::string_view length_bucket(std::int64_t length) noexcept;
+[[nodiscard]] std::string_view length_bucket(std::size_t length) noexcept;
 
 }  // namespace thinkey::eval

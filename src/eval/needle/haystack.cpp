@@ -69,9 +69,9 @@ std::function<std::string()> Haystack::open(Random& random) const {
 }
 
 std::vector<std::string> gather(const std::function<std::string()>& source, const PromptEncoder& encoder,
-                                std::int64_t tokens) {
+                                std::size_t tokens) {
   std::vector<std::string> pieces;
-  for (std::int64_t length = 0;;) {
+  for (std::size_t length = 0;;) {
     std::string piece = source();
     length += encoder.length(piece);
     if (length > tokens) return pieces;

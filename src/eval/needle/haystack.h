@@ -40,7 +40,7 @@ class Haystack {
 
 // As many pieces of `source` as make `tokens` tokens or slightly fewer.
 [[nodiscard]] std::vector<std::string> gather(const std::function<std::string()>& source,
-                                              const PromptEncoder& encoder, std::int64_t tokens);
+                                              const PromptEncoder& encoder, std::size_t tokens);
 
 // Where among `pieces` the one begins that has `depth` (0 to 1) of their characters before it.
 [[nodiscard]] std::size_t place_at(const std::vector<std::string>& pieces, double depth);

@@ -16,7 +16,7 @@ namespace thinkey::eval {
 namespace {
 
 struct Place {
-  std::int64_t length;
+  std::size_t length;
   double depth;
 };
 
@@ -37,9 +37,9 @@ struct Needle {
     const std::string needle = filled(options.needle);
     const std::string tail = "\n\n" + filled(options.question);
     const Place place = places[sample];
-    const std::int64_t room = place.length - options.max_tokens;
-    const auto around = static_cast<std::int64_t>(encoder.encode(needle + tail).size());
-    std::vector<std::string> pieces = gather(haystack.open(random), encoder, room - around);
+    const std::size_t room = place.length - options.max_tokens;
+    const std::size_t around = encoder.encode(needle + tail).size();
+    std::vector<std::string> pieces = gather(haystack.open(random), encoder, room - std::min(room, around));
     Question out;
     // Pieces tokenized one by one may make fewer tokens than together.
     for (;; pieces.pop_back()) {
@@ -47,7 +47,7 @@ struct Needle {
       const std::size_t at = place_at(document, place.depth / 100.0);
       document.insert(document.begin() + static_cast<std::ptrdiff_t>(at), " " + needle);
       out.prompt = encoder.encode(join(document) + tail);
-      if (static_cast<std::int64_t>(out.prompt.size()) <= room) break;
+      if (out.prompt.size() <= room) break;
       if (pieces.empty()) {
         throw SampleSkipped(
             fmt::format("needle and question alone are {} tokens, the length is {} of which {} are for "
@@ -65,7 +65,7 @@ void check(const NeedleOptions& options) {
   if (options.lengths.empty() || options.depths.empty()) {
     fail_usage("no lengths or no depths to hide a needle at");
   }
-  for (const std::int64_t length : options.lengths) {
+  for (const std::size_t length : options.lengths) {
     if (length <= options.max_tokens) {
       fail_usage("a length of {} tokens has no room for an answer of {}", length, options.max_tokens);
     }
@@ -86,9 +86,9 @@ Task needle_task(std::shared_ptr<const Model> model, ChatUse chat, Haystack hays
   check(options);
   auto needle =
       std::make_shared<Needle>(Needle{PromptEncoder(model, chat), std::move(haystack), options, {}, {}});
-  for (const std::int64_t length : options.lengths) {
+  for (const std::size_t length : options.lengths) {
     for (const double depth : options.depths) {
-      for (std::int64_t i = 0; i < options.repeats; ++i) {
+      for (std::size_t i = 0; i < options.repeats; ++i) {
         needle->keys.push_back({fmt::format("{}/{:g}/{}", length, depth, i),
                                 {{"length", std::to_string(length)}, {"depth", fmt::format("{:g}", depth)}}});
         needle->places.push_back({length, depth});
@@ -129,12 +129,12 @@ Report needle_report(const RunIdentity& identity, const RunOutcome& outcome) {
   return report;
 }
 
-std::vector<std::int64_t> default_lengths(std::int64_t context) {
-  constexpr std::int64_t kFirst = 1024;
-  constexpr std::int64_t kMost = 32768;
+std::vector<std::size_t> default_lengths(std::size_t context) {
+  constexpr std::size_t kFirst = 1024;
+  constexpr std::size_t kMost = 32768;
   if (context < 2 * kFirst) return {context / 2, context};
-  std::vector<std::int64_t> lengths;
-  for (std::int64_t length = kFirst; length <= std::min(context, kMost); length *= 2) {
+  std::vector<std::size_t> lengths;
+  for (std::size_t length = kFirst; length <= std::min(context, kMost); length *= 2) {
     lengths.push_back(length);
   }
   return lengths;

@@ -16,17 +16,17 @@
 namespace thinkey::eval {
 
 struct NeedleOptions {
-  std::vector<std::int64_t> lengths;  // tokens of prompt and answer together
-  std::vector<double> depths;         // percent of the document before the needle
-  std::int64_t repeats = 4;           // samples per length and depth
+  std::vector<std::size_t> lengths;  // tokens of prompt and answer together
+  std::vector<double> depths;        // percent of the document before the needle
+  std::size_t repeats = 4;           // samples per length and depth
   // {key} and {value} are replaced by a name and a five-digit number, new ones for every sample.
   std::string needle = "The passkey for {key} is {value}.";
   std::string question = "What is the passkey for {key}?";
   std::string answer = "{value}";
   bool rouge = false;    // ROUGE-1 recall of the answer instead of its occurrence
   std::string haystack;  // what `Haystack` was made from, for the record; "" for prose
-  std::int64_t max_tokens = 24;
-  std::int64_t context = 0;
+  std::size_t max_tokens = 24;
+  std::size_t context = 0;
   std::uint64_t seed = 1;
 };
 
@@ -38,6 +38,6 @@ struct NeedleOptions {
 [[nodiscard]] Report needle_report(const RunIdentity& identity, const RunOutcome& outcome);
 
 // Lengths for a context: 1024, 2048, ... up to it; half and whole of a smaller one.
-[[nodiscard]] std::vector<std::int64_t> default_lengths(std::int64_t context);
+[[nodiscard]] std::vector<std::size_t> default_lengths(std::size_t context);
 
 }  // namespace thinkey::eval

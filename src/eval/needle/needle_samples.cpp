@@ -30,21 +30,20 @@ constexpr std::array<std::string_view, 24> kKeys = {
 
 }  // namespace
 
-std::vector<NeedleSample> hide_needles(const Model& model, const std::string& text, std::int64_t tokens,
+std::vector<NeedleSample> hide_needles(const Model& model, const std::string& text, std::size_t tokens,
                                        std::size_t count, std::uint64_t seed) {
   constexpr std::size_t kNeedles = 3;
   const std::vector<std::string> sentences = sentences_of(text);
-  std::vector<std::int64_t> lengths;
+  std::vector<std::size_t> lengths;
   for (const std::string& sentence : sentences) {
-    lengths.push_back(
-        static_cast<std::int64_t>(model.tokenize(" " + sentence, {.add_special = false}).size()));
+    lengths.push_back(model.tokenize(" " + sentence, {.add_special = false}).size());
   }
   std::mt19937_64 random(seed);
   std::vector<NeedleSample> samples;
   for (std::size_t i = 0; i < count; ++i) {
     // Sentences from a random place on, wrapping around, until the document is long enough.
     std::vector<std::string> document;
-    std::int64_t length = 0;
+    std::size_t length = 0;
     std::size_t at = sentences.empty() ? 0 : below(random, sentences.size());
     while (document.size() < sentences.size() && length + lengths[at] <= tokens) {
       document.push_back(sentences[at]);

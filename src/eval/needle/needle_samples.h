@@ -29,7 +29,7 @@ struct NeedleSample {
 // three facts of the form "The passkey for KEY is DIGITS." hidden at random depths, one of them asked
 // for. The same seed gives the same samples. Error(Data) when the text is too short.
 [[nodiscard]] std::vector<NeedleSample> hide_needles(const Model& model, const std::string& text,
-                                                     std::int64_t tokens, std::size_t count,
+                                                     std::size_t tokens, std::size_t count,
                                                      std::uint64_t seed);
 
 }  // namespace thinkey::eval

@@ -28,7 +28,7 @@ struct Ruler {
   RulerSources sources;
   RulerOptions options;
   std::vector<SampleKey> keys;
-  std::vector<std::pair<const RulerTask*, std::int64_t>> kinds;  // of each sample; with its length
+  std::vector<std::pair<const RulerTask*, std::size_t>> kinds;  // of each sample; with its length
 
   struct Made {
     RulerSample sample;
@@ -50,7 +50,7 @@ struct Ruler {
   [[nodiscard]] Question question(std::size_t index) const {
     constexpr int kTries = 8;
     const auto& [task, length] = kinds[index];
-    const auto room = static_cast<double>(length - task->max_tokens);
+    const auto room = static_cast<double>(length) - static_cast<double>(task->max_tokens);
     Made best = make(index, 0);
     const auto bare = static_cast<double>(best.prompt.size());
     if (bare > room) {
@@ -102,9 +102,9 @@ Task ruler_task(std::shared_ptr<const Model> model, ChatUse chat, RulerSources s
   }
   auto ruler =
       std::make_shared<Ruler>(Ruler{PromptEncoder(model, chat), std::move(sources), options, {}, {}});
-  for (const std::int64_t length : options.lengths) {
+  for (const std::size_t length : options.lengths) {
     for (const RulerTask* task : chosen) {
-      for (std::int64_t i = 0; i < options.samples; ++i) {
+      for (std::size_t i = 0; i < options.samples; ++i) {
         ruler->keys.push_back({fmt::format("{}/{}/{}", length, task->name, i),
                                {{"task", std::string(task->name)},
                                 {"category", std::string(task->category)},

@@ -15,11 +15,11 @@
 namespace thinkey::eval {
 
 struct RulerOptions {
-  std::vector<std::string> tasks;     // RULER's names; empty: all thirteen
-  std::vector<std::int64_t> lengths;  // tokens of prompt and answer together
-  std::int64_t samples = 10;          // per task and length
-  std::string haystack, qa_1, qa_2;   // what the sources were made from, for the record; "": made up
-  std::int64_t context = 0;
+  std::vector<std::string> tasks;    // RULER's names; empty: all thirteen
+  std::vector<std::size_t> lengths;  // tokens of prompt and answer together
+  std::size_t samples = 10;          // per task and length
+  std::string haystack, qa_1, qa_2;  // what the sources were made from, for the record; "": made up
+  std::size_t context = 0;
   std::uint64_t seed = 1;
 };
 

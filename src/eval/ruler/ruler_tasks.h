@@ -29,7 +29,7 @@ struct Passages {
 struct RulerSources {
   Haystack haystack;
   std::vector<Passages> single_hop, multi_hop;  // for qa_1 and qa_2; empty: made up
-  std::int64_t length = 0;                      // of the sample, tokens: cwe repeats words less in short ones
+  std::size_t length = 0;                       // of the sample, tokens: cwe repeats words less in short ones
 };
 
 struct RulerSample {
@@ -41,7 +41,7 @@ struct RulerSample {
 struct RulerTask {
   std::string_view name;      // RULER's
   std::string_view category;  // "retrieval", "multi-hop tracing", "aggregation", "question answering"
-  std::int64_t max_tokens;    // of the answer, as RULER has it
+  std::size_t max_tokens;     // of the answer, as RULER has it
   bool any_reference;         // scored by match_part instead of match_all
   // `units` of filling (sentences, needles, words, passages): the more, the longer. A task may return fewer
   // than asked for when its data are exhausted.

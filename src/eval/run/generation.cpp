@@ -42,8 +42,8 @@ Record answer(Session& session, const GenerationTask& task, std::size_t sample, 
 
 }  // namespace
 
-std::size_t specs_that_fit(const Model& model, std::span<const CacheSpec> specs, std::int64_t prompt,
-                           std::int64_t generate) {
+std::size_t specs_that_fit(const Model& model, std::span<const CacheSpec> specs, std::size_t prompt,
+                           std::size_t generate) {
   const std::size_t available = available_memory() / 10 * 9;
   if (available == 0) return specs.size();
   std::size_t needed = 0;
@@ -58,7 +58,7 @@ std::size_t specs_that_fit(const Model& model, std::span<const CacheSpec> specs,
 
 std::vector<Session> prefill_specs(const std::shared_ptr<const Model>& model,
                                    std::span<const CacheSpec> specs, std::span<const std::int32_t> prompt,
-                                   std::int64_t context, const Hooks& hooks,
+                                   std::size_t context, const Hooks& hooks,
                                    const std::function<void(double)>& progress) {
   std::vector<Session> sessions;
   std::vector<Session*> together;
@@ -78,8 +78,8 @@ Measure measure_generation(std::shared_ptr<const Model> model, GenerationTask ta
   return [model = std::move(model), task = std::move(task)](
              std::size_t sample, std::span<const CacheSpec> specs, const Hooks& hooks, const Emit& emit) {
     const Question question = task.question(sample);
-    const auto length = static_cast<std::int64_t>(question.prompt.size());
-    const std::int64_t context = task.context > 0 ? task.context : model->info().context_length;
+    const std::size_t length = question.prompt.size();
+    const std::size_t context = task.context > 0 ? task.context : model->info().context_length;
     if (length + question.max_tokens > context) {
       throw SampleSkipped(
           fmt::format("a prompt of {} tokens and {} of an answer do not fit the context of {}", length,

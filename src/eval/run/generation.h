@@ -18,7 +18,7 @@ namespace thinkey::eval {
 struct Question {
   std::vector<std::int32_t> prompt;
   std::vector<std::string> references;
-  std::int64_t max_tokens = 32;
+  std::size_t max_tokens = 32;
 };
 
 struct GenerationTask {
@@ -27,7 +27,7 @@ struct GenerationTask {
   std::function<double(std::size_t sample, const Question& question, std::string_view prediction)> score;
   // Whether the text generated so far is all that counts; empty: never.
   std::function<bool(std::size_t sample, std::string_view text)> finished = {};
-  std::int64_t context = 0;  // most tokens of prompt and answer; 0: the model's
+  std::size_t context = 0;  // most tokens of prompt and answer; 0: the model's
 };
 
 // Records have the values score, prompt_tokens, answer_tokens, cache_bytes and full_bytes (after the prompt),
@@ -38,12 +38,12 @@ struct GenerationTask {
 // Which of the specs to prefill together next, so that their caches fit into memory beside one prefill:
 // the first so many, at least one.
 [[nodiscard]] std::size_t specs_that_fit(const Model& model, std::span<const CacheSpec> specs,
-                                         std::int64_t prompt, std::int64_t generate);
+                                         std::size_t prompt, std::size_t generate);
 
 // Sessions of these specs holding `prompt`, prefilled at once. `progress` gets the share done.
 [[nodiscard]] std::vector<Session> prefill_specs(const std::shared_ptr<const Model>& model,
                                                  std::span<const CacheSpec> specs,
-                                                 std::span<const std::int32_t> prompt, std::int64_t context,
+                                                 std::span<const std::int32_t> prompt, std::size_t context,
                                                  const Hooks& hooks,
                                                  const std::function<void(double)>& progress);
 

@@ -33,8 +33,8 @@ std::vector<std::int32_t> PromptEncoder::encode(std::string_view text, std::stri
   return model_->tokenize_chat(rendered(*model_, text) + std::string(answer_prefix));
 }
 
-std::int64_t PromptEncoder::length(std::string_view text) const {
-  return static_cast<std::int64_t>(model_->tokenize(text, {.add_special = false}).size());
+std::size_t PromptEncoder::length(std::string_view text) const {
+  return static_cast<std::size_t>(model_->tokenize(text, {.add_special = false}).size());
 }
 
 }  // namespace thinkey::eval

@@ -26,7 +26,7 @@ class PromptEncoder {
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text,
                                                  std::string_view answer_prefix = {}) const;
   // Tokens of a piece of text within a prompt.
-  [[nodiscard]] std::int64_t length(std::string_view text) const;
+  [[nodiscard]] std::size_t length(std::string_view text) const;
   [[nodiscard]] bool chat() const noexcept { return chat_; }
   [[nodiscard]] const Model& model() const noexcept { return *model_; }
 

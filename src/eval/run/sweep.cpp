@@ -27,15 +27,15 @@ std::vector<std::string> read_prompts(const std::filesystem::path& path, std::si
   return prompts;
 }
 
-std::vector<std::string> needle_prompts(const PromptEncoder& encoder, std::size_t count, std::int64_t tokens,
+std::vector<std::string> needle_prompts(const PromptEncoder& encoder, std::size_t count, std::size_t tokens,
                                         std::uint64_t seed) {
   constexpr std::size_t kFacts = 4;
-  constexpr std::int64_t kAround = 128;  // tokens for the facts and the question
+  constexpr std::size_t kAround = 128;  // tokens for the facts and the question
   std::vector<std::string> prompts;
   for (std::size_t i = 0; i < count; ++i) {
     Random random = random_for(seed, fmt::format("sweep/{}", i));
     std::vector<std::string> pieces =
-        gather(Haystack().open(random), encoder, std::max<std::int64_t>(0, tokens - kAround));
+        gather(Haystack().open(random), encoder, tokens - std::min(tokens, kAround));
     std::string key;
     for (std::size_t f = 0; f < kFacts; ++f) {
       const Fact fact = random_fact(random);
@@ -48,19 +48,19 @@ std::vector<std::string> needle_prompts(const PromptEncoder& encoder, std::size_
   return prompts;
 }
 
-std::vector<CacheSpec> specs_within(const Model& model, std::int64_t tokens, std::size_t bytes) {
+std::vector<CacheSpec> specs_within(const Model& model, std::size_t tokens, std::size_t bytes) {
   std::vector<CacheSpec> specs;
   const auto fits = [&](const CacheSpec& spec) { return model.estimate_cache(spec, tokens).bytes <= bytes; };
   const auto add = [&](const std::string& eviction, const std::string& rest) {
-    const auto with = [&](std::int64_t budget) {
+    const auto with = [&](std::size_t budget) {
       return CacheSpec::parse(fmt::format(fmt::runtime(eviction), budget) + rest);
     };
-    constexpr std::int64_t kLeast = 33;  // more than the observation window
-    std::int64_t low = kLeast;
-    std::int64_t high = tokens;
+    constexpr std::size_t kLeast = 33;  // more than the observation window
+    std::size_t low = kLeast;
+    std::size_t high = tokens;
     if (tokens <= kLeast || !fits(with(low))) return;
     while (low < high) {  // the largest that fits
-      const std::int64_t middle = (low + high + 1) / 2;
+      const std::size_t middle = (low + high + 1) / 2;
       if (fits(with(middle))) {
         low = middle;
       } else {
@@ -109,8 +109,8 @@ Task sweep_task(std::shared_ptr<const Model> model, ChatUse chat, const SweepOpt
                      std::size_t sample, std::span<const CacheSpec> specs, const Hooks& hooks,
                      const Emit& emit) {
     const std::vector<std::int32_t>& prompt = (*prompts)[sample];
-    const std::int64_t limit = context > 0 ? context : model->info().context_length;
-    if (static_cast<std::int64_t>(prompt.size()) + most > limit) {
+    const std::size_t limit = context > 0 ? context : model->info().context_length;
+    if (prompt.size() + most > limit) {
       throw SampleSkipped(
           fmt::format("a prompt of {} tokens and {} of an answer do not fit the context of {}", prompt.size(),
                       most, limit));
@@ -119,7 +119,7 @@ Task sweep_task(std::shared_ptr<const Model> model, ChatUse chat, const SweepOpt
     const NextToken next = [&](std::size_t step,
                                std::span<const float> logits) -> std::optional<std::int32_t> {
       if (step == 0) ended = false;
-      if (ended || static_cast<std::int64_t>(step) >= most) return std::nullopt;
+      if (ended || step >= most) return std::nullopt;
       const std::int32_t token = likeliest(logits);
       ended = model->ends_generation(token);
       return token;

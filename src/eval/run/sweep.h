@@ -22,18 +22,18 @@ namespace thinkey::eval {
 
 // `count` documents of the needle generator, `tokens` long, with a question each.
 [[nodiscard]] std::vector<std::string> needle_prompts(const PromptEncoder& encoder, std::size_t count,
-                                                      std::int64_t tokens, std::uint64_t seed);
+                                                      std::size_t tokens, std::uint64_t seed);
 
 // Specs whose cache of a `tokens` prompt is just within `bytes`: SnapKV, H2O, PyramidKV, Streaming, ThinK and
 // KIVI, alone and combined, each with the largest token budget that fits. Combinations that do not fit at all
 // are left out.
-[[nodiscard]] std::vector<CacheSpec> specs_within(const Model& model, std::int64_t tokens, std::size_t bytes);
+[[nodiscard]] std::vector<CacheSpec> specs_within(const Model& model, std::size_t tokens, std::size_t bytes);
 
 struct SweepOptions {
   std::vector<std::string> prompts;
-  std::string name;              // of the prompt set, for the record
-  std::int64_t max_tokens = 64;  // of the full cache's answer that the others are compared on
-  std::int64_t context = 0;
+  std::string name;             // of the prompt set, for the record
+  std::size_t max_tokens = 64;  // of the full cache's answer that the others are compared on
+  std::size_t context = 0;
 };
 
 // On each prompt the full cache answers greedily; every spec is fed that answer.

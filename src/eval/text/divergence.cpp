@@ -24,13 +24,13 @@ struct Windows {
 
   void measure(std::size_t sample, std::span<const CacheSpec> specs, const Hooks& hooks,
                const Emit& emit) const {
-    if (const std::int64_t context = options.context > 0 ? options.context : model->info().context_length;
+    if (const std::size_t context = options.context > 0 ? options.context : model->info().context_length;
         options.prompt + options.continuation > context) {
       throw SampleSkipped(fmt::format("{} tokens and {} after them do not fit the context of {}",
                                       options.prompt, options.continuation, context));
     }
     const std::vector<std::int32_t>& window = tokens[sample];
-    const auto prompt = static_cast<std::size_t>(options.prompt);
+    const std::size_t prompt = options.prompt;
     const NextToken next = [&](std::size_t step, std::span<const float>) -> std::optional<std::int32_t> {
       if (hooks.sample_progress) {
         hooks.sample_progress(static_cast<double>(step) / static_cast<double>(options.continuation));
@@ -50,22 +50,23 @@ Task divergence_task(std::shared_ptr<const Model> model, const DivergenceOptions
   }
   const std::vector<std::int32_t> ids = model->tokenize(options.text, {.add_special = false});
   const std::vector<std::int32_t> start = model->tokenize("");  // BOS, where the file adds one
-  const std::int64_t length = options.prompt + options.continuation;
-  const std::int64_t from_text = length - static_cast<std::int64_t>(start.size());
-  if (static_cast<std::int64_t>(ids.size()) < from_text || from_text < 1) {
+  const std::size_t length = options.prompt + options.continuation;
+  const std::size_t from_text = length - std::min(length, start.size());
+  if (ids.size() < from_text || from_text < 1) {
     fail_data("{}: {} tokens; a prompt of {} and a continuation of {} need {}", options.name, ids.size(),
               options.prompt, options.continuation, from_text);
   }
   auto windows = std::make_shared<Windows>(Windows{std::move(model), options, {}});
   Task task{.name = "kl", .settings = {}, .samples = {}, .measure = {}};
-  const std::int64_t room = static_cast<std::int64_t>(ids.size()) - from_text;
-  std::int64_t previous = -1;
-  for (std::int64_t i = 0; i < options.samples; ++i) {
-    const std::int64_t at = options.samples == 1 ? 0 : room * i / (options.samples - 1);
+  const std::size_t room = ids.size() - from_text;
+  std::optional<std::size_t> previous;
+  for (std::size_t i = 0; i < options.samples; ++i) {
+    const std::size_t at = options.samples == 1 ? 0 : room * i / (options.samples - 1);
     if (at == previous) continue;  // a text this short has fewer windows
     previous = at;
     auto& window = windows->tokens.emplace_back(start);
-    window.insert(window.end(), ids.begin() + at, ids.begin() + at + from_text);
+    window.insert(window.end(), ids.begin() + static_cast<std::ptrdiff_t>(at),
+                  ids.begin() + static_cast<std::ptrdiff_t>(at + from_text));
     task.samples.push_back({fmt::format("token/{}", at), {}});
   }
   task.settings = nlohmann::ordered_json{{"text", options.name},

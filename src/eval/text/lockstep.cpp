@@ -67,14 +67,13 @@ std::vector<Record> compare(std::vector<Session>& sessions, Session* floor, cons
 }  // namespace
 
 void compare_with_full(const std::shared_ptr<const Model>& model, std::span<const CacheSpec> specs,
-                       std::span<const std::int32_t> prompt, std::int64_t steps, std::int64_t context,
+                       std::span<const std::int32_t> prompt, std::size_t steps, std::size_t context,
                        const NextToken& next, const Hooks& hooks, const Emit& emit,
                        const std::shared_ptr<const Model>& otherwise) {
   for (std::size_t first = 0; first < specs.size();) {
     std::vector<CacheSpec> batch = {CacheSpec{}};
     batch.insert(batch.end(), specs.begin() + static_cast<std::ptrdiff_t>(first), specs.end());
-    const std::size_t fitting =
-        specs_that_fit(*model, batch, static_cast<std::int64_t>(prompt.size()), steps);
+    const std::size_t fitting = specs_that_fit(*model, batch, prompt.size(), steps);
     const std::size_t count = std::max<std::size_t>(2, fitting) - 1;
     batch.resize(count + 1);
     std::vector<Session> sessions = prefill_specs(model, batch, prompt, context, hooks, {});

@@ -23,7 +23,7 @@ using NextToken =
 // full_bytes after the prompt; with `otherwise`, floor_kl, that of its full cache. As many specs at once as
 // memory holds beside the full cache; `steps`: at most.
 void compare_with_full(const std::shared_ptr<const Model>& model, std::span<const CacheSpec> specs,
-                       std::span<const std::int32_t> prompt, std::int64_t steps, std::int64_t context,
+                       std::span<const std::int32_t> prompt, std::size_t steps, std::size_t context,
                        const NextToken& next, const Hooks& hooks, const Emit& emit,
                        const std::shared_ptr<const Model>& otherwise = nullptr);
 

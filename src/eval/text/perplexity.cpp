@@ -20,7 +20,7 @@ namespace {
 
 struct Sums {
   double nll = 0.0, squares = 0.0;
-  std::int64_t tokens = 0;
+  std::size_t tokens = 0;
 
   void add(double x) {
     nll += x;
@@ -41,15 +41,15 @@ struct Chunks {
   // In one prefill, whose logits no cache changes.
   [[nodiscard]] Record whole(std::size_t chunk, const Hooks& hooks) const {
     const std::vector<std::int32_t>& ids = tokens[chunk];
-    const auto first = static_cast<std::int64_t>(ids.size() / 2);
-    const auto last = static_cast<std::int64_t>(ids.size()) - 2;
+    const std::size_t first = ids.size() / 2;
+    const std::size_t last = ids.size() - 2;
     Sums sums;
-    Session session(model, {.cache = {}, .context = static_cast<std::int64_t>(ids.size())});
+    Session session(model, {.cache = {}, .context = ids.size()});
     session.prefill(
         ids, [&](double, double) { checkpoint(hooks); },
-        [&](std::int64_t index, std::span<const float> logits) {
+        [&](std::size_t index, std::span<const float> logits) {
           if (index < first || index > last) return;
-          sums.add(negative_log_likelihood(logits, ids[static_cast<std::size_t>(index) + 1]));
+          sums.add(negative_log_likelihood(logits, ids[index + 1]));
         });
     Record record = sums.record();
     const CacheReport report = session.cache_report();
@@ -90,10 +90,9 @@ struct Chunks {
     const auto prompt = std::span(ids).first(ids.size() / 2 + 1);
     for (std::size_t at = 0; at < thin.size();) {
       const auto rest = std::span<const CacheSpec>(thin).subspan(at);
-      const std::size_t count = specs_that_fit(*model, rest, static_cast<std::int64_t>(prompt.size()),
-                                               static_cast<std::int64_t>(ids.size() - prompt.size()));
-      std::vector<Session> sessions =
-          prefill_specs(model, rest.first(count), prompt, static_cast<std::int64_t>(ids.size()), hooks, {});
+      const std::size_t count =
+          specs_that_fit(*model, rest, prompt.size(), static_cast<std::size_t>(ids.size() - prompt.size()));
+      std::vector<Session> sessions = prefill_specs(model, rest.first(count), prompt, ids.size(), hooks, {});
       for (Session& session : sessions) {
         emit(places[at++], through(session, chunk, hooks));
         if (hooks.sample_progress) {
@@ -118,7 +117,7 @@ Task perplexity_task(std::shared_ptr<const Model> model, const PerplexityOptions
                model->info().context_length);
   }
   const std::vector<std::int32_t> ids = model->tokenize(options.text);
-  const auto size = static_cast<std::size_t>(options.chunk);
+  const std::size_t size = options.chunk;
   if (ids.size() < 2 * size) {
     fail_data("{}: {} tokens; perplexity needs at least two chunks of {}", options.name, ids.size(),
               options.chunk);
@@ -126,7 +125,7 @@ Task perplexity_task(std::shared_ptr<const Model> model, const PerplexityOptions
   const std::vector<std::int32_t> empty = model->tokenize("");
   const bool adds_bos = !empty.empty() && empty.front() == model->bos();
   std::size_t count = ids.size() / size;
-  if (options.chunks >= 0) count = std::min(count, static_cast<std::size_t>(options.chunks));
+  if (options.chunks) count = std::min(count, *options.chunks);
 
   auto chunks = std::make_shared<Chunks>();
   Task task{.name = "perplexity", .settings = {}, .samples = {}, .measure = {}};

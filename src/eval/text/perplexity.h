@@ -16,9 +16,9 @@ namespace thinkey::eval {
 
 struct PerplexityOptions {
   std::string text;
-  std::string name;          // of the text, for the record
-  std::int64_t chunk = 512;  // tokens, llama.cpp's n_ctx
-  std::int64_t chunks = -1;  // at most; -1: as many as there are
+  std::string name;                        // of the text, for the record
+  std::size_t chunk = 512;                 // tokens, llama.cpp's n_ctx
+  std::optional<std::size_t> chunks = {};  // at most; nullopt: as many as there are
 };
 
 // The text, with the tokens that the model's file wants at its start, is cut into chunks; the first token of
@@ -39,10 +39,10 @@ struct Perplexity {
 struct DivergenceOptions {
   std::string text;
   std::string name;
-  std::int64_t prompt = 2048;       // tokens prefilled, then compressed
-  std::int64_t continuation = 256;  // tokens then fed one by one
-  std::int64_t samples = 8;         // windows of the text, evenly spread over it
-  std::int64_t context = 0;
+  std::size_t prompt = 2048;       // tokens prefilled, then compressed
+  std::size_t continuation = 256;  // tokens then fed one by one
+  std::size_t samples = 8;         // windows of the text, evenly spread over it
+  std::size_t context = 0;
   // The same model, decoding as `run` does where that differs: how far its full cache is from the first's is
   // the least that a cache can be told by there. May be null.
   std::shared_ptr<const Model> as_run = {};

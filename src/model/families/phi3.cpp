@@ -14,7 +14,7 @@ void phi3(SpecReader& r) {
   // A window as long as the context is none; llama.cpp's converter writes it.
   for (LayerSpec& layer : r.spec.layers) {
     std::size_t& w = layer.attention.shape.sliding_window;
-    if (w >= static_cast<std::size_t>(r.spec.context_length)) w = 0;
+    if (w >= r.spec.context_length) w = 0;
   }
 }
 

@@ -54,17 +54,7 @@ class Hermes : public MessageParser {
   bool read_call(MessageDelta& out) {
     if (!call_->done() && !call_->failed()) {
       pending_.erase(0, call_->push(pending_));
-      if (!call_->name().empty()) {
-        const bool first = !named_;
-        named_ = true;
-        std::string arguments = call_->take_arguments();
-        if (first || !arguments.empty()) {
-          out.tool_calls.push_back({.index = calls_,
-                                    .id = first ? new_call_id() : std::string(),
-                                    .name = first ? call_->name() : std::string(),
-                                    .arguments = std::move(arguments)});
-        }
-      }
+      add_call_delta(*call_, calls_, false, named_, out);
     }
     if (call_->failed() && !named_) {  // no call at all
       out.content += std::string(kOpen) + call_->raw();

@@ -65,16 +65,7 @@ class Llama3 : public MessageParser {
       is_text_ = true;
       return true;
     }
-    if (!call_->name().empty()) {
-      const bool first = !std::exchange(named_, true);
-      std::string arguments = call_->take_arguments();
-      if (first || !arguments.empty()) {
-        out.tool_calls.push_back({.index = calls_,
-                                  .id = first ? new_call_id() : std::string(),
-                                  .name = first ? call_->name() : std::string(),
-                                  .arguments = std::move(arguments)});
-      }
-    }
+    add_call_delta(*call_, calls_, false, named_, out);
     if (!call_->done()) return false;
     call_.reset();
     ++calls_;

@@ -3,6 +3,8 @@
 #include <random>
 #include <utility>
 
+#include "server/tool_calls/call_scanner.h"
+
 namespace thinkey::server {
 namespace {
 
@@ -45,6 +47,17 @@ std::unique_ptr<MessageParser> message_parser(ToolForm form, std::vector<std::st
     default:
       return plain_parser();
   }
+}
+
+void add_call_delta(CallScanner& call, int index, bool mistral, bool& named, MessageDelta& out) {
+  if (call.name().empty()) return;
+  const bool first = !std::exchange(named, true);
+  std::string arguments = call.take_arguments();
+  if (!first && arguments.empty()) return;
+  out.tool_calls.push_back({.index = index,
+                            .id = first ? new_call_id(mistral) : std::string(),
+                            .name = first ? call.name() : std::string(),
+                            .arguments = std::move(arguments)});
 }
 
 std::string new_call_id(bool mistral) {

@@ -8,6 +8,8 @@
 
 namespace thinkey::server {
 
+class CallScanner;
+
 struct ToolCallDelta {
   int index = 0;
   std::string id, name;   // with the call's first delta only
@@ -55,6 +57,10 @@ enum class ToolForm {
 [[nodiscard]] std::unique_ptr<MessageParser> llama3_parser(std::vector<std::string> tools);
 [[nodiscard]] std::unique_ptr<MessageParser> mistral_parser();
 [[nodiscard]] std::unique_ptr<MessageParser> harmony_parser();
+
+// Adds what came of call `index` since the last time, once its name is known; `named` says whether it was
+// before.
+void add_call_delta(CallScanner& call, int index, bool mistral, bool& named, MessageDelta& out);
 
 // "call_..." with random letters; Mistral's templates ask for nine letters and digits.
 [[nodiscard]] std::string new_call_id(bool mistral = false);

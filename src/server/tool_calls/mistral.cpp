@@ -91,16 +91,7 @@ class Mistral : public MessageParser {
   bool read_call(MessageDelta& out) {
     if (pending_.empty()) return false;
     pending_.erase(0, call_->push(pending_));
-    if (!call_->name().empty()) {
-      const bool first = !std::exchange(named_, true);
-      std::string arguments = call_->take_arguments();
-      if (first || !arguments.empty()) {
-        out.tool_calls.push_back({.index = calls_,
-                                  .id = first ? new_call_id(true) : std::string(),
-                                  .name = first ? call_->name() : std::string(),
-                                  .arguments = std::move(arguments)});
-      }
-    }
+    add_call_delta(*call_, calls_, true, named_, out);
     if (call_->failed() && !named_) {
       out.content += call_->raw();
       state_ = State::Content;

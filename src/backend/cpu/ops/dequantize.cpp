@@ -58,23 +58,21 @@ HWY_EXPORT(widen_row_f32);
 HWY_EXPORT(widen_row_bf16);
 
 // Enough elements per task to outweigh starting it.
-constexpr std::int64_t kElementsPerTask = 1 << 16;
+constexpr std::size_t kElementsPerTask = 1 << 16;
 
 template <typename Out>
 void widen_part(const MatrixView& matrix, std::size_t first, std::size_t count, Out* out) {
-  if (matrix.rows <= 0 || count == 0) return;
-  require_fit(first % traits(matrix.type).block_elements == 0 &&
-                  first + count <= static_cast<std::size_t>(matrix.cols),
+  if (matrix.rows == 0 || count == 0) return;
+  require_fit(first % traits(matrix.type).block_elements == 0 && first + count <= matrix.cols,
               "columns that are not whole blocks");
   const std::size_t offset = row_bytes(matrix.type, first);
-  const auto columns = static_cast<std::int64_t>(count);
-  const std::int64_t rows_per_task = std::max<std::int64_t>(1, kElementsPerTask / columns);
-  const std::int64_t tasks = (matrix.rows + rows_per_task - 1) / rows_per_task;
-  parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task) {
-    const std::int64_t begin = static_cast<std::int64_t>(task) * rows_per_task;
-    const std::int64_t end = std::min(matrix.rows, begin + rows_per_task);
-    for (std::int64_t i = begin; i < end; ++i) {
-      widen_row(matrix.type, matrix.row(i) + offset, count, out + i * columns);
+  const std::size_t rows_per_task = std::max<std::size_t>(1, kElementsPerTask / count);
+  const std::size_t tasks = (matrix.rows + rows_per_task - 1) / rows_per_task;
+  parallel_for(tasks, [&](std::size_t task) {
+    const std::size_t begin = task * rows_per_task;
+    const std::size_t end = std::min(matrix.rows, begin + rows_per_task);
+    for (std::size_t i = begin; i < end; ++i) {
+      widen_row(matrix.type, matrix.row(i) + offset, count, out + i * count);
     }
   });
 }

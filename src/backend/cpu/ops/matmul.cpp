@@ -51,8 +51,8 @@ struct PlanKeyHash {
                        static_cast<std::uint64_t>(s.b_transposed) << 1U |
                        static_cast<std::uint64_t>(s.accumulate);
     std::uint64_t hash = flags;
-    for (const std::int64_t part : {s.m, s.n, s.k, s.lda, s.ldb, s.ldc}) {
-      hash = (hash ^ static_cast<std::uint64_t>(part)) * 0x9E3779B97F4A7C15U;
+    for (const std::size_t part : {s.m, s.n, s.k, s.lda, s.ldb, s.ldc}) {
+      hash = (hash ^ part) * 0x9E3779B97F4A7C15U;
       hash ^= hash >> 29U;
     }
     return static_cast<std::size_t>(hash);
@@ -62,9 +62,12 @@ struct PlanKeyHash {
 dnnl::matmul::primitive_desc describe_product(const PlanKey& key) {
   const MatmulShape& s = key.shape;
   const auto type = key.precision == Precision::BF16 ? memory::data_type::bf16 : memory::data_type::f32;
-  const memory::desc a({s.m, s.k}, type, memory::dims{s.lda, 1});
-  const memory::desc b({s.k, s.n}, type, s.b_transposed ? memory::dims{1, s.ldb} : memory::dims{s.ldb, 1});
-  const memory::desc c({s.m, s.n}, memory::data_type::f32, memory::dims{s.ldc, 1});
+  const auto dims = [](std::size_t rows, std::size_t columns) {
+    return memory::dims{static_cast<memory::dim>(rows), static_cast<memory::dim>(columns)};
+  };
+  const memory::desc a(dims(s.m, s.k), type, dims(s.lda, 1));
+  const memory::desc b(dims(s.k, s.n), type, s.b_transposed ? dims(1, s.ldb) : dims(s.ldb, 1));
+  const memory::desc c(dims(s.m, s.n), memory::data_type::f32, dims(s.ldc, 1));
   dnnl::primitive_attr attributes;
   // The library's own scratchpad belongs to the thread that made the primitive; ours to the one that runs it.
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -152,29 +155,28 @@ Planner& planner() {
 
 // The sizes for which the product is not a product: nothing to do, or C's share of nothing.
 bool degenerate(const MatmulShape& s, float* c) {
-  if (s.m <= 0 || s.n <= 0) return true;
+  if (s.m == 0 || s.n == 0) return true;
   if (s.k > 0) return false;
-  for (std::int64_t i = 0; i < s.m && !s.accumulate; ++i) std::fill_n(c + i * s.ldc, s.n, 0.0F);
+  for (std::size_t i = 0; i < s.m && !s.accumulate; ++i) std::fill_n(c + i * s.ldc, s.n, 0.0F);
   return true;
 }
 
-void widen_block(const bf16_bits* from, std::int64_t stride, std::int64_t rows, std::int64_t cols,
-                 float* to) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    bf16_to_f32(from + i * stride, static_cast<std::size_t>(cols), to + i * cols);
+void widen_block(const bf16_bits* from, std::size_t stride, std::size_t rows, std::size_t cols, float* to) {
+  for (std::size_t i = 0; i < rows; ++i) {
+    bf16_to_f32(from + i * stride, cols, to + i * cols);
   }
 }
 
 // For CPUs whose oneDNN has no bf16 product at all: widens block by block. Correct, not fast; such
 // machines are meant to run in f32.
 void multiply_widened(const MatmulShape& s, const bf16_bits* a, const bf16_bits* b, float* c) {
-  constexpr std::int64_t kRows = 256;
-  constexpr std::int64_t kCols = 256;
-  constexpr std::int64_t kDepth = 1024;
-  AlignedBuffer<float> wide_a(static_cast<std::size_t>(std::min(s.m, kRows) * std::min(s.k, kDepth)));
-  AlignedBuffer<float> wide_b(static_cast<std::size_t>(std::min(s.n, kCols) * std::min(s.k, kDepth)));
-  for (std::int64_t j = 0; j < s.n; j += kCols) {
-    for (std::int64_t p = 0; p < s.k; p += kDepth) {
+  constexpr std::size_t kRows = 256;
+  constexpr std::size_t kCols = 256;
+  constexpr std::size_t kDepth = 1024;
+  AlignedBuffer<float> wide_a(std::min(s.m, kRows) * std::min(s.k, kDepth));
+  AlignedBuffer<float> wide_b(std::min(s.n, kCols) * std::min(s.k, kDepth));
+  for (std::size_t j = 0; j < s.n; j += kCols) {
+    for (std::size_t p = 0; p < s.k; p += kDepth) {
       MatmulShape block = s;
       block.n = std::min(kCols, s.n - j);
       block.k = std::min(kDepth, s.k - p);
@@ -186,7 +188,7 @@ void multiply_widened(const MatmulShape& s, const bf16_bits* a, const bf16_bits*
       } else {
         widen_block(b + p * s.ldb + j, s.ldb, block.k, block.n, wide_b.data());
       }
-      for (std::int64_t i = 0; i < s.m; i += kRows) {
+      for (std::size_t i = 0; i < s.m; i += kRows) {
         block.m = std::min(kRows, s.m - i);
         widen_block(a + i * s.lda + p, s.lda, block.m, block.k, wide_a.data());
         matmul(block, wide_a.data(), wide_b.data(), c + i * s.ldc + j);
@@ -229,20 +231,20 @@ namespace {
 // ones.
 template <typename T, typename Multiply>
 void split(const MatmulShape& shape, const T* a, const T* b, float* c, const Multiply& multiply) {
-  constexpr std::int64_t kLeastWork = std::int64_t{1} << 20;
-  constexpr std::int64_t kPiece = 64;  // columns or rows, at least, and a multiple of it
-  const std::int64_t most = std::max(shape.m, shape.n);
-  const std::int64_t parts =
+  constexpr std::size_t kLeastWork = std::size_t{1} << 20U;
+  constexpr std::size_t kPiece = 64;  // columns or rows, at least, and a multiple of it
+  const std::size_t most = std::max(shape.m, shape.n);
+  const std::size_t parts =
       in_parallel()
           ? 1
-          : std::min({std::int64_t{threads()}, most / kPiece, shape.m * shape.n * shape.k / kLeastWork});
+          : std::min({static_cast<std::size_t>(threads()), most / kPiece, shape.m * shape.n * shape.k / kLeastWork});
   if (parts <= 1) return multiply(shape, a, b, c);
   const bool columns = shape.n >= shape.m;
-  const std::int64_t pieces = (most + kPiece - 1) / kPiece;
-  parallel_for(static_cast<std::size_t>(parts), [&](std::size_t index) {
-    const auto part = static_cast<std::int64_t>(index);
-    const std::int64_t begin = pieces * part / parts * kPiece;
-    const std::int64_t count = std::min(most, pieces * (part + 1) / parts * kPiece) - begin;
+  const std::size_t pieces = (most + kPiece - 1) / kPiece;
+  parallel_for(parts, [&](std::size_t index) {
+    const auto part = index;
+    const std::size_t begin = pieces * part / parts * kPiece;
+    const std::size_t count = std::min(most, pieces * (part + 1) / parts * kPiece) - begin;
     MatmulShape own = shape;
     if (columns) {
       own.n = count;

@@ -25,8 +25,8 @@ enum class Precision : std::uint8_t { F32, BF16 };
 // written. Any size may be 0: no depth gives zeros. Inside a parallel_for the product runs on the
 // calling thread. A shape's first use on a thread prepares it (milliseconds, then remembered).
 struct MatmulShape {
-  std::int64_t m = 0, n = 0, k = 0;
-  std::int64_t lda = 0, ldb = 0, ldc = 0;
+  std::size_t m = 0, n = 0, k = 0;
+  std::size_t lda = 0, ldb = 0, ldc = 0;
   bool b_transposed = true;
   bool accumulate = false;  // C += A * B
   bool operator==(const MatmulShape&) const = default;

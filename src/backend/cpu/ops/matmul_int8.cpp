@@ -163,7 +163,7 @@ void quantize_panel(const MatrixView& matrix, std::size_t first, std::size_t col
     const std::size_t count = std::min(kWidened, cols - begin);
     const std::size_t bytes = offset + row_bytes(matrix.type, begin);
     for (std::size_t r = 0; r < rows; ++r) {
-      widen_row(matrix.type, matrix.row(static_cast<std::int64_t>(row + r)) + bytes, count, wide);
+      widen_row(matrix.type, matrix.row(row + r) + bytes, count, wide);
       for (std::size_t i = 0; i < count; i += kInt8Depth) {
         const std::size_t d = (begin + i) / kInt8Depth;
         place_weights(wide + i, std::min(kInt8Depth, count - i), codes + d * kPanelBytes + 4 * r,

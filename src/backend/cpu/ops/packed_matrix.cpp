@@ -181,8 +181,7 @@ void pack_panel(const MatrixView& matrix, std::size_t panel, std::uint8_t* out) 
     std::uint8_t codes[kPackedPanel][kInt8Group] = {};
     for (std::size_t r = 0; r < rows; ++r) {
       const std::size_t at = g * F::kBytes;
-      const auto* row =
-          reinterpret_cast<const std::uint8_t*>(matrix.row(static_cast<std::int64_t>(first + r)));
+      const auto* row = reinterpret_cast<const std::uint8_t*>(matrix.row(first + r));
       std::uint8_t group[F::kBytes] = {};  // the last one may be of fewer blocks
       std::memcpy(group, row + at, std::min(F::kBytes, row_size - at));
       pack_scales<kType>(group, r, out);

@@ -210,12 +210,10 @@ class Chunk {
   // Scores, softmax, weighted values of one tile.
   void multiply_tile(ScoreTile& scores, std::size_t padded_rows, const T* keys, const T* values,
                      Scratch<T>& scratch) const {
-    const auto rows = static_cast<std::int64_t>(padded_rows);
-    const auto width = static_cast<std::int64_t>(scores.width);
-    const auto dim = static_cast<std::int64_t>(scores.head_dim);
-    const auto stride = static_cast<std::int64_t>(kStride);
-    matmul({.m = rows, .n = width, .k = dim, .lda = dim, .ldb = dim, .ldc = stride}, scratch.queries.data(),
-           keys, scores.scores);
+    const std::size_t width = scores.width;
+    const std::size_t dim = scores.head_dim;
+    matmul({.m = padded_rows, .n = width, .k = dim, .lda = dim, .ldb = dim, .ldc = kStride},
+           scratch.queries.data(), keys, scores.scores);
     const T* weights;
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(online_softmax_f32)(scores);
@@ -225,10 +223,10 @@ class Chunk {
       HWY_DYNAMIC_DISPATCH(online_softmax_bf16)(scores);
       weights = scores.weights;
     }
-    matmul({.m = rows,
+    matmul({.m = padded_rows,
             .n = dim,
             .k = width,
-            .lda = stride,
+            .lda = kStride,
             .ldb = dim,
             .ldc = dim,
             .b_transposed = false,

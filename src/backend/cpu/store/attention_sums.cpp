@@ -45,9 +45,9 @@ class Tile {
   void for_visible(std::size_t begin, const Body& body) {
     const std::size_t width = std::min(kKeyTile, keys() - begin);
     MatmulShape product;
-    product.m = static_cast<std::int64_t>(rows());
-    product.n = product.ldc = static_cast<std::int64_t>(width);
-    product.k = product.lda = product.ldb = static_cast<std::int64_t>(shape_.head_dim);
+    product.m = rows();
+    product.n = product.ldc = width;
+    product.k = product.lda = product.ldb = shape_.head_dim;
     matmul(product, q_.data(),
            (keys_ + begin * shape_.head_dim).load(width * shape_.head_dim, widened_.data()), logits_.data());
     for (std::size_t r = 0; r < rows(); ++r) {

@@ -132,9 +132,9 @@ WindowAttention attend_window(const AttentionShape& shape, const PromptView& pro
   }
 
   MatmulShape product;
-  product.m = static_cast<std::int64_t>(rows);
-  product.n = product.ldc = static_cast<std::int64_t>(tokens);
-  product.k = product.lda = product.ldb = static_cast<std::int64_t>(dim);
+  product.m = rows;
+  product.n = product.ldc = tokens;
+  product.k = product.lda = product.ldb = dim;
   a.weights.resize(rows * tokens);
   matmul(product, a.q.data(), a.keys.data(), a.weights.data());
   const std::size_t first = prompt.tokens - rows / group;  // position of the window's first query
@@ -154,8 +154,8 @@ WindowAttention attend_window(const AttentionShape& shape, const PromptView& pro
   }
 
   a.outputs.resize(rows * dim);
-  product.n = product.ldb = product.ldc = static_cast<std::int64_t>(dim);
-  product.k = product.lda = static_cast<std::int64_t>(tokens);
+  product.n = product.ldb = product.ldc = dim;
+  product.k = product.lda = tokens;
   product.b_transposed = false;
   matmul(product, a.weights.data(), a.values.data(), a.outputs.data());
   return a;

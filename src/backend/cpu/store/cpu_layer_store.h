@@ -35,12 +35,12 @@ class CpuLayerStore : public LayerStore {
                                      std::size_t lag) const override;
 
   // query_statistics.cpp
-  void add_query_moments(const QueryRange& queries, std::size_t from, std::int64_t length,
+  void add_query_moments(const QueryRange& queries, std::size_t from, std::size_t length,
                          std::span<QueryMoments> moments) const override;
   [[nodiscard]] std::vector<QueryMoments> remembered_moments(bool products,
-                                                             std::int64_t length) const override;
+                                                             std::size_t length) const override;
   [[nodiscard]] TokenNumbers expected_logits(const PromptView* prompt, std::span<const QueryMoments> moments,
-                                             std::int64_t next, std::int64_t future) const override;
+                                             std::int64_t next, std::size_t future) const override;
   void add_local_attention(const QueryRange& queries, std::size_t from, std::size_t block, std::size_t pitch,
                            std::span<float> sums) const override;
   void raise_replay_peaks(const ReplayRange& replay, std::size_t sinks, std::size_t pitch,

@@ -30,8 +30,8 @@ void add_rows(const std::vector<float>& rows, std::size_t n, std::size_t dim, Qu
   }
   std::vector<float> products(dim * dim);
   MatmulShape product;
-  product.m = product.n = product.ldb = product.ldc = static_cast<std::int64_t>(dim);
-  product.k = product.lda = static_cast<std::int64_t>(n);
+  product.m = product.n = product.ldb = product.ldc = dim;
+  product.k = product.lda = n;
   product.b_transposed = false;
   matmul(product, transposed.data(), rows.data(), products.data());
   for (std::size_t i = 0; i < products.size(); ++i) m.products[i] += products[i];
@@ -60,17 +60,17 @@ void add_logits(const AttentionShape& shape, const std::vector<float>& rows, Tok
   const std::size_t count = rows.size() / dim;
   scratch.resize(std::max(scratch.size(), n * dim));
   MatmulShape product;
-  product.m = static_cast<std::int64_t>(count);
-  product.n = static_cast<std::int64_t>(n);
-  product.k = product.lda = product.ldb = static_cast<std::int64_t>(dim);
-  product.ldc = static_cast<std::int64_t>(pitch);
+  product.m = count;
+  product.n = n;
+  product.k = product.lda = product.ldb = dim;
+  product.ldc = pitch;
   matmul(product, rows.data(), (keys + first * dim).load(n * dim, scratch.data()), logits.data() + at);
   for (std::size_t r = 0; r < count; ++r) softcap(logits.data() + r * pitch + at, n, shape.softcap);
 }
 
 }  // namespace
 
-void CpuLayerStore::add_query_moments(const QueryRange& queries, std::size_t from, std::int64_t length,
+void CpuLayerStore::add_query_moments(const QueryRange& queries, std::size_t from, std::size_t length,
                                       std::span<QueryMoments> moments) const {
   if (moments.size() != shape_.query_heads) {
     fail_usage("cache: moments of {} query heads, there are {}", moments.size(), shape_.query_heads);
@@ -91,7 +91,7 @@ void CpuLayerStore::add_query_moments(const QueryRange& queries, std::size_t fro
   });
 }
 
-std::vector<QueryMoments> CpuLayerStore::remembered_moments(bool products, std::int64_t length) const {
+std::vector<QueryMoments> CpuLayerStore::remembered_moments(bool products, std::size_t length) const {
   const std::size_t dim = shape_.head_dim;
   const auto n = static_cast<std::size_t>(queries_count_);
   const std::int64_t first = queries_end_ - queries_count_;
@@ -111,7 +111,7 @@ std::vector<QueryMoments> CpuLayerStore::remembered_moments(bool products, std::
 }
 
 TokenNumbers CpuLayerStore::expected_logits(const PromptView* prompt, std::span<const QueryMoments> moments,
-                                            std::int64_t next, std::int64_t future) const {
+                                            std::int64_t next, std::size_t future) const {
   const std::size_t dim = shape_.head_dim;
   const double scale = shape_.logit_scale();
   const MeanRotation rotation(shape_.rope, next, future, next);
@@ -138,12 +138,12 @@ TokenNumbers CpuLayerStore::expected_logits(const PromptView* prompt, std::span<
       }
       const std::vector<float> sigma(covariance.begin(), covariance.end());
       MatmulShape product;
-      product.n = product.k = product.lda = product.ldb = product.ldc = static_cast<std::int64_t>(dim);
+      product.n = product.k = product.lda = product.ldb = product.ldc = dim;
       product.b_transposed = false;
       for (std::size_t first = 0; first < head.tokens(); first += kTokenTile) {
         const std::size_t n = std::min(kTokenTile, head.tokens() - first);
         const float* keys = head.keys(first, n, scratch);
-        product.m = static_cast<std::int64_t>(n);
+        product.m = n;
         if (!sigma.empty()) matmul(product, keys, sigma.data(), turned.data());
         for (std::size_t t = 0; t < n; ++t) {
           double linear = 0.0;

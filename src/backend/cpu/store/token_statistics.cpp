@@ -78,9 +78,9 @@ std::vector<float> redundancy(const HeadRows& rows, std::size_t dim, double simi
   std::vector<float> cosines(std::min(kRowTile, tokens) * tokens);
   for_tiles(tokens, kRowTile, [&](std::size_t first, std::size_t n) {
     MatmulShape product;
-    product.m = static_cast<std::int64_t>(n);
-    product.n = product.ldc = static_cast<std::int64_t>(tokens);
-    product.k = product.lda = product.ldb = static_cast<std::int64_t>(dim);
+    product.m = n;
+    product.n = product.ldc = tokens;
+    product.k = product.lda = product.ldb = dim;
     matmul(product, units.data() + first * dim, units.data(), cosines.data());
     for (std::size_t i = 0; i < n; ++i) {
       float* row = cosines.data() + i * tokens;
@@ -127,7 +127,7 @@ std::vector<float> inverse_of_lower(const std::vector<double>& lower, std::size_
 
 // Keys [begin, end) before RoPE and without their mean, as rows; |L^-1 x|^2 of each.
 std::vector<float> leverage(const AttentionShape& shape, const HeadRows& rows, std::size_t begin,
-                            std::size_t end, std::int64_t length) {
+                            std::size_t end, std::size_t length) {
   const std::size_t dim = shape.head_dim;
   std::vector<float> scratch;
   std::vector<float> centred(kTokenTile * dim);
@@ -153,14 +153,14 @@ std::vector<float> leverage(const AttentionShape& shape, const HeadRows& rows, s
     for (std::size_t i = 0; i < n * dim; ++i) centred[i] -= static_cast<float>(mean[i % dim]);
   };
   MatmulShape product;
-  product.m = product.n = product.ldb = product.ldc = static_cast<std::int64_t>(dim);
+  product.m = product.n = product.ldb = product.ldc = dim;
   product.b_transposed = false;
   for_unrotated([&](std::size_t, std::size_t n) {
     remove_mean(n);
     for (std::size_t t = 0; t < n; ++t) {
       for (std::size_t j = 0; j < dim; ++j) transposed[j * n + t] = centred[t * dim + j];
     }
-    product.k = product.lda = static_cast<std::int64_t>(n);
+    product.k = product.lda = n;
     matmul(product, transposed.data(), centred.data(), tile.data());
     for (std::size_t i = 0; i < tile.size(); ++i) products[i] += tile[i];
   });
@@ -174,11 +174,11 @@ std::vector<float> leverage(const AttentionShape& shape, const HeadRows& rows, s
 
   std::vector<float> scores(end - begin);
   std::vector<float> whitened(kTokenTile * dim);
-  product.n = product.k = product.lda = product.ldb = static_cast<std::int64_t>(dim);
+  product.n = product.k = product.lda = product.ldb = dim;
   product.b_transposed = true;
   for_unrotated([&](std::size_t first, std::size_t n) {
     remove_mean(n);
-    product.m = static_cast<std::int64_t>(n);
+    product.m = n;
     matmul(product, centred.data(), inverse.data(), whitened.data());
     for (std::size_t t = 0; t < n; ++t) {
       const double length_of = norm(whitened.data() + t * dim, dim);
@@ -247,7 +247,7 @@ TokenNumbers CpuLayerStore::key_leverage(const PromptView& prompt, std::size_t b
   }
   TokenNumbers out(shape_.kv_heads);
   parallel_for(out.size(), [&](std::size_t h) {
-    out[h] = leverage(shape_, rows(&prompt, h), begin, end, static_cast<std::int64_t>(prompt.tokens));
+    out[h] = leverage(shape_, rows(&prompt, h), begin, end, prompt.tokens);
   });
   return out;
 }
@@ -283,12 +283,12 @@ TokenNumbers CpuLayerStore::value_norms(const PromptView* prompt, ValueNorm kind
       std::vector<float> products(kTokenTile * count);
       const std::size_t tokens = heads[h].tokens();
       MatmulShape product;
-      product.n = product.ldc = static_cast<std::int64_t>(count);
-      product.k = product.lda = static_cast<std::int64_t>(dim);
-      product.ldb = static_cast<std::int64_t>(width);
+      product.n = product.ldc = count;
+      product.k = product.lda = dim;
+      product.ldb = width;
       for_tiles(tokens, kTokenTile, [&](std::size_t first, std::size_t n) {
         const float* values = heads[h].values(first, n, scratch);
-        product.m = static_cast<std::int64_t>(n);
+        product.m = n;
         for (std::size_t g = 0; g < shape_.group(); ++g) {
           matmul(product, values, wide.data() + (h * shape_.group() + g) * dim, products.data());
           for (std::size_t t = 0; t < n; ++t) {

@@ -13,7 +13,7 @@ std::pair<std::size_t, std::size_t> pair_of(RopePairs kind, std::size_t i, std::
 
 }  // namespace
 
-Unrotation::Unrotation(const RopeSpec* rope, std::int64_t first, std::size_t n, std::int64_t length)
+Unrotation::Unrotation(const RopeSpec* rope, std::int64_t first, std::size_t n, std::size_t length)
     : rope_(rope) {
   if (rope == nullptr) return;
   std::vector<float> scratch;
@@ -38,7 +38,7 @@ void Unrotation::undo(std::size_t i, float* x) const noexcept {
   }
 }
 
-MeanRotation::MeanRotation(const RopeSpec* rope, std::int64_t first, std::int64_t n, std::int64_t length)
+MeanRotation::MeanRotation(const RopeSpec* rope, std::int64_t first, std::size_t n, std::size_t length)
     : rope_(rope) {
   if (rope == nullptr) return;
   std::vector<float> scratch;
@@ -46,7 +46,7 @@ MeanRotation::MeanRotation(const RopeSpec* rope, std::int64_t first, std::int64_
   cos_.resize(frequencies.size());
   sin_.resize(frequencies.size());
   for (std::size_t p = 0; p < frequencies.size(); ++p) {
-    for (std::int64_t at = first; at < first + n; ++at) {
+    for (std::int64_t at = first; at < first + static_cast<std::int64_t>(n); ++at) {
       const double angle = static_cast<double>(static_cast<float>(at) * frequencies[p]);
       cos_[p] += std::cos(angle);
       sin_[p] += std::sin(angle);

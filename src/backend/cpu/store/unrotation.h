@@ -14,7 +14,7 @@ namespace thinkey {
 class Unrotation {
  public:
   // Of rows at the positions first .. first + n - 1 of a sequence of `length` tokens. rope null: none.
-  Unrotation(const RopeSpec* rope, std::int64_t first, std::size_t n, std::int64_t length);
+  Unrotation(const RopeSpec* rope, std::int64_t first, std::size_t n, std::size_t length);
   // Row i's head x [D], in place.
   void undo(std::size_t i, float* x) const noexcept;
 
@@ -27,7 +27,7 @@ class Unrotation {
 // The rotation averaged over positions first .. first + n - 1.
 class MeanRotation {
  public:
-  MeanRotation(const RopeSpec* rope, std::int64_t first, std::int64_t n, std::int64_t length);
+  MeanRotation(const RopeSpec* rope, std::int64_t first, std::size_t n, std::size_t length);
   // x [D] with `stride` between its elements, in place.
   void apply(double* x, std::size_t stride) const noexcept;
 

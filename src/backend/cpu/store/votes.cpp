@@ -78,11 +78,11 @@ std::vector<float> CpuLayerStore::votes(std::size_t kv_head) const {
     for (std::size_t b = 0; b < segment.blocks(); ++b) {
       decode_block(segment.layout(), segment.block(b), block);
       MatmulShape product;
-      product.m = static_cast<std::int64_t>(rows);
-      product.n = static_cast<std::int64_t>(block.tokens);
-      product.k = product.lda = static_cast<std::int64_t>(segment.layout().key_channels);
+      product.m = rows;
+      product.n = block.tokens;
+      product.k = product.lda = segment.layout().key_channels;
       product.ldb = kBlockTokens;
-      product.ldc = static_cast<std::int64_t>(tokens);
+      product.ldc = tokens;
       product.b_transposed = false;
       matmul(product, q.data(), block.keys.data(), logits.data() + at);
       for (std::size_t r = 0; r < rows; ++r) {

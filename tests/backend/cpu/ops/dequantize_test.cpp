@@ -30,7 +30,7 @@ TEST_P(Dequantize, RowEqualsTheReferenceBitForBit) {
   for_each_highway_target([&] {
     std::vector<float> out(f.cols);
     for (std::size_t r = 0; r < f.rows; ++r) {
-      widen_row(f.type, f.view().row(static_cast<std::int64_t>(r)), f.cols, out.data());
+      widen_row(f.type, f.view().row(static_cast<std::size_t>(r)), f.cols, out.data());
       for (std::size_t c = 0; c < f.cols; ++c) {
         ASSERT_EQ(bits(out[c]), bits(f.expected[r * f.cols + c]))
             << "row " << r << " column " << c << ": " << out[c] << " and " << f.expected[r * f.cols + c];
@@ -72,8 +72,8 @@ TEST_P(Dequantize, WholeMatrixInParallel) {
   constexpr std::size_t kCopies = 60;  // more than one task
   std::vector<std::byte> packed;
   for (std::size_t i = 0; i < kCopies; ++i) packed.insert(packed.end(), f.packed.begin(), f.packed.end());
-  const MatrixView matrix{f.type, static_cast<std::int64_t>(f.rows * kCopies),
-                          static_cast<std::int64_t>(f.cols), packed.data()};
+  const MatrixView matrix{f.type, static_cast<std::size_t>(f.rows * kCopies),
+                          static_cast<std::size_t>(f.cols), packed.data()};
   const int before = threads();
   set_threads(3);
   std::vector<float> out(f.rows * kCopies * f.cols, -1.0F);

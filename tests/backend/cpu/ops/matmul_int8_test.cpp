@@ -116,7 +116,7 @@ TEST_P(MatmulInt8, RoundsToHalfAStepOf127) {
   };
   std::vector<float> exact(cols);
   for (std::size_t r = 0; r < w.rows; ++r) {
-    widen_row(w.type, w.view().row(static_cast<std::int64_t>(r)), cols, exact.data());
+    widen_row(w.type, w.view().row(static_cast<std::size_t>(r)), cols, exact.data());
     expect_near(exact.data(), panels, r);
   }
   for (std::size_t r = 0; r < 3; ++r) expect_near(x.get() + r * cols, rows, r);

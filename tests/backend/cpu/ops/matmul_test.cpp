@@ -24,7 +24,7 @@ std::string name_of(const MatmulShape& s) {
          (s.b_transposed ? " transposed" : "") + (s.accumulate ? " accumulating" : "");
 }
 
-MatmulShape shape_of(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t gap = 0) {
+MatmulShape shape_of(std::size_t m, std::size_t n, std::size_t k, std::size_t gap = 0) {
   return {.m = m, .n = n, .k = k, .lda = k + gap, .ldb = k + gap, .ldc = n + gap};
 }
 
@@ -32,7 +32,7 @@ float widened(float x) { return x; }
 float widened(bf16_bits x) { return f32_from_bf16(x); }
 
 template <typename T>
-std::vector<T> random_matrix(std::int64_t rows, std::int64_t leading, unsigned seed) {
+std::vector<T> random_matrix(std::size_t rows, std::size_t leading, unsigned seed) {
   const auto x = normal_numbers(static_cast<std::size_t>(rows * leading), seed);
   std::vector<T> out(x.size());
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -51,13 +51,13 @@ double worst_error(const MatmulShape& s) {
   const auto a = random_matrix<T>(s.m, s.lda, 1);
   const auto b = random_matrix<T>(s.b_transposed ? s.n : s.k, s.ldb, 2);
   std::vector<float> c(static_cast<std::size_t>(s.m * s.ldc), kUntouched);
-  for (std::int64_t i = 0; i < s.m; ++i) {
-    for (std::int64_t j = 0; j < s.n; ++j) c[i * s.ldc + j] = s.accumulate ? 0.5F : NAN;
+  for (std::size_t i = 0; i < s.m; ++i) {
+    for (std::size_t j = 0; j < s.n; ++j) c[i * s.ldc + j] = s.accumulate ? 0.5F : NAN;
   }
   matmul(s, a.data(), b.data(), c.data());
   double worst = 0;
-  for (std::int64_t i = 0; i < s.m; ++i) {
-    for (std::int64_t j = 0; j < s.ldc; ++j) {
+  for (std::size_t i = 0; i < s.m; ++i) {
+    for (std::size_t j = 0; j < s.ldc; ++j) {
       const float got = c[i * s.ldc + j];
       if (j >= s.n) {
         if (got != kUntouched) return HUGE_VAL;
@@ -65,7 +65,7 @@ double worst_error(const MatmulShape& s) {
       }
       double want = s.accumulate ? 0.5 : 0.0;
       double bound = std::abs(want);
-      for (std::int64_t p = 0; p < s.k; ++p) {
+      for (std::size_t p = 0; p < s.k; ++p) {
         const double product =
             double{widened(a[i * s.lda + p])} * widened(s.b_transposed ? b[j * s.ldb + p] : b[p * s.ldb + j]);
         want += product;
@@ -81,7 +81,7 @@ double worst_error(const MatmulShape& s) {
 void check(MatmulShape s) {
   for (const bool transposed : {true, false}) {
     for (const bool accumulate : {false, true}) {
-      const std::int64_t gap = s.lda - s.k;
+      const std::size_t gap = s.lda - s.k;
       s.b_transposed = transposed;
       s.ldb = (transposed ? s.k : s.n) + gap;
       s.accumulate = accumulate;
@@ -93,7 +93,7 @@ void check(MatmulShape s) {
 }
 
 TEST(Matmul, EqualsTheDefinitionForManyShapes) {
-  for (const std::int64_t gap : {0, 3, 16}) {
+  for (const std::size_t gap : {0, 3, 16}) {
     check(shape_of(1, 1, 1, gap));
     check(shape_of(1, 1, 77, gap));
     check(shape_of(3, 5, 7, gap));
@@ -149,7 +149,7 @@ TEST_F(MatmulThreads, DifferentProductsRunAtOnceInsideParallelFor) {
   set_threads(4);
   std::vector<double> errors(64, HUGE_VAL);
   parallel_for(errors.size(), [&](std::size_t i) {
-    const auto size = static_cast<std::int64_t>(8 + i % 7 * 19);
+    const auto size = static_cast<std::size_t>(8 + i % 7 * 19);
     MatmulShape s = shape_of(size, 48 + static_cast<std::int64_t>(i % 3), 64);
     s.accumulate = i % 2 == 1;
     errors[i] = std::max(worst_error<float>(s), worst_error<bf16_bits>(s));
@@ -169,7 +169,7 @@ TEST_F(MatmulThreads, InsideParallelForRepeatsBitForBit) {
 
 // More shapes than are remembered; the forgotten ones must come back.
 TEST(Matmul, ForgetsAndRemakesPrimitives) {
-  for (std::int64_t m = 1; m <= 300; ++m) {
+  for (std::size_t m = 1; m <= 300; ++m) {
     const std::vector<float> a(static_cast<std::size_t>(m), 2.0F);
     const float b = 3.0F;
     std::vector<float> c(static_cast<std::size_t>(m));

@@ -32,7 +32,7 @@ constexpr auto kInt8 = ActivationPrecision::Int8;
 std::vector<float> dequantized(const Weights& w) {
   std::vector<float> out(w.rows * w.cols);
   for (std::size_t r = 0; r < w.rows; ++r) {
-    widen_row(w.type, w.view().row(static_cast<std::int64_t>(r)), w.cols, out.data() + r * w.cols);
+    widen_row(w.type, w.view().row(static_cast<std::size_t>(r)), w.cols, out.data() + r * w.cols);
   }
   return out;
 }

@@ -26,7 +26,7 @@ using test::Weights;
 void expect_product(const Weights& w, const float* x, std::size_t batch, const float* y) {
   std::vector<float> row(w.cols);
   for (std::size_t r = 0; r < w.rows; ++r) {
-    widen_row(w.type, w.view().row(static_cast<std::int64_t>(r)), w.cols, row.data());
+    widen_row(w.type, w.view().row(static_cast<std::size_t>(r)), w.cols, row.data());
     for (std::size_t b = 0; b < batch; ++b) {
       double sum = 0;
       double magnitude = 0;

@@ -32,7 +32,7 @@ struct QuantFixture {
   std::vector<float> expected;  // [rows, cols]
 
   [[nodiscard]] MatrixView view() const {
-    return {type, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols), packed.data()};
+    return {type, static_cast<std::size_t>(rows), static_cast<std::size_t>(cols), packed.data()};
   }
 };
 

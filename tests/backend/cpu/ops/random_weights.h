@@ -20,7 +20,7 @@ struct Weights {
   std::unique_ptr<std::byte[]> packed;
 
   [[nodiscard]] MatrixView view() const {
-    return {type, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols), packed.get()};
+    return {type, static_cast<std::size_t>(rows), static_cast<std::size_t>(cols), packed.get()};
   }
 };
 
