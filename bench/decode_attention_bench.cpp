@@ -101,16 +101,20 @@ BENCHMARK(read_memory)->Unit(benchmark::kMillisecond)->UseRealTime();
 #define SPEC(name, ...) \
   BENCHMARK_CAPTURE(decode_attention, name, __VA_ARGS__)->Unit(benchmark::kMillisecond)->UseRealTime()
 SPEC(full, "full");
-SPEC(think_0_4, "think:0.4");
-SPEC(think_0_6, "think:0.6");
-SPEC(think_0_8_mixed, "think:0.8,mixed");
-SPEC(think_keys_0_4_values_0_3, "think:keys=0.4,values=0.3");
+SPEC(think_0_4, "think:0.4,form=paper");
+SPEC(think_0_6, "think:0.6,form=paper");
+SPEC(think_0_8_mixed, "think:0.8");
+SPEC(think_keys_0_4_values_0_3, "think:keys=0.4,values=0.3,form=paper");
 SPEC(kivi_8, "kivi:8");
 SPEC(kivi_4, "kivi:4");
 SPEC(kivi_2, "kivi:2");
-SPEC(think_0_4_kivi_4, "think:0.4+kivi:4");
-SPEC(snapkv_2048_think_0_4, "snapkv:2048+think:0.4");
-SPEC(snapkv_2048_think_0_4_warm, "snapkv:2048+think:0.4", true);
+SPEC(think_0_4_kivi_4, "think:0.4,form=paper+kivi:4");
+SPEC(turbo_4, "turbo:4");
+SPEC(turbo_3, "turbo:3");
+SPEC(turbo_3_2, "turbo:keys=3,values=2");
+SPEC(turbo_2, "turbo:2");
+SPEC(snapkv_2048_think_0_4, "snapkv:2048+think:0.4,form=paper");
+SPEC(snapkv_2048_think_0_4_warm, "snapkv:2048+think:0.4,form=paper", true);
 
 }  // namespace
 }  // namespace thinkey

@@ -14,8 +14,8 @@ thinkey=${THINKEY:-build/release/bin/thinkey}
 model=${MODEL:-models/thinkey-needle.gguf}
 mkdir -p "$out"
 
-variants=("" +think:0.4 +think:0.5 +think:0.6 +think:keys=0.4,values=0.3 +kivi:4 +kivi:2 +think:0.4+kivi:4
-  +think:0.4+kivi:2 +think:0.6,bias +think:0.6,mixed +think:0.8,mixed)
+variants=("" +think:0.4,form=paper +think:0.5,form=paper +think:0.6,form=paper +think:keys=0.4,values=0.3,form=paper +kivi:4 +kivi:2 +think:0.4,form=paper+kivi:4
+  +think:0.4,form=paper+kivi:2 +think:0.6,bias,form=paper +think:0.6 +think:0.8)
 caches=(--cache full)
 for variant in "${variants[@]:1}"; do caches+=(--cache "full$variant"); done
 for budget in 10 20 50; do
@@ -48,7 +48,7 @@ report() { # NAME
   evaluate needle "${needle[@]}" "${caches[@]}" $(report needle) >/dev/null
   # The figure shows some of them, from the same results.
   chosen=(--cache full --cache streaming:20% --cache h2o:20% --cache pyramidkv:20%,kernel=7,pool=max)
-  for variant in "" +think:0.4 +think:0.5 +think:0.6 +think:0.8,mixed +think:0.4+kivi:4; do
+  for variant in "" +think:0.4,form=paper +think:0.5,form=paper +think:0.6,form=paper +think:0.8 +think:0.4,form=paper+kivi:4; do
     chosen+=(--cache "snapkv:20%,kernel=7,pool=max$variant")
   done
   evaluate needle "${needle[@]}" "${chosen[@]}" $(report needle-figure) >/dev/null

@@ -51,24 +51,23 @@ std::vector<Entry> standard_entries(std::size_t budget) {
   }
   const std::string base = fmt::format("snapkv:{},kernel=7,pool=max", budget);
   for (const char* ratio : {"0.3", "0.4", "0.5", "0.6", "0.7", "0.8"}) {
-    add("snapkv+think", base + "+think:" + ratio);
-    for (const char* beyond : {"bias", "adaptive", "mixed", "bias,mixed", "adaptive,mixed"}) {
-      if (std::string(ratio) >= "0.6") {
-        add(fmt::format("think,{}", beyond), fmt::format("{}+think:{},{}", base, ratio, beyond));
-      }
+    add("snapkv+think", fmt::format("{}+think:{},form=paper", base, ratio));
+    if (std::string(ratio) < "0.6") continue;
+    for (const char* beyond : {"bias,form=paper", "adaptive,form=paper", "form=mixed", "bias", "adaptive"}) {
+      add(fmt::format("think,{}", beyond), fmt::format("{}+think:{},{}", base, ratio, beyond));
     }
   }
-  add("think,mixed", base + "+think:0.9,mixed");
+  add("think,form=mixed", base + "+think:0.9");
   for (const char* ratio : {"0.6", "0.8"}) {
-    add("think", fmt::format("think:{}", ratio));
-    add("think,mixed", fmt::format("think:{},mixed", ratio));
+    add("think", fmt::format("think:{},form=paper", ratio));
+    add("think,form=mixed", fmt::format("think:{}", ratio));
   }
-  add("snapkv+think values", base + "+think:keys=0.4,values=0.3");
-  add("snapkv+think values", base + "+think:keys=0.5,values=0.5");
+  add("snapkv+think values", base + "+think:keys=0.4,values=0.3,form=paper");
+  add("snapkv+think values", base + "+think:keys=0.5,values=0.5,form=paper");
   for (const char* bits : {"8", "4", "2"}) {
     add("kivi", fmt::format("kivi:{}", bits));
     add("snapkv+kivi", fmt::format("{}+kivi:{}", base, bits));
-    add("snapkv+think 0.4+kivi", fmt::format("{}+think:0.4+kivi:{}", base, bits));
+    add("snapkv+think 0.4+kivi", fmt::format("{}+think:0.4,form=paper+kivi:{}", base, bits));
   }
   return entries;
 }

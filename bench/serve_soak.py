@@ -33,7 +33,7 @@ options = parser.parse_args()
 work = Path(options.work)
 shutil.rmtree(work, ignore_errors=True)
 work.mkdir(parents=True)
-SPECS = ["full", "think:0.5", "kivi:4", "snapkv:256,window=32", "snapkv:256,window=32+think:0.4", "streaming:512"]
+SPECS = ["full", "think:0.5,form=paper", "kivi:4", "snapkv:256,window=32", "snapkv:256,window=32+think:0.4,form=paper", "streaming:512"]
 context = min(8192, options.longest + 192)
 full = json.loads(subprocess.run([options.program, "inspect", options.model, "-c", str(options.longest), "--json"],
                                  capture_output=True, text=True, check=True).stdout)

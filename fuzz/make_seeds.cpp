@@ -28,11 +28,13 @@ void saved_caches(const std::filesystem::path& directory) {
                          "kivi:8,residual=0",
                          "kivi:4,residual=0",
                          "kivi:2,residual=0",
-                         "think:0.5",
-                         "think:0.6,mixed,bias+kivi:4,residual=0",
-                         "think:keys=0.5,values=0.5,adaptive+kivi:2,residual=0",
-                         "snapkv:40,window=8,every=4+think:0.5,recent=8",
-                         "streaming:24,every=2+kivi:8,residual=32"};
+                         "think:0.5,form=paper",
+                         "think:0.6,bias+kivi:4,residual=0",
+                         "think:keys=0.5,values=0.5,adaptive,form=paper+kivi:2,residual=0",
+                         "snapkv:40,window=8,every=4+think:0.5,recent=8,form=paper",
+                         "streaming:24,every=2+kivi:8,residual=32",
+                         "turbo:keys=4,values=3,sinks=2,recent=8",
+                         "snapkv:40,window=8,every=4+think:0.5,form=paper+turbo:2,sinks=0,recent=0"};
   int number = 0;
   for (std::size_t s = 0; s < std::size(kShapes); ++s) {
     for (const char* text : specs) {

@@ -10,11 +10,11 @@ from pathlib import Path
 
 POLICIES = {"full": "no eviction", "streaming": "StreamingLLM", "h2o": "H2O", "pyramidkv": "PyramidKV", "snapkv": "SnapKV"}
 VARIANTS = [
-    ("", "alone"), ("think:0.4", "+ ThinK 0.4"), ("think:0.5", "+ ThinK 0.5"), ("think:0.6", "+ ThinK 0.6"),
-    ("think:0.4,values=0.3", "+ ThinK 0.4 keys, 0.3 values"), ("kivi:4", "+ KIVI 4"), ("kivi:2", "+ KIVI 2"),
-    ("think:0.4+kivi:4", "+ ThinK 0.4 + KIVI 4"), ("think:0.4+kivi:2", "+ ThinK 0.4 + KIVI 2"),
-    ("think:0.6,bias", "+ ThinK 0.6, bias"), ("think:0.6,mixed", "+ ThinK 0.6, mixed"),
-    ("think:0.8,mixed", "+ ThinK 0.8, mixed"),
+    ("", "alone"), ("think:0.4,form=paper", "+ ThinK 0.4"), ("think:0.5,form=paper", "+ ThinK 0.5"), ("think:0.6,form=paper", "+ ThinK 0.6"),
+    ("think:0.4,values=0.3,form=paper", "+ ThinK 0.4 keys, 0.3 values"), ("kivi:4", "+ KIVI 4"), ("kivi:2", "+ KIVI 2"),
+    ("think:0.4,form=paper+kivi:4", "+ ThinK 0.4 + KIVI 4"), ("think:0.4,form=paper+kivi:2", "+ ThinK 0.4 + KIVI 2"),
+    ("think:0.6,bias,form=paper", "+ ThinK 0.6, bias"), ("think:0.6", "+ ThinK 0.6, mixed"),
+    ("think:0.8", "+ ThinK 0.8, mixed"),
 ]
 
 
@@ -78,8 +78,8 @@ def main():
     print("\nRULER by task, 4096 tokens:\n")
     print("| cache | " + " | ".join(tasks) + " |\n| --- |" + " ---: |" * len(tasks))
     for cache in ("full", "streaming:20%", "h2o:20%", "pyramidkv:20%,kernel=7,pool=max", "snapkv:20%,kernel=7,pool=max",
-                  "snapkv:20%,kernel=7,pool=max+think:0.4", "snapkv:20%,kernel=7,pool=max+think:0.6",
-                  "snapkv:20%,kernel=7,pool=max+think:0.4+kivi:4"):
+                  "snapkv:20%,kernel=7,pool=max+think:0.4,form=paper", "snapkv:20%,kernel=7,pool=max+think:0.6,form=paper",
+                  "snapkv:20%,kernel=7,pool=max+think:0.4,form=paper+kivi:4"):
         entry = results[1].get(stages(cache))
         if entry:
             print(f"| `{cache}` | " + " | ".join(f"{mean_where(entry, task=[t]):.0f}" for t in tasks) + " |")

@@ -37,18 +37,25 @@ struct EvictionSpec {
   [[nodiscard]] bool question_dependent() const;
 };
 
-// ThinK (2407.21018): the share of channels removed from all but the most recent tokens.
+enum class KeyForm : std::uint8_t {
+  Mixed,  // the bytes of D' channels, spent as 16, 8, 4, 2 or no bits per channel
+  Paper,  // D' channels whole, the others dropped, as the paper has it
+};
+
+// ThinK (2407.21018): the share of channels removed from all but the most recent tokens; of keys by default
+// the bytes of so many channels, taken where the scores say that they are missed least.
 struct ChannelSpec {
-  double keys = 0.0;        // pruning ratio lambda in [0, 1): D' = D - floor(lambda * D)
-  double values = 0.0;      // likewise for values
+  double keys = 0.0;         // pruning ratio lambda in [0, 1): D' = D - floor(lambda * D)
+  double values = 0.0;       // likewise for values
   std::size_t recent = 32;  // latest tokens that stay whole
   std::size_t window = 32;  // S, queries that score the channels
-  bool bias = false;        // what pruning drops is replaced by its mean over the thin tokens
-  bool adaptive = false;    // the same number of channels, spread over heads and layers by marginal loss
-  bool mixed = false;       // the bytes of D' channels, spent as 16, 8, 4, 2 or no bits per channel
+  bool bias = false;         // what pruning drops is replaced by its mean over the thin tokens
+  bool adaptive = false;     // the same number of channels, spread over heads and layers by marginal loss
+  KeyForm form = KeyForm::Mixed;
   bool operator==(const ChannelSpec&) const = default;
 
   [[nodiscard]] bool active() const noexcept { return keys > 0.0 || values > 0.0; }
+  [[nodiscard]] bool mixed() const noexcept { return keys > 0.0 && form == KeyForm::Mixed; }
   // D' for a head of `head_dim` channels.
   [[nodiscard]] std::size_t kept_keys(std::size_t head_dim) const noexcept;
   [[nodiscard]] std::size_t kept_values(std::size_t head_dim) const noexcept;
@@ -72,9 +79,14 @@ struct TurboSpec {
   std::size_t values = 16;  // likewise; both are off or none is
   std::size_t sinks = 4;    // first tokens that stay in 16 bits, at most 32
   std::size_t recent = 28;  // latest tokens that do; with the sinks a block of 32
+  // Or a budget: the cache of a compressed prompt takes this share of full f16, or so many bytes, and each
+  // head's keys and values get the bits that save most. Generated tokens come on top, in the same bits.
+  double percent = 0.0;    // 0: no budget
+  std::size_t bytes = 0;  // likewise
   bool operator==(const TurboSpec&) const = default;
 
-  [[nodiscard]] bool active() const noexcept { return keys != 16; }
+  [[nodiscard]] bool budgeted() const noexcept { return percent > 0.0 || bytes > 0; }
+  [[nodiscard]] bool active() const noexcept { return keys != 16 || budgeted(); }
 };
 
 struct CacheSpec {
@@ -82,6 +94,9 @@ struct CacheSpec {
   ChannelSpec channels;
   QuantizationSpec quantization;
   TurboSpec turbo;  // excludes `quantization`
+  // The stages are chosen for turbo's budget when the prompt is compressed ("auto:25%", "auto:512MiB"): 16
+  // bits where they fit, bits by head below, fewer tokens below that. Excludes all stages but turbo.
+  bool automatic = false;
   bool operator==(const CacheSpec&) const = default;
 
   // Throws Error(Usage) naming the offending word and the choices.
@@ -102,7 +117,9 @@ struct CacheSpec {
 
   // Whether the last prompt queries decide what is kept: an eviction policy that looks at them, or channels,
   // which ThinK scores by them. Such a cache is made for the question it has seen.
-  [[nodiscard]] bool question_dependent() const { return eviction.question_dependent() || channels.active(); }
+  [[nodiscard]] bool question_dependent() const {
+    return eviction.question_dependent() || channels.active() || automatic;
+  }
 
   // Whether there is a thin segment that differs from whole 16-bit tokens.
   [[nodiscard]] bool compresses() const noexcept {

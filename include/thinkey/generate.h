@@ -14,14 +14,26 @@
 
 namespace thinkey {
 
+inline constexpr std::size_t kMostLookup = 32;
+
 struct GenerateOptions {
   std::optional<std::size_t> max_tokens = {};  // nullopt: until the end token or the context is full
   SamplerOptions sampler = {};
+  // Most tokens drafted at a time from what was said before, 0 (none) to 32. The answer is the same, bit by
+  // bit; where it repeats the prompt it comes sooner.
+  std::size_t lookup = 0;
+  std::span<const std::int32_t> seen = {};               // what the session holds already, to draft from
   Session::Progress progress = {};                       // during prefill
   std::function<bool(std::string_view text)> sink = {};  // complete UTF-8 text as it comes; false stops
 };
 
 enum class StopReason : std::uint8_t { EndToken, Length, ContextFull, Caller };
+
+struct LookupCounts {
+  std::size_t steps = 0;     // in which the weights were read
+  std::size_t drafted = 0;   // tokens
+  std::size_t accepted = 0;  // of those
+};
 
 struct Generation {
   std::vector<std::int32_t> tokens;  // generated, the end token excluded
@@ -32,6 +44,7 @@ struct Generation {
   std::size_t prompt_tokens = 0;
   double prefill_seconds = 0.0;
   double decode_seconds = 0.0;  // sampling included
+  LookupCounts lookup;
 };
 
 [[nodiscard]] std::string_view stop_reason_name(

@@ -66,6 +66,17 @@ class Session {
   // weights are read once for all of them. Throws as decode(); Error(Usage) when the spans' lengths differ.
   static void decode_together(std::span<Session* const> sessions, std::span<const std::int32_t> tokens);
 
+  // decode() of tokens[0], and of those after it, a draft, as if they were known to follow: the weights are
+  // read once for all of them, and logits_ahead(i) are, bit by bit, what decode() of tokens 0 to i one by one
+  // gives. At most 1 + draft_room() tokens. Until keep() nothing but logits_ahead() may be called.
+  void decode_ahead(std::span<const std::int32_t> tokens);
+  [[nodiscard]] std::span<const float> logits_ahead(std::size_t token) const;  // [V]; throws NonFiniteError
+  // The first `tokens` of them, one at least, stay; it is as if the others had never been.
+  void keep(std::size_t tokens);
+  // How long a draft after the next token may be: as long as the cache only adds its tokens, and the context
+  // lasts; at most 32.
+  [[nodiscard]] std::size_t draft_room() const;
+
   [[nodiscard]] std::span<const float> logits() const noexcept;  // [V], of the latest token
   [[nodiscard]] std::size_t tokens_seen() const noexcept;
   [[nodiscard]] std::size_t context() const noexcept;

@@ -35,6 +35,7 @@ struct PassRequest {
   std::size_t rows = 0;         // T: a prompt's tokens, or sequences that get a token each
   std::size_t chunk = 512;      // rows per product
   bool one_token_each = false;  // decode: no keys and values of the pass's own; weights as loaded
+  bool as_alone = false;  // with one_token_each: a row's numbers are, bit by bit, those of a pass of its own
   std::size_t observation = 0;  // last queries of every layer that are kept
   bool has_past = false;        // rows also attend to a cache
   bool all_queries = false;     // every layer computes every query
@@ -74,6 +75,10 @@ class Pass {
 
   // hidden = embedding * scale
   virtual void embed(Rows rows, std::span<const std::int32_t> tokens) = 0;
+
+  // Of those rows of the residual stream: median over rows of the squared norm that a row would have if it
+  // were normal with its median magnitude; a few massive channels or tokens do not move it.
+  [[nodiscard]] virtual double hidden_energy(Rows rows) const = 0;
 
   // -- attention; rows in chunks of at most request.chunk
   virtual void begin_attention(std::size_t layer, const LayerExtent& extent) = 0;

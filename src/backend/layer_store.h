@@ -83,6 +83,15 @@ struct QueryMoments {
   std::vector<double> products;  // [D, D], of q q^T; empty: not wanted
 };
 
+// What independent noise in a KV head's thin tokens does to the attention's output, after W_o: where it is r
+// times as strong as what it disturbs (values as they are, keys without their mean), the mean square error
+// over the last queries is about r values for values, and r keys[0] + r^2 keys[1] + r^3 keys[2] for keys,
+// whose noise the softmax sees exponentiated.
+struct NoiseCosts {
+  double values = 0.0;
+  double keys[3] = {};
+};
+
 // A number for each token, [Hkv][n], or for each query head of the group too, [Hkv][G * n].
 using TokenNumbers = std::vector<std::vector<float>>;
 
@@ -137,6 +146,10 @@ class LayerStore {
                                                                        std::size_t window,
                                                                        const TokenLists& tokens) const = 0;
 
+  // Over the last `window` queries; of the tokens of the lists those that pack() will make thin. [Hkv]
+  [[nodiscard]] virtual std::vector<NoiseCosts> noise_costs(const PromptView& prompt, std::size_t window,
+                                                            const TokenLists& tokens) const = 0;
+
   // -- statistics of tokens: of a prompt's, or (null) of those that each head holds, thin then recent, as
   // they are held
 
@@ -187,12 +200,20 @@ class LayerStore {
 
   // Stores the listed tokens of a prompt in an empty layer, each head by its plan.
   virtual void pack(const PromptView& prompt, const TokenLists& tokens, std::vector<HeadPlan> plans) = 0;
+  // Encodes a head's thin tokens, which are levels, anew in other numbers of bits.
+  virtual void recode(std::size_t kv_head, ElementFormat keys, ElementFormat values) = 0;
   // Appends n whole tokens at positions first, first + 1, ...; what leaves the recent segment is reduced as
   // planned (without pack(): every channel is kept). k and v: [n, Hkv, D], `stride` elements between tokens.
   virtual void append(std::size_t n, std::int64_t first, const float* k, const float* v,
                       std::size_t stride) = 0;
   // Gives up blocks at the front whose tokens all stand before `position`; later blocks take their memory.
   virtual void forget_before(std::int64_t position) = 0;
+  // How many of the tokens that will be appended one by one after the next one, at position `next`, are only
+  // added: nothing is reduced and nothing given up for them. At most kBlockTokens; it may be fewer than
+  // could.
+  [[nodiscard]] virtual std::size_t withdrawable(std::int64_t next) const = 0;
+  // The latest n tokens, of those that withdrawable() promised, leave as if they had not come.
+  virtual void withdraw(std::size_t n) = 0;
   // SequenceCache::attend().
   virtual void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const = 0;
   // attend() with n = 1 of each of several sequences, whose stores are of this kind, as one stage: the same

@@ -17,6 +17,9 @@ struct PromptView {
 
   TokenRows k, v;            // [Hkv, capacity, D]
   std::size_t capacity = 0;  // tokens between two heads; >= T
+
+  // Energy of the residual stream that the layer's output is added to (Pass::hidden_energy).
+  double residual = 1.0;
 };
 
 // Queries at positions first .. first+n-1 of one layer and the keys they may see.

@@ -30,4 +30,8 @@ class MappedFile {
   std::unique_ptr<EmergencyEntry> entry_;  // for the line that names it when it is cut short
 };
 
+// Gives the system back the whole pages of `bytes` that are part of a mapped file: they leave the resident
+// set and come again when they are read. Bytes of other memory are left alone.
+void give_back_mapped(std::span<const std::byte> bytes) noexcept;
+
 }  // namespace thinkey

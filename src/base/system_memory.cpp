@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "base/cgroup.h"
+
 namespace thinkey {
 namespace {
 
@@ -23,26 +25,19 @@ std::optional<std::size_t> kilobytes_field(const char* path, const std::string& 
   return std::nullopt;
 }
 
-std::optional<std::size_t> number_in(const char* path) {
-  std::ifstream in(path);
-  std::size_t value = 0;
-  if (in >> value) return value;
-  return std::nullopt;  // missing, or "max"
-}
-
 }  // namespace
 
 std::size_t available_memory() {
   std::size_t available = kilobytes_field("/proc/meminfo", "MemAvailable:").value_or(0);
-  const auto limit = number_in("/sys/fs/cgroup/memory.max");
-  const auto used = number_in("/sys/fs/cgroup/memory.current");
-  if (limit && used) available = std::min(available, *limit > *used ? *limit - *used : 0);
+  if (const auto left = cgroup_memory_left()) available = std::min(available, *left);
   return available;
 }
 
 std::size_t anonymous_resident_memory() {
   return kilobytes_field("/proc/self/status", "RssAnon:").value_or(0);
 }
+
+std::size_t resident_memory() { return kilobytes_field("/proc/self/status", "VmRSS:").value_or(0); }
 
 std::size_t peak_resident_memory() { return kilobytes_field("/proc/self/status", "VmHWM:").value_or(0); }
 

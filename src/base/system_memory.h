@@ -12,6 +12,9 @@ namespace thinkey {
 // Resident bytes of this process that no file backs (mapped weights are not among them); 0 when unknown.
 [[nodiscard]] std::size_t anonymous_resident_memory();
 
+// Resident bytes of this process, pages of mapped files included; 0 when unknown.
+[[nodiscard]] std::size_t resident_memory();
+
 // Highest resident set of this process so far, bytes; 0 when unknown.
 [[nodiscard]] std::size_t peak_resident_memory();
 

@@ -1,4 +1,4 @@
-// Mixed precision of key channels (`think:...,mixed`): ThinK gives a channel 16 bits or none; here the
+// Mixed precision of key channels (`think:...`): ThinK gives a channel 16 bits or none; here the
 // same bytes buy 16, 8, 4, 2 or no bits for each, wherever they save the most error.
 #pragma once
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "cache/layer_compression.h"
 #include "cache/policy.h"
 #include "cache/spec_words.h"
 
@@ -58,6 +59,25 @@ Option budget_option() {
           }};
 }
 
+// A share of full f16 or a number of bytes.
+void set_budget(TurboSpec& turbo, Text text, Text option, Text value) {
+  turbo.keys = turbo.values = 16;
+  turbo.percent = 0.0;
+  turbo.bytes = 0;
+  if (!value.ends_with('%')) {
+    turbo.bytes = byte_count(text, option, value);
+    return;
+  }
+  turbo.percent = ratio(text, option, value.substr(0, value.size() - 1));
+  if (!(turbo.percent > 0.0)) fail_usage("cache spec '{}': {} {} keeps nothing", text, option, value);
+}
+
+KeyForm key_form(Text text, Text value) {
+  if (value == "mixed") return KeyForm::Mixed;
+  if (value == "paper") return KeyForm::Paper;
+  fail_usage("cache spec '{}': think form is '{}', choose mixed or paper", text, value);
+}
+
 // The stage of a policy: its own options between the budget and those that all policies share.
 Stage stage_of(const Policy& policy) {
   Stage stage{.name = policy.name,
@@ -89,6 +109,13 @@ const std::vector<Stage>& stages() {
   static const std::vector<Stage> table = [] {
     std::vector<Stage> all{{"full", 0, [](CacheSpec& s) { s.eviction = {}; }, "full", {}, false}};
     for (const Policy* policy : all_policies()) all.push_back(stage_of(*policy));
+    all.push_back(
+        {"auto",
+         0,
+         [](CacheSpec& s) { s.automatic = true; },
+         "auto:25% or auto:512MiB",
+         {{"budget", [](CacheSpec& s, Text text, Text v) { set_budget(s.turbo, text, "auto", v); }}},
+         true});
     all.insert(
         all.end(),
         {
@@ -105,7 +132,9 @@ const std::vector<Stage>& stages() {
                [](CacheSpec& s, Text text, Text v) { s.channels.window = integer(text, "window", v); }},
               {"bias", [](CacheSpec& s, Text, Text) { s.channels.bias = true; }, true},
               {"adaptive", [](CacheSpec& s, Text, Text) { s.channels.adaptive = true; }, true},
-              {"mixed", [](CacheSpec& s, Text, Text) { s.channels.mixed = true; }, true}},
+              {"form", [](CacheSpec& s, Text text, Text v) { s.channels.form = key_form(text, v); }},
+              // What the default was called before it was one.
+              {"mixed", [](CacheSpec& s, Text, Text) { s.channels.form = KeyForm::Mixed; }, true}},
              true},
             {"kivi",
              2,
@@ -122,8 +151,11 @@ const std::vector<Stage>& stages() {
              2,
              [](CacheSpec&) {},
              "turbo:4 or turbo:keys=3,values=2",
-             {{"bits", [](CacheSpec& s, Text text,
-                          Text v) { s.turbo.keys = s.turbo.values = integer(text, "bits", v); }},
+             {{"bits",
+               [](CacheSpec& s, Text text, Text v) {
+                 if (v.ends_with('%') || v.ends_with('B')) return set_budget(s.turbo, text, "turbo", v);
+                 s.turbo.keys = s.turbo.values = integer(text, "bits", v);
+               }},
               {"keys", [](CacheSpec& s, Text text, Text v) { s.turbo.keys = integer(text, "keys", v); }},
               {"values",
                [](CacheSpec& s, Text text, Text v) { s.turbo.values = integer(text, "values", v); }},
@@ -242,8 +274,11 @@ CacheSpec CacheSpec::parse(std::string_view text) {
 CacheSpec CacheSpec::normalized() const {
   CacheSpec out;
   if (channels.active()) out.channels = channels;
+  if (!(channels.keys > 0.0)) out.channels.form = ChannelSpec{}.form;
   if (quantization.active()) out.quantization = quantization;
   if (turbo.active()) out.turbo = turbo;
+  if (turbo.percent > 0.0) out.turbo.bytes = 0;
+  out.automatic = automatic && turbo.budgeted();
   if (!eviction.active()) return out;
   EvictionSpec& e = out.eviction;
   e = eviction;
@@ -287,7 +322,7 @@ std::string print(const ChannelSpec& c) {
   print_option(text, "recent", c.recent, standard.recent);
   print_option(text, "window", c.window, standard.window);
   for (const auto& [on, name] :
-       {std::pair{c.bias, ",bias"}, {c.adaptive, ",adaptive"}, {c.mixed, ",mixed"}}) {
+       {std::pair{c.bias, ",bias"}, {c.adaptive, ",adaptive"}, {c.form == KeyForm::Paper, ",form=paper"}}) {
     if (on) text += name;
   }
   return text;
@@ -301,16 +336,30 @@ std::string print(const QuantizationSpec& q) {
   return text;
 }
 
-std::string print(const TurboSpec& q) {
+std::string print_budget(const TurboSpec& q) {
+  if (q.percent > 0.0) return fmt::format("{}%", q.percent);
+  for (const auto& [shift, unit] : {std::pair{30, "GiB"}, {20, "MiB"}, {10, "KiB"}}) {
+    if (q.bytes % (std::int64_t{1} << shift) == 0) return fmt::format("{}{}", q.bytes >> shift, unit);
+  }
+  return fmt::format("{}", q.bytes);
+}
+
+std::string print(const TurboSpec& q, bool automatic) {
   static const TurboSpec standard;
-  std::string text = q.keys == q.values ? fmt::format("turbo:{}", q.keys)
-                                        : fmt::format("turbo:keys={},values={}", q.keys, q.values);
+  if (automatic) return "auto:" + print_budget(q);
+  std::string text = q.budgeted()
+                         ? "turbo:" + print_budget(q) + (q.percent > 0.0 || q.bytes % 1024 == 0 ? "" : "B")
+                     : q.keys == q.values ? fmt::format("turbo:{}", q.keys)
+                                          : fmt::format("turbo:keys={},values={}", q.keys, q.values);
   print_option(text, "sinks", q.sinks, standard.sinks);
   print_option(text, "recent", q.recent, standard.recent);
   return text;
 }
 
 void validate_turbo(const TurboSpec& q) {
+  if (q.budgeted() && (q.keys != 16 || q.values != 16)) {
+    fail_usage("cache spec: turbo has a budget and numbers of bits; choose one");
+  }
   for (const auto& [what, bits] : {std::pair{"keys", q.keys}, {"values", q.values}}) {
     if (bits != 16 && bits != 8 && !(bits >= 1 && bits <= 6)) {
       fail_usage("cache spec: turbo stores {} in {} bits, choose 8, 6, 5, 4, 3, 2 or 1", what, bits);
@@ -321,6 +370,9 @@ void validate_turbo(const TurboSpec& q) {
         "cache spec: turbo stores {} in 16 bits and the other half in fewer; choose 8, 6, 5, 4, 3, 2 or 1 "
         "for both",
         q.keys == 16 ? "keys" : "values");
+  }
+  if (!(q.percent >= 0.0 && q.percent <= 1e4)) {
+    fail_usage("cache spec: a budget is {}%, must be above 0 and at most 10000%", q.percent);
   }
   within("turbo sinks", q.sinks, 0, 32);
   within("turbo recent", q.recent, 0, kMostTokens);
@@ -366,7 +418,7 @@ std::string CacheSpec::to_string() const {
   if (spec.eviction.active()) add(print(spec.eviction));
   if (spec.channels.active()) add(print(spec.channels));
   if (spec.quantization.active()) add(print(spec.quantization));
-  if (spec.turbo.active()) add(print(spec.turbo));
+  if (spec.turbo.active()) add(print(spec.turbo, spec.automatic));
   return text.empty() ? "full" : text;
 }
 
@@ -388,13 +440,18 @@ void CacheSpec::validate() const {
   }
   within("kivi residual", quantization.residual, 0, kMostTokens);
   validate_turbo(turbo);
+  if (automatic && (eviction.active() || channels.active() || quantization.active() || turbo.keys != 16)) {
+    fail_usage("cache spec: auto chooses all stages itself; leave out the others");
+  }
   if (quantization.active() && turbo.active()) {
     fail_usage("cache spec: kivi and turbo exclude each other; choose one");
   }
-  if (channels.mixed && turbo.active()) {
+  if (channels.mixed() && turbo.active()) {
     fail_usage(
-        "cache spec: think's mixed gives channels bits of their own, and turbo rotates channels into each "
-        "other; leave out one");
+        "cache spec: think gives channels bits of their own, and turbo rotates channels into each other; "
+        "leave "
+        "out one, or write think:{},form=paper",
+        channels.keys);
   }
 }
 
@@ -402,6 +459,7 @@ std::size_t CacheSpec::observation_window() const {
   std::size_t window = 0;
   if (const Policy* policy = policy_of(eviction.policy)) window = policy->window(eviction.policy);
   if (channels.active()) window = std::max(window, channels.window);
+  if (turbo.budgeted()) window = std::max({window, kNoiseWindow, automatic ? SnapKV{}.window : 0});
   return window;
 }
 

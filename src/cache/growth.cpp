@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cache/layer_compression.h"
+#include "cache/level_budget.h"
 #include "cache/sequence_cache.h"
 
 namespace thinkey {
@@ -58,8 +59,24 @@ class HeadGrowth {
 
 }  // namespace
 
-std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& spec, std::size_t prompt,
+namespace {
+
+// A budget's layers wait in interim bits, which are also the most that a head gets.
+CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t prompt) {
+  CacheSpec out = resolved_spec(spec, shape, prompt);
+  if (!out.turbo.budgeted()) return out;
+  out.turbo.keys = out.turbo.values = interim_bits(out);
+  out.turbo.percent = 0.0;
+  out.turbo.bytes = 0;
+  out.automatic = false;
+  return out;
+}
+
+}  // namespace
+
+std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& asked, std::size_t prompt,
                              std::size_t more, std::size_t chunk, const LayerStores& stores) {
+  const CacheSpec spec = waiting_spec(asked, shape, prompt);
   constexpr std::size_t kRounding = 64;  // of a block whose channels are spread
   std::size_t total = 0;
   std::size_t widest_layer = 0;
@@ -81,8 +98,8 @@ std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& spec, std
     }
     total += bytes;
   }
-  // While tokens are evicted again, a layer's heads stand beside what they were.
-  return spec.eviction.every > 0 ? total + widest_layer : total;
+  // While tokens are evicted again or get their bits, a layer's heads stand beside what they were.
+  return spec.eviction.every > 0 || asked.turbo.budgeted() ? total + widest_layer : total;
 }
 
 }  // namespace thinkey

@@ -62,6 +62,13 @@ Scorer& LayerCache::scorer() {
 void LayerCache::compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace) {
   const TokenLists kept = choose_tokens(prompt);
   scorer_.reset();
+  if (compression_.spec.turbo.budgeted()) {
+    costs_ = store_->noise_costs(prompt, static_cast<std::size_t>(kNoiseWindow), kept);
+    for (NoiseCosts& costs : costs_) {
+      costs.values /= prompt.residual;
+      for (double& cost : costs.keys) cost /= prompt.residual;
+    }
+  }
   store_->pack(prompt, kept, plan(prompt, kept, budget, trace));
   next_position_ = evicted_at_ = static_cast<std::int64_t>(prompt.tokens);
   if (trace != nullptr) trace->kept_tokens = kept;
@@ -128,13 +135,13 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenList
   }
   std::vector<std::vector<float>> losses;
   std::vector<KeyStatistics> statistics;
-  if (prunes_keys || turbo) statistics = store_->key_statistics(prompt, window, kept, spec.mixed);
+  if (prunes_keys || turbo) statistics = store_->key_statistics(prompt, window, kept, spec.mixed());
   if (prunes_keys) {
     for (const KeyStatistics& s : statistics) losses.push_back(think_key_scores(s, spec.bias));
     std::vector<std::size_t> sizes(shape_.kv_heads, spec.kept_keys(dim));
     if (spec.adaptive) sizes = budget.split(losses);
     parallel_for(shape_.kv_heads, [&](std::size_t h) {
-      if (spec.mixed) {
+      if (spec.mixed()) {
         plans[h].keys = allocate_bits(losses[h], key_noise(statistics[h]), sizes[h], format);
       } else {
         plans[h].keys = {top_indices(losses[h], sizes[h]), uniform_keys(sizes[h], format)};
@@ -163,6 +170,17 @@ std::vector<HeadPlan> LayerCache::plan(const PromptView& prompt, const TokenList
   return plans;
 }
 
+std::vector<LevelHead> LayerCache::waiting() const {
+  std::vector<LevelHead> heads;
+  for (std::size_t h = 0; h < costs_.size(); ++h) heads.push_back({costs_[h], store_->sizes(h)});
+  return heads;
+}
+
+void LayerCache::recode(const std::vector<LevelChoice>& choices) {
+  for (std::size_t h = 0; h < choices.size(); ++h) store_->recode(h, choices[h].keys, choices[h].values);
+  costs_.clear();
+}
+
 void LayerCache::append(std::size_t n, const float* k, const float* v, std::size_t stride) {
   // What the first of these tokens sees stays, so that all of them may still be attended with.
   if (shape_.sliding_window > 0) {
@@ -171,6 +189,22 @@ void LayerCache::append(std::size_t n, const float* k, const float* v, std::size
   }
   store_->append(n, next_position_, k, v, stride);
   next_position_ += static_cast<std::int64_t>(n);
+}
+
+std::size_t LayerCache::withdrawable() const {
+  std::size_t room = store_->withdrawable(next_position_);
+  if (const std::int64_t every = compression_.spec.eviction.every; every > 0) {
+    const std::int64_t since = next_position_ + 1 - evicted_at_;  // with the next token
+    const bool evicts = since >= every;
+    if (evicts && shape_.sliding_window > 0) return 0;  // who knows which blocks the window meets then
+    room = std::min(room, static_cast<std::size_t>(every - 1 - (evicts ? 0 : since)));
+  }
+  return room;
+}
+
+void LayerCache::withdraw(std::size_t n) {
+  store_->withdraw(n);
+  next_position_ -= static_cast<std::int64_t>(n);
 }
 
 LayerCache::LayerCache(const AttentionShape& shape, LayerCompression compression,
@@ -203,18 +237,26 @@ bool LayerCache::may_have_planned(const HeadSizes& sizes) const noexcept {
   const ElementFormat format = store_format(compression_.spec).keys;
   const auto dim = shape_.head_dim;
   const std::size_t keys = key_channels(sizes);
-  if (sizes.value_format != store_format(compression_.spec).values) return false;
+  const bool free = compression_.spec.turbo.budgeted();  // bits are the head's own
+  if (free ? !is_level(sizes.value_format) : sizes.value_format != store_format(compression_.spec).values) {
+    return false;
+  }
+  const auto fits = [&](std::size_t channels) {
+    if (!free) return sizes.keys == uniform_keys(channels, format);
+    for (std::size_t f = static_cast<std::size_t>(ElementFormat::L8); f < kElementFormats; ++f) {
+      if (sizes.keys == uniform_keys(channels, static_cast<ElementFormat>(f))) return true;
+    }
+    return false;
+  };
   // No prompt was compressed.
-  if (sizes.keys == uniform_keys(shape_.head_dim, format) && !sizes.key_mean &&
-      sizes.values == shape_.head_dim) {
+  if (fits(shape_.head_dim) && !sizes.key_mean && sizes.values == shape_.head_dim) {
     return true;
   }
   if (sizes.values != spec.kept_values(dim)) return false;
-  if (!(spec.keys > 0.0))
-    return sizes.keys == uniform_keys(shape_.head_dim, format) && sizes.key_mean == turbo;
+  if (!(spec.keys > 0.0)) return fits(shape_.head_dim) && sizes.key_mean == turbo;
   if (sizes.key_mean != (turbo || (spec.bias && keys < shape_.head_dim))) return false;
-  if (spec.mixed) return keys > 0;
-  if (sizes.keys != uniform_keys(keys, format)) return false;
+  if (spec.mixed()) return keys > 0;
+  if (!fits(keys)) return false;
   return spec.adaptive ? keys > 0 : keys == spec.kept_keys(dim);
 }
 
@@ -268,7 +310,7 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
   sizes.key_mean = spec.turbo.active() || (spec.channels.keys > 0.0 && spec.channels.bias);
   std::size_t head_bytes = stores.head_bytes(shape, format, sizes);
   // Mixed precision: blocks of at most this size, and any number of channels in the list.
-  if (spec.channels.keys > 0.0 && spec.channels.mixed) {
+  if (spec.channels.mixed()) {
     head_bytes += (shape.head_dim - keys) * sizeof(std::uint16_t);
   }
   LayerCacheReport layer;
@@ -278,6 +320,10 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
   layer.sliding_window = shape.sliding_window;
   layer.bytes = shape.kv_heads * head_bytes;
   layer.full_bytes = full_f16_bytes(shape, tokens);
+  if (spec.turbo.budgeted()) {  // about: layers share the budget by need, and less than 1 bit there is not
+    layer.bytes = std::min(layer.bytes, static_cast<std::size_t>(static_cast<double>(layer.full_bytes) *
+                                                                 spec.turbo.percent / 100.0));
+  }
   return layer;
 }
 

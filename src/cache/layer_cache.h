@@ -9,6 +9,7 @@
 #include "backend/layer_store.h"
 #include "cache/channel_budget.h"
 #include "cache/layer_compression.h"
+#include "cache/level_budget.h"
 #include "cache/policy.h"
 #include "thinkey/cache_report.h"
 
@@ -31,7 +32,13 @@ class LayerCache {
   void replay(const ReplayRange& replay);
   // `budget` is shared by the layers, which compress in order; only adaptive specs use it.
   void compress_prompt(const PromptView& prompt, ChannelBudget& budget, CompressionTrace* trace);
+  // Of a budgeted spec, right after compress_prompt(): what waits for its formats, and takes them.
+  [[nodiscard]] std::vector<LevelHead> waiting() const;
+  void recode(const std::vector<LevelChoice>& choices);
   void append(std::size_t n, const float* k, const float* v, std::size_t stride);
+  // SequenceCache::withdrawable(), withdraw().
+  [[nodiscard]] std::size_t withdrawable() const;
+  void withdraw(std::size_t n);
   // SequenceCache::renew().
   void renew(std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
 
@@ -65,6 +72,7 @@ class LayerCache {
   std::int64_t evicted_at_ = 0;     // next_position_ when tokens were last evicted
   std::unique_ptr<Scorer> scorer_;  // of the prompt, while it is prefilled
   bool replayed_ = false;
+  std::vector<NoiseCosts> costs_;  // of heads that wait for their formats
 };
 
 // Its sizes before anything is stored and after a prompt of so many tokens, by arithmetic alone.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cache/level_budget.h"
 #include "cache/policy.h"
 
 namespace thinkey {
@@ -66,8 +67,10 @@ StoreFormat store_format(const CacheSpec& spec) {
   const bool remembers = spec.eviction.every > 0 && policy != nullptr;
   const bool turbo = spec.turbo.active();
   const ElementFormat kivi = kivi_format(spec.quantization.bits);
-  return {.keys = turbo ? level_format(spec.turbo.keys) : kivi,
-          .values = turbo ? level_format(spec.turbo.values) : kivi,
+  const ElementFormat interim = level_format(interim_bits(spec));
+  const auto level = [&](std::size_t bits) { return spec.turbo.budgeted() ? interim : level_format(bits); };
+  return {.keys = turbo ? level(spec.turbo.keys) : kivi,
+          .values = turbo ? level(spec.turbo.values) : kivi,
           .value_group = spec.quantization.group,
           .reduces = spec.compresses(),
           .recent = spec.compresses() ? spec.recent_tokens() : 0,

@@ -26,6 +26,9 @@ struct LayerCompression {
 // Levels of 1 to 6 or 8 bits.
 [[nodiscard]] ElementFormat level_format(std::size_t bits) noexcept;
 
+// Queries that weigh the noise of heads for a budget.
+inline constexpr std::size_t kNoiseWindow = 16;
+
 // Of `tokens` tokens, those that a layer may hold: its window's.
 [[nodiscard]] std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noexcept;
 

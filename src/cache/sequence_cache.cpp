@@ -11,8 +11,11 @@ SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, All
                              const LayerStores& stores)
     : shape_(shape),
       spec_(spec),
-      budget_(compressed_layers(shape), shape.kv_heads(), spec.channels.kept_keys(shape.head_dim()),
-              shape.head_dim()) {
+      budget_(compressed_layers(shape), shape.kv_heads(),
+              static_cast<std::size_t>(spec.channels.kept_keys(shape.head_dim())),
+              shape.head_dim()),
+      counter_(counter),
+      stores_(&stores) {
   shape_.check();
   spec_.validate();
   const std::vector<LayerCompression> compression = compression_of_layers(shape_, spec_);
@@ -42,7 +45,34 @@ void SequenceCache::replay(std::size_t layer, const ReplayRange& replay) { layer
 void SequenceCache::observe(std::size_t layer, const QueryRange& queries) { layers_[layer].observe(queries); }
 
 void SequenceCache::compress_prompt(std::size_t layer, const PromptView& prompt, CompressionTrace* trace) {
+  if (spec_.turbo.budgeted() && packed_ == 0) resolve(prompt.tokens);
   layers_[layer].compress_prompt(prompt, budget_, trace);
+  if (++packed_ == layers_.size() && spec_.turbo.budgeted()) spend_budget();
+}
+
+void SequenceCache::resolve(std::size_t tokens) {
+  const CacheSpec resolved = resolved_spec(spec_, shape_, tokens);
+  if (resolved == spec_) return;
+  spec_ = resolved;
+  const std::vector<LayerCompression> compression = compression_of_layers(shape_, spec_);
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    layers_[l] = LayerCache(shape_.layers[l], compression[l], *stores_, counter_);
+  }
+}
+
+void SequenceCache::spend_budget() {
+  std::size_t full = 0;
+  std::vector<std::vector<LevelHead>> heads;
+  std::vector<StoreFormat> formats;
+  const std::vector<LayerCompression> compression = compression_of_layers(shape_, spec_);
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    full += layers_[l].report().full_bytes;
+    heads.push_back(layers_[l].waiting());
+    formats.push_back(store_format(compression[l].spec));
+  }
+  const auto bytes = static_cast<std::size_t>(static_cast<double>(full) * spec_.turbo.percent / 100.0);
+  const auto choices = allocate_levels(shape_, *stores_, formats, heads, interim_bits(spec_), bytes);
+  for (std::size_t l = 0; l < layers_.size(); ++l) layers_[l].recode(choices[l]);
 }
 
 void SequenceCache::append(std::size_t layer, std::size_t n, const float* k, const float* v,
@@ -58,6 +88,16 @@ void SequenceCache::attend(std::size_t layer, std::size_t n, std::int64_t first_
 void SequenceCache::renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q,
                           bool turn_ended) {
   layers_[layer].renew(n, first_position, q, turn_ended);
+}
+
+std::size_t SequenceCache::withdrawable() const {
+  std::size_t room = kBlockTokens;
+  for (const LayerCache& layer : layers_) room = std::min(room, layer.withdrawable());
+  return room;
+}
+
+void SequenceCache::withdraw(std::size_t n) {
+  for (LayerCache& layer : layers_) layer.withdraw(n);
 }
 
 SequenceCache SequenceCache::fork(std::int64_t end, AllocationCounter* counter) const {
@@ -146,12 +186,13 @@ CacheReport SequenceCache::report() const {
 
 CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::size_t tokens,
                            const LayerStores& stores) {
-  const std::vector<LayerCompression> compression = compression_of_layers(shape, spec);
+  const CacheSpec resolved = resolved_spec(spec, shape, static_cast<std::size_t>(tokens));
+  const std::vector<LayerCompression> compression = compression_of_layers(shape, resolved);
   std::vector<LayerCacheReport> layers;
   for (std::size_t l = 0; l < compression.size(); ++l) {
     layers.push_back(estimate_layer(shape.layers[l], compression[l], stores, tokens));
   }
-  return report_of(shape, spec, tokens, std::move(layers));
+  return report_of(shape, resolved, tokens, std::move(layers));
 }
 
 }  // namespace thinkey

@@ -26,6 +26,7 @@ class SequenceCache {
                 const LayerStores& stores = default_stores());
 
   [[nodiscard]] const CacheShape& shape() const noexcept { return shape_; }
+  // A budget's, once a prompt is compressed, as it was resolved (cache/level_budget.h).
   [[nodiscard]] const CacheSpec& spec() const noexcept { return spec_; }
 
   // Whether the eviction policy looks at every prompt query (H2O): then observe() must be told of each
@@ -66,6 +67,14 @@ class SequenceCache {
   // budget and the policy are the prompt's, which scores what is still held. Without `every`, nothing.
   void renew(std::size_t layer, std::size_t n, std::int64_t first_position, const float* q, bool turn_ended);
 
+  // After the next token so many more may be appended (one by one, with renew() for the next token alone) and
+  // withdrawn again: none of them makes a layer reduce, evict or give up anything. At most kBlockTokens.
+  [[nodiscard]] std::size_t withdrawable() const;
+  // The latest n of them leave all layers as if they had not come.
+  void withdraw(std::size_t n);
+  // Whether renew() keeps what it is told.
+  [[nodiscard]] bool remembers_queries() const { return observed_queries(true) > 0; }
+
   // Positions seen by a layer: where the next token goes.
   [[nodiscard]] std::int64_t next_position(std::size_t layer) const noexcept;
 
@@ -90,11 +99,17 @@ class SequenceCache {
   SequenceCache(const CacheShape& shape, const CacheSpec& spec, std::vector<LayerCache> layers,
                 const ChannelBudget& budget)
       : shape_(shape), spec_(spec), layers_(std::move(layers)), budget_(budget) {}
+  void resolve(std::size_t tokens);  // the spec, for a prompt of so many tokens
+  void spend_budget();               // all layers are packed
 
   CacheShape shape_;
   CacheSpec spec_;
   std::vector<LayerCache> layers_;
   ChannelBudget budget_;
+  // Of a budgeted spec, until the prompt is compressed.
+  AllocationCounter* counter_ = nullptr;
+  const LayerStores* stores_ = nullptr;
+  std::size_t packed_ = 0;  // layers
 };
 
 // At most so many rows of one layer's latest queries are kept after `queries` of them came, for evicting

@@ -230,9 +230,10 @@ Command add_bench_command(CLI::App& program) {
                   "JSON of an earlier run: adds each row's share of the limit over what it was then")
       ->type_name("FILE");
   arguments->model.add_compute(*app);
-  add_examples(*app, {"thinkey bench -m model.gguf -p 0,8192 --cache full --cache snapkv:2048+think:0.4",
-                      "thinkey bench -m model.gguf -p 8192 -b 1,2,4,8 --json > baseline.json",
-                      "thinkey bench -m model.gguf -p 8192 -b 1,2,4,8 --baseline baseline.json"});
+  add_examples(*app,
+               {"thinkey bench -m model.gguf -p 0,8192 --cache full --cache snapkv:2048+think:0.4,form=paper",
+                "thinkey bench -m model.gguf -p 8192 -b 1,2,4,8 --json > baseline.json",
+                "thinkey bench -m model.gguf -p 8192 -b 1,2,4,8 --baseline baseline.json"});
   return {app, [arguments] { return execute(*arguments); }};
 }
 

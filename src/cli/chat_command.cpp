@@ -49,6 +49,7 @@ class Chat {
         session_(model_, session_options_) {
     options_.sampler = arguments.sampler.resolve();
     options_.max_tokens = limit_of(arguments.generation.predict);
+    options_.lookup = arguments.generation.lookup;
     warn_of_context(*model_, session_options_.context);
     terminal_ = ::isatty(STDIN_FILENO) == 1;
     quiet_ = arguments.generation.quiet;
@@ -161,6 +162,7 @@ class Chat {
         flush_output();
         return !interrupted();
       };
+      options_.seen = history_.tokens();
       const Generation generation = generate(session_, ids, options_);
       ++options_.sampler.seed;  // another answer for the same question
       messages_.push_back({"assistant", generation.text});
@@ -184,7 +186,8 @@ class Chat {
     }
     if (quiet_ || !terminal_) return;
     const CacheReport report = session_.cache_report();
-    print_message("[prompt {}; answer {}; cache {}, {:.1f} % of full]\n",
+    print_message("{}[prompt {}; answer {}; cache {}, {:.1f} % of full]\n",
+                  options_.lookup > 0 ? format_lookup(generation) : "",
                   format_rate(generation.prompt_tokens, generation.prefill_seconds),
                   format_rate(generation.tokens.size(), generation.decode_seconds),
                   format_bytes(report.bytes), 100.0 * report.share_of_full());

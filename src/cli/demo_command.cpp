@@ -60,16 +60,16 @@ std::vector<std::string> default_specs(std::size_t budget) {
   const std::string snapkv = fmt::format("snapkv:{},kernel=7,pool=max", budget);
   return {"full",
           snapkv,
-          snapkv + "+think:0.3",
-          snapkv + "+think:0.4",
-          snapkv + "+think:0.5",
-          snapkv + "+think:0.6",
+          snapkv + "+think:0.3,form=paper",
+          snapkv + "+think:0.4,form=paper",
+          snapkv + "+think:0.5,form=paper",
+          snapkv + "+think:0.6,form=paper",
+          snapkv + "+think:0.8,form=paper",
+          snapkv + "+think:0.8,bias,form=paper",
           snapkv + "+think:0.8",
-          snapkv + "+think:0.8,bias",
-          snapkv + "+think:0.8,mixed",
-          snapkv + "+think:keys=0.4,values=0.3",
-          snapkv + "+think:0.4+kivi:4",
-          snapkv + "+think:0.4+kivi:2"};
+          snapkv + "+think:keys=0.4,values=0.3,form=paper",
+          snapkv + "+think:0.4,form=paper+kivi:4",
+          snapkv + "+think:0.4,form=paper+kivi:2"};
 }
 
 std::string trimmed(std::string text) {

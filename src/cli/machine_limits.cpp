@@ -1,5 +1,6 @@
 #include "cli/machine_limits.h"
 
+#include <omp.h>
 #include <oneapi/dnnl/dnnl_version.h>
 
 #include <algorithm>
@@ -74,6 +75,7 @@ double product_rate(Precision precision) {
 // matrices.
 double int8_product_rate() {
   using dnnl::memory;
+  omp_set_num_threads(threads());
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   const memory::desc a({kTokens, kIn}, memory::data_type::u8, memory::format_tag::ab);
   const memory::desc b({kIn, kOut}, memory::data_type::s8, memory::format_tag::any);

@@ -13,6 +13,7 @@
 #include "engine/prompt_limit.h"
 #include "formats/printable.h"
 #include "formats/text_file.h"
+#include "thinkey/generate.h"
 
 namespace thinkey::cli {
 
@@ -137,6 +138,12 @@ void GenerationArguments::add(CLI::App& app) {
       ->type_name("N");
   app.add_option("-c,--ctx-size", context, "Most tokens of prompt and answer; 0: the model's context length")
       ->check(within(std::size_t{0}, std::size_t{kMostTokens}))
+      ->type_name("N");
+  app.add_option(
+         "--lookup", lookup,
+         "Draft up to N tokens at a time from what was said before and verify them in one step: the same "
+         "answer, sooner where it quotes; 0: off")
+      ->check(within(std::size_t{0}, kMostLookup))
       ->type_name("N");
   app.add_flag("-q,--quiet", quiet, "No progress bar, rates or cache report on standard error");
 }

@@ -49,10 +49,11 @@ struct SamplerArguments {
   [[nodiscard]] SamplerOptions resolve() const;
 };
 
-// -n, -c, -q
+// -n, -c, --lookup, -q
 struct GenerationArguments {
   std::int64_t predict = -1;
   std::size_t context = 0;
+  std::size_t lookup = 0;
   bool quiet = false;
 
   void add(CLI::App& app);

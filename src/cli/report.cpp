@@ -81,6 +81,33 @@ std::string format_rate(std::size_t tokens, double seconds) {
                      static_cast<double>(tokens) / seconds);
 }
 
+namespace {
+
+double tokens_per_step(const Generation& generation) {
+  const auto decoded = static_cast<double>(generation.tokens.size() + (generation.ended ? 1 : 0));
+  return generation.lookup.steps == 0 ? 0.0 : decoded / static_cast<double>(generation.lookup.steps);
+}
+
+}  // namespace
+
+std::string format_lookup(const Generation& generation) {
+  const LookupCounts& counts = generation.lookup;
+  return fmt::format(
+      "lookup   {} tokens drafted, {} accepted ({}), {:.2f} tokens per step\n", counts.drafted,
+      counts.accepted,
+      percent_of(static_cast<std::size_t>(counts.accepted), static_cast<std::size_t>(counts.drafted)),
+      tokens_per_step(generation));
+}
+
+OrderedJson lookup_json(const Generation& generation) {
+  OrderedJson json;
+  json["steps"] = generation.lookup.steps;
+  json["drafted"] = generation.lookup.drafted;
+  json["accepted"] = generation.lookup.accepted;
+  json["tokens_per_step"] = tokens_per_step(generation);
+  return json;
+}
+
 OrderedJson to_json(const CacheReport& report) {
   OrderedJson layers = OrderedJson::array();
   for (const LayerCacheReport& layer : report.layers) {

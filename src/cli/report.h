@@ -26,6 +26,11 @@ using thinkey::format_table;
 // "1234 tokens in 1.20 s, 1028 tokens/s".
 [[nodiscard]] std::string format_rate(std::size_t tokens, double seconds);
 
+// "lookup   120 tokens drafted, 96 accepted (80.0 %), 2.90 tokens per step" and a newline.
+[[nodiscard]] std::string format_lookup(const Generation& generation);
+// {"steps", "drafted", "accepted", "tokens_per_step"}
+[[nodiscard]] OrderedJson lookup_json(const Generation& generation);
+
 [[nodiscard]] OrderedJson to_json(const CacheReport& report);
 // {"tokens", "seconds", "tokens_per_second"}
 [[nodiscard]] OrderedJson rate_json(std::size_t tokens, double seconds);

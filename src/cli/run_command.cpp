@@ -118,14 +118,21 @@ void check_chat(const Arguments& arguments) {
   if (arguments.as_chat) require_utf8(arguments.chat.system, "--system");
 }
 
-void report(const Generation& generation, const CacheReport& cache) {
-  print_message("\nprompt   {}\nanswer   {}, ended by: {}\n{}",
-                format_rate(generation.prompt_tokens, generation.prefill_seconds),
-                format_rate(generation.tokens.size(), generation.decode_seconds),
-                stop_reason_name(generation.reason), format_cache_report(cache));
+void report(const Generation& generation, bool lookup, const Session& session) {
+  const ModelInfo& model = session.model().info();
+  print_message(
+      "\nload     {:.2f} s, {:.2f} of it to repack {} of weights\nprompt   {}\nanswer   {}, ended by: {}\n{}"
+      "memory   {} resident, {} at most\n{}",
+      model.load_seconds, model.repack_seconds, format_bytes(model.repacked_bytes),
+      format_rate(generation.prompt_tokens, generation.prefill_seconds),
+      format_rate(generation.tokens.size(), generation.decode_seconds),
+      stop_reason_name(generation.reason), lookup ? format_lookup(generation) : "",
+      format_bytes(resident_memory()), format_bytes(peak_resident_memory()),
+      format_cache_report(session.cache_report()));
 }
 
-OrderedJson to_json(const Generation& generation, const Session& session, const SamplerOptions& sampler) {
+OrderedJson to_json(const Generation& generation, const Session& session, const SamplerOptions& sampler,
+                    bool lookup) {
   OrderedJson json;
   json["text"] = generation.text;
   json["tokens"] = generation.tokens;
@@ -133,7 +140,12 @@ OrderedJson to_json(const Generation& generation, const Session& session, const 
   json["seed"] = sampler.seed;
   json["prompt"] = rate_json(generation.prompt_tokens, generation.prefill_seconds);
   json["decode"] = rate_json(generation.tokens.size(), generation.decode_seconds);
+  if (lookup) json["lookup"] = lookup_json(generation);
   json["cache"] = cli::to_json(session.cache_report());
+  json["load"] = {{"seconds", session.model().info().load_seconds},
+                  {"repack_seconds", session.model().info().repack_seconds},
+                  {"repacked_bytes", session.model().info().repacked_bytes}};
+  json["resident_bytes"] = resident_memory();
   json["peak_resident_bytes"] = peak_resident_memory();
   return json;
 }
@@ -144,6 +156,7 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
   GenerateOptions options;
   options.sampler = arguments.sampler.resolve();
   options.max_tokens = limit_of(arguments.generation.predict);
+  options.lookup = arguments.generation.lookup;
   check_early(arguments, has_prompt, has_file);
   const auto model = arguments.model.load();
   warn_of_context(*model, arguments.generation.context);
@@ -167,13 +180,13 @@ int execute(const Arguments& arguments, bool has_prompt, bool has_file) {
   };
   const Generation generation = generate(session, ids, options);
   if (arguments.json) {
-    write_output(dump(to_json(generation, session, options.sampler)));
+    write_output(dump(to_json(generation, session, options.sampler, options.lookup > 0)));
   } else {
     write_output("\n");
   }
   flush_output();
   if (!arguments.save_cache.empty()) session.save(arguments.save_cache);
-  if (!quiet) report(generation, session.cache_report());
+  if (!quiet) report(generation, options.lookup > 0, session);
   return interrupted() ? interrupted_exit() : 0;
 }
 

@@ -1,9 +1,12 @@
 #include "thinkey/generate.h"
 
 #include <chrono>
+#include <limits>
 #include <optional>
+#include <vector>
 
 #include "base/fail.h"
+#include "engine/lookahead.h"
 #include "engine/model_impl.h"
 
 namespace thinkey {
@@ -58,6 +61,9 @@ std::string_view stop_reason_name(StopReason reason) noexcept {
 }
 
 Generation generate(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options) {
+  if (options.lookup > kMostLookup) {
+    fail_usage("lookup {}: it must be 0 (off) to {}", options.lookup, kMostLookup);
+  }
   const Model& model = session.model();
   Sampler sampler(options.sampler);
   Generation out;
@@ -70,20 +76,23 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
   out.prefill_seconds = seconds_since(start);
 
   start = Clock::now();
+  std::vector<std::int32_t> seen(options.seen.begin(), options.seen.end());
+  seen.insert(seen.end(), prompt.begin(), prompt.end());
+  Lookahead ahead(session, options.lookup, seen);
   TextOutput text(ModelAccess::impl(model).tokenizer.get(), options, out.text);
   for (;;) {
     if (options.max_tokens && out.tokens.size() >= *options.max_tokens) {
       out.reason = StopReason::Length;
       break;
     }
-    if (session.tokens_seen() >= session.context()) {
+    if (ahead.tokens_seen() >= session.context()) {
       out.reason = StopReason::ContextFull;
       break;
     }
-    const std::int32_t token = sampler.sample(session.logits());
+    const std::int32_t token = sampler.sample(ahead.logits());
     sampler.accept(token);
     if (model.ends_generation(token)) {
-      session.decode(token);
+      ahead.advance(token, 0);
       out.ended = true;
       out.end_token = token;
       out.reason = StopReason::EndToken;
@@ -91,12 +100,16 @@ Generation generate(Session& session, std::span<const std::int32_t> prompt, cons
     }
     out.tokens.push_back(token);
     const bool wants_more = text.push(token);  // shown before the next step is computed
-    session.decode(token);
+    const std::size_t more =
+        options.max_tokens.value_or(std::numeric_limits<std::size_t>::max()) - out.tokens.size();
+    ahead.advance(token, wants_more ? more : 0);
     if (!wants_more) {
       out.reason = StopReason::Caller;
       break;
     }
   }
+  ahead.finish();
+  out.lookup = ahead.counts();
   if (out.reason != StopReason::Caller) text.finish();
   out.decode_seconds = seconds_since(start);
   return out;

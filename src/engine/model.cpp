@@ -1,6 +1,7 @@
 #include "thinkey/model.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "backend/cpu/cpu_backend.h"
@@ -89,6 +90,11 @@ Model::~Model() = default;
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const ModelOptions& options) {
   if (options.threads < 0) fail_usage("threads = {}: it must be 0 (all cores) or more", options.threads);
+  using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  const Clock::time_point start = Clock::now();
   set_threads(options.threads == 0 ? available_cores() : options.threads);
 
   auto impl = std::make_unique<Impl>();
@@ -108,7 +114,9 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   impl->info.prefill_arithmetic = impl->backend->prefill_arithmetic();
   impl->info.decode_arithmetic = impl->backend->decode_arithmetic();
   if (options.repack && options.decode_precision == DecodePrecision::Auto) {
+    const Clock::time_point repack = Clock::now();
     impl->weights.repack(available_memory());
+    impl->info.repack_seconds = since(repack);
   }
   impl->info.repacked_bytes = impl->weights.repacked_bytes();
   double decode_bytes = 0;
@@ -121,6 +129,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   });
   impl->info.decode_bytes = static_cast<std::size_t>(decode_bytes);
   impl->info.decode_parameters = static_cast<std::size_t>(decode_parameters);
+  impl->info.load_seconds = since(start);
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

@@ -57,6 +57,7 @@ struct Session::Impl {
   void check_tokens(std::span<const std::int32_t> tokens) const {
     if (interrupted)
       fail_usage("an earlier call of this session was interrupted or failed; start a new session");
+    check_at_rest();
     if (tokens.empty()) fail_usage("there are no tokens to run; give at least one");
     for (const std::int32_t token : tokens) {
       if (token < 0 || static_cast<std::size_t>(token) >= decoder.network.vocabulary) {
@@ -68,6 +69,10 @@ struct Session::Impl {
       fail_data("{} tokens after {} do not fit the context of {}; shorten the prompt or raise the context",
                 tokens.size(), seen, context);
     }
+  }
+
+  void check_at_rest() const {
+    if (ahead > 0) fail_usage("a draft is under way; say how much of it to keep()");
   }
 
   // NonFiniteError unless the logits after the sequence's token `position` are numbers.
@@ -101,7 +106,12 @@ struct Session::Impl {
   std::unique_ptr<Pass> token_pass, batch_pass;
   std::size_t batch = 0;              // sequences that batch_pass is for
   AlignedBuffer<float> batch_logits;  // [batch, V]
-  bool interrupted = false;           // the layers' caches differ in length
+  // Of decode_ahead().
+  std::vector<std::unique_ptr<Pass>> ahead_passes;  // by the number of tokens; made when needed
+  AlignedBuffer<float> ahead_logits;                // [n, V], n the most there were
+  std::size_t ahead = 0;                            // tokens that await keep()
+  Draft draft;
+  bool interrupted = false;  // the layers' caches differ in length
 };
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
@@ -199,6 +209,7 @@ void Session::save(const std::filesystem::path& path) const {
   if (impl_->interrupted) {
     fail_usage("an earlier call of this session was interrupted or failed; it cannot be saved");
   }
+  impl_->check_at_rest();
   save_cache(path, impl_->cache, ModelAccess::impl(*impl_->model).fingerprint(), std::as_bytes(logits()));
 }
 
@@ -274,6 +285,52 @@ void Session::decode_together(std::span<Session* const> sessions, std::span<cons
     session->impl_->check_logits(session->logits(), session->impl_->cache.next_position(0) - 1);
     session->impl_->interrupted = false;
   }
+}
+
+void Session::decode_ahead(std::span<const std::int32_t> tokens) {
+  Impl& s = *impl_;
+  s.check_tokens(tokens);
+  if (tokens.size() > 1 + draft_room()) {
+    fail_usage("a draft of {} tokens, and there is room for {}", tokens.size() - 1, draft_room());
+  }
+  s.interrupted = true;  // unless it comes to its end
+  with_memory([&] {
+    const std::size_t n = tokens.size();
+    if (s.ahead_passes.size() <= n) s.ahead_passes.resize(n + 1);
+    std::unique_ptr<Pass>& pass = s.ahead_passes[n];
+    if (!pass) pass = s.decoder.backend.pass(s.decoder.network, ahead_request(s.decoder, n), nullptr);
+    if (s.ahead_logits.size() < n * s.logits.size()) {
+      s.ahead_logits = AlignedBuffer<float>(n * s.logits.size());
+    }
+    thinkey::decode_ahead(s.decoder, tokens, s.cache, *pass, s.ahead_logits.data(), s.draft);
+  });
+  s.ahead = tokens.size();
+  s.interrupted = false;
+}
+
+std::span<const float> Session::logits_ahead(std::size_t token) const {
+  const Impl& s = *impl_;
+  if (token >= s.ahead) fail_usage("logits of token {} of a draft of {}", token, s.ahead);
+  const std::span<const float> row(s.ahead_logits.data() + token * s.logits.size(), s.logits.size());
+  s.check_logits(row, tokens_seen() - static_cast<std::int64_t>(s.ahead - token));
+  return row;
+}
+
+void Session::keep(std::size_t tokens) {
+  Impl& s = *impl_;
+  if (tokens == 0 || tokens > s.ahead) fail_usage("{} tokens of a draft of {} cannot stay", tokens, s.ahead);
+  const std::span<const float> last = logits_ahead(tokens - 1);
+  s.interrupted = true;  // unless it comes to its end
+  with_memory([&] { settle(s.cache, s.decoder.network.layers.size(), s.draft, tokens - 1); });
+  std::copy(last.begin(), last.end(), s.logits.data());
+  s.ahead = 0;
+  s.interrupted = false;
+}
+
+std::size_t Session::draft_room() const {
+  const Impl& s = *impl_;
+  const std::int64_t left = s.context - s.cache.next_position(0) - 1;
+  return left <= 0 ? 0 : std::min(s.cache.withdrawable(), static_cast<std::size_t>(left));
 }
 
 std::span<const float> Session::logits() const noexcept { return std::as_const(impl_->logits).span(); }

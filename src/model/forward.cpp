@@ -242,7 +242,8 @@ void Prefill::store() {
                             .q_head_stride = shape.head_dim,
                             .k = pass_->layer_keys(),
                             .v = pass_->layer_values(),
-                            .capacity = request_.key_places()};
+                            .capacity = request_.key_places(),
+                            .residual = pass_->hidden_energy({tokens_.size() - observed, observed})};
     for (SequenceCache* cache : caches_) cache->compress_prompt(layer_, prompt);
     if (outputs_.observer != nullptr) outputs_.observer->compressed(layer_, prompt);
     return;
@@ -292,58 +293,144 @@ void prefill(const Decoder& decoder, std::span<const std::int32_t> tokens,
   }
 }
 
-void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pass, float* logits) {
-  const Network& network = decoder.network;
-  const std::size_t query_width = network.query_width();
-  const std::size_t kv_width = network.kv_width();
-  const std::size_t heads = network.heads().query_heads;
-  const Rows rows{0, batch.size()};
-  std::vector<std::int32_t> tokens;
-  std::vector<RowPosition> positions;
-  std::vector<TokenAttention> tokens_of_batch;
-  for (const DecodeInput& input : batch) {
-    const std::int64_t position = input.cache->next_position(0);
-    tokens.push_back(input.token);
-    positions.push_back({.position = position, .length = static_cast<std::size_t>(position + 1)});
+namespace {
+
+// What the attention of a layer's rows, of one decode step, works on.
+struct StepRows {
+  std::size_t layer;
+  std::span<const RowPosition> positions;
+  const float *k, *v;  // [n, Hkv, D]
+};
+
+void require_finite_rows(const char* what, const StepRows& rows, const float* x, std::size_t width) {
+  for (std::size_t r = 0; r < rows.positions.size(); ++r) {
+    require_finite_attention(what, rows.layer, rows.positions[r].position, x + r * width, 1, width);
   }
+}
+
+// A decode step: store(rows) is shown keys and values, attend(rows, queries, out, lse) fills out [n, H, D]
+// and lse [n, H] (or null); then rows.k and rows.v are gone.
+template <typename Store, typename Attend>
+void run_step(const Decoder& decoder, std::span<const std::int32_t> tokens,
+              std::span<const RowPosition> positions, Pass& pass, float* logits, const Store& store,
+              const Attend& attend) {
+  const Network& network = decoder.network;
+  const Rows rows{0, tokens.size()};
   pass.embed(rows, tokens);
   for (std::size_t layer = 0; layer < network.layers.size(); ++layer) {
     pass.begin_attention(layer, {});
     pass.project(rows, positions, [&](const float* k, const float* v) {
-      for (std::size_t b = 0; b < batch.size(); ++b) {
-        require_finite_attention("key", layer, positions[b].position, k + b * kv_width, 1, kv_width);
-        require_finite_attention("value", layer, positions[b].position, v + b * kv_width, 1, kv_width);
-        batch[b].cache->append(layer, 1, k + b * kv_width, v + b * kv_width, kv_width);
-      }
+      const StepRows step{.layer = layer, .positions = positions, .k = k, .v = v};
+      require_finite_rows("key", step, k, network.kv_width());
+      require_finite_rows("value", step, v, network.kv_width());
+      store(step);
     });
+    const StepRows step{.layer = layer, .positions = positions, .k = nullptr, .v = nullptr};
+    require_finite_rows("query", step, pass.queries(), network.query_width());
     float* attended = pass.attended();
-    float* log_sums = pass.log_sums();
-    tokens_of_batch.clear();
-    for (std::size_t b = 0; b < batch.size(); ++b) {
-      const float* query = pass.queries() + b * query_width;
-      require_finite_attention("query", layer, positions[b].position, query, 1, query_width);
-      tokens_of_batch.push_back({.store = &batch[b].cache->layer(layer).store(),
-                                 .position = positions[b].position,
-                                 .q = query,
-                                 .out = attended + b * query_width,
-                                 .lse = log_sums == nullptr ? nullptr : log_sums + b * heads});
-    }
-    if (batch.size() == 1) {
-      const TokenAttention& only = tokens_of_batch[0];
-      only.store->attend(1, only.position, only.q, only.out, only.lse);
-    } else {
-      SequenceCache::attend_together(tokens_of_batch);
-    }
-    for (std::size_t b = 0; b < batch.size(); ++b) {
-      batch[b].cache->renew(layer, 1, positions[b].position, tokens_of_batch[b].q, false);
-    }
-    pass.join_sinks(batch.size());
+    attend(step, pass.queries(), attended, pass.log_sums());
+    pass.join_sinks(rows.count);
     pass.finish_attention(rows);
     pass.begin_feed_forward(layer, 0);
     for (double work = 0; pass.feed_forward_step(work);) {
     }
   }
   pass.logits(rows, logits);
+}
+
+}  // namespace
+
+void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pass, float* logits) {
+  const Network& network = decoder.network;
+  const std::size_t kv_width = network.kv_width();
+  const std::size_t heads = network.heads().query_heads;
+  std::vector<std::int32_t> tokens;
+  std::vector<RowPosition> positions;
+  for (const DecodeInput& input : batch) {
+    const std::int64_t position = input.cache->next_position(0);
+    tokens.push_back(input.token);
+    positions.push_back({.position = position, .length = static_cast<std::size_t>(position + 1)});
+  }
+  const auto store = [&](const StepRows& rows) {
+    for (std::size_t b = 0; b < batch.size(); ++b) {
+      batch[b].cache->append(rows.layer, 1, rows.k + b * kv_width, rows.v + b * kv_width, kv_width);
+    }
+  };
+  std::vector<TokenAttention> attention;
+  const auto attend = [&](const StepRows& rows, const float* queries, float* out, float* lse) {
+    attention.clear();
+    for (std::size_t b = 0; b < batch.size(); ++b) {
+      attention.push_back({.store = &batch[b].cache->layer(rows.layer).store(),
+                           .position = positions[b].position,
+                           .q = queries + b * network.query_width(),
+                           .out = out + b * network.query_width(),
+                           .lse = lse == nullptr ? nullptr : lse + b * heads});
+    }
+    if (batch.size() == 1) {
+      const TokenAttention& only = attention[0];
+      only.store->attend(1, only.position, only.q, only.out, only.lse);
+    } else {
+      SequenceCache::attend_together(attention);
+    }
+    for (std::size_t b = 0; b < batch.size(); ++b) {
+      batch[b].cache->renew(rows.layer, 1, positions[b].position, attention[b].q, false);
+    }
+  };
+  run_step(decoder, tokens, positions, pass, logits, store, attend);
+}
+
+PassRequest ahead_request(const Decoder& decoder, std::size_t tokens) {
+  PassRequest request = decode_request(decoder, tokens);
+  request.as_alone = true;
+  return request;
+}
+
+void decode_ahead(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
+                  Pass& pass, float* logits, Draft& draft) {
+  const Network& network = decoder.network;
+  const std::size_t kv_width = network.kv_width();
+  const std::size_t query_width = network.query_width();
+  const std::size_t heads = network.heads().query_heads;
+  const std::int64_t first = cache.next_position(0);
+  std::vector<RowPosition> positions;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::int64_t position = first + static_cast<std::int64_t>(i);
+    positions.push_back({.position = position, .length = static_cast<std::size_t>(position + 1)});
+  }
+  draft.tokens = tokens.size() - 1;
+  draft.position = first + 1;
+  draft.queries.clear();
+  std::vector<float> keys;  // a token's go to the cache when those before it have been attended with
+  std::vector<float> values;
+  const auto store = [&](const StepRows& rows) {
+    keys.assign(rows.k, rows.k + tokens.size() * kv_width);
+    values.assign(rows.v, rows.v + tokens.size() * kv_width);
+  };
+  const auto attend = [&](const StepRows& rows, const float* queries, float* out, float* lse) {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      const float* query = queries + i * query_width;
+      cache.append(rows.layer, 1, keys.data() + i * kv_width, values.data() + i * kv_width, kv_width);
+      cache.attend(rows.layer, 1, positions[i].position, query, out + i * query_width,
+                   lse == nullptr ? nullptr : lse + i * heads);
+      if (i == 0) cache.renew(rows.layer, 1, first, query, false);
+    }
+    if (cache.remembers_queries()) {
+      draft.queries.insert(draft.queries.end(), queries + query_width, queries + tokens.size() * query_width);
+    }
+  };
+  run_step(decoder, tokens, positions, pass, logits, store, attend);
+}
+
+void settle(SequenceCache& cache, std::size_t layers, Draft& draft, std::size_t kept) {
+  cache.withdraw(draft.tokens - kept);
+  const std::size_t width = draft.queries.size() / std::max<std::size_t>(1, layers * draft.tokens);
+  for (std::size_t layer = 0; layer < layers && width > 0; ++layer) {
+    for (std::size_t i = 0; i < kept; ++i) {
+      cache.renew(layer, 1, draft.position + static_cast<std::int64_t>(i),
+                  draft.queries.data() + (layer * draft.tokens + i) * width, false);
+    }
+  }
+  draft = {};
 }
 
 }  // namespace thinkey

@@ -155,6 +155,22 @@ struct DecodeInput {
   SequenceCache* cache = nullptr;
 };
 
+// The tokens of a draft that decode_ahead() has appended to a cache.
+struct Draft {
+  std::size_t tokens = 0;
+  std::int64_t position = 0;   // of the first
+  std::vector<float> queries;  // [L, tokens, H, D], where the cache remembers queries
+};
+
+// Appends tokens that follow one another, at most 1 + cache.withdrawable(): the first for good, the rest as a
+// draft until settle(). Every weight is read once; keys, values and logits [n, V] are, bit by bit, what
+// decode() of one token after the other gives. `pass`: made by ahead_request() for exactly n tokens.
+[[nodiscard]] PassRequest ahead_request(const Decoder& decoder, std::size_t tokens);
+void decode_ahead(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
+                  Pass& pass, float* logits, Draft& draft);
+// The first `kept` tokens of the draft stay; it is as if the others had never been.
+void settle(SequenceCache& cache, std::size_t layers, Draft& draft, std::size_t kept);
+
 // Appends one token to each of B sequences, reading every weight once for all of them. `pass`: made by
 // decode_request() for exactly B sequences. logits [B, V] is the result.
 void decode(const Decoder& decoder, std::span<const DecodeInput> batch, Pass& pass, float* logits);

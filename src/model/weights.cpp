@@ -9,6 +9,7 @@
 #include "backend/cpu/ops/matvec_int8.h"
 #include "backend/cpu/ops/packed_matrix.h"
 #include "base/fail.h"
+#include "base/mapped_file.h"
 #include "formats/printable.h"
 #include "model/expert_tensors.h"
 #include "model/tensor_table.h"
@@ -190,6 +191,7 @@ void Weights::repack(std::size_t memory) {
     if (!has_int8_product(matrix.type)) return;
     pack_matrix(matrix, next);
     matrix.packed = next;
+    give_back_mapped({matrix.data, matrix.bytes()});
     next += size(matrix);
   });
 }

@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "base/system_memory.h"
 #include "thinkey/error.h"
 
 namespace thinkey {
@@ -74,6 +77,28 @@ TEST_F(MappedFileTest, ErrorsNameThePathAndTheReason) {
       message_of(directory_ / "missing"),
       testing::AllOf(testing::HasSubstr((directory_ / "missing").string()), testing::HasSubstr("No such")));
   EXPECT_THAT(message_of(directory_), testing::HasSubstr("not a regular file"));
+}
+
+TEST_F(MappedFileTest, PagesGivenBackComeAgain) {
+  std::string content(std::size_t{8} << 20U, 'x');
+  for (std::size_t i = 0; i < content.size(); i += 1000) content[i] = static_cast<char>('a' + i / 1000 % 26);
+  const MappedFile file(write("large", content));
+  ASSERT_EQ(text(file), content);
+  const std::size_t before = resident_memory();
+  give_back_mapped(file.bytes().subspan(100, file.bytes().size() - 200));
+  EXPECT_LT(resident_memory() + (std::size_t{7} << 20U), before);
+  EXPECT_EQ(text(file), content);
+}
+
+// Whose memory is not mapped from a file would lose what it holds.
+TEST_F(MappedFileTest, OtherMemoryIsNotGivenBack) {
+  const MappedFile file(write("small", "abc"));
+  const std::vector<std::byte> own(std::size_t{1} << 20U, std::byte{7});
+  give_back_mapped(own);
+  give_back_mapped({});
+  give_back_mapped(file.bytes());
+  EXPECT_EQ(std::count(own.begin(), own.end(), std::byte{7}), std::ptrdiff_t{1} << 20U);
+  EXPECT_EQ(text(file), "abc");
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace thinkey {
@@ -65,6 +67,48 @@ TEST_P(Parallel, NestedCallsRunOnTheSameThread) {
   });
   EXPECT_EQ(total, 64);
   EXPECT_TRUE(same);
+}
+
+// Regions follow each other at all distances: some find the others awake, some asleep.
+TEST_P(Parallel, ManyRegionsOneAfterTheOther) {
+  for (int region = 0; region < 3000; ++region) {
+    std::atomic<std::size_t> sum{0};
+    parallel_for(17, [&](std::size_t i) { sum += i; });
+    ASSERT_EQ(sum, 136U);
+    if (region % 500 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+TEST_P(Parallel, RegionsOfSeveralThreads) {
+  std::vector<std::thread> callers;
+  std::atomic<std::size_t> total{0};
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&] {
+      for (int region = 0; region < 300; ++region) {
+        std::vector<std::atomic<int>> visits(9);
+        parallel_for(visits.size(), [&](std::size_t i) { ++visits[i]; });
+        for (const auto& count : visits) total += static_cast<std::size_t>(count.load());
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(total, 4U * 300U * 9U);
+}
+
+// More threads may be asked for, or fewer, between two regions.
+TEST(ParallelLimits, ThreadsComeAndGo) {
+  const int before = threads();
+  for (const int count : {2, 7, 3, 1, 4}) {
+    set_threads(count);
+    std::atomic<int> most{0};
+    parallel_for(400, [&](std::size_t) {
+      int seen = most;
+      while (seen < thread_index() && !most.compare_exchange_weak(seen, thread_index())) {
+      }
+    });
+    EXPECT_LT(most, count);
+  }
+  set_threads(before);
 }
 
 TEST(ParallelLimits, AtLeastOneThreadAndOneCore) {

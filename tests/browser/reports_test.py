@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 
 SKIPPED = 77
-THIN = "snapkv:64,window=16+think:0.5"
+THIN = "snapkv:64,window=16+think:0.5,form=paper"
 
 # Runs in a copy of the page and leaves what the browser made of it in an element of its own.
 PROBE = """<script>

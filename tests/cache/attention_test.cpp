@@ -55,7 +55,7 @@ void check(const Case& c, std::uint64_t seed) {
   CompressionTrace trace;
   cache.compress_prompt(0, prompt.view(), &trace);
   const std::size_t estimate = estimate_cache(shape, spec, static_cast<std::int64_t>(c.tokens)).bytes;
-  if (spec.channels.mixed) {
+  if (spec.channels.mixed()) {
     EXPECT_TRUE(spec.channels.adaptive || cache.report().bytes <= estimate);
   } else if (!spec.channels.adaptive) {
     EXPECT_EQ(cache.report().bytes, estimate);
@@ -149,13 +149,13 @@ const std::vector<std::string> kEvictions = {"",
                                              "pyramidkv:50",
                                              "streaming:40,sinks=3"};
 const std::vector<std::string> kPrunings = {"",
-                                            "think:0.4",
-                                            "think:keys=0.6,values=0.3,recent=0",
+                                            "think:0.4,form=paper",
+                                            "think:keys=0.6,values=0.3,recent=0,form=paper",
                                             "think:values=0.5",
-                                            "think:0.7,bias",
-                                            "think:0.6,adaptive,recent=17",
-                                            "think:0.75,mixed",
-                                            "think:0.6,values=0.2,bias,adaptive,mixed"};
+                                            "think:0.7,bias,form=paper",
+                                            "think:0.6,adaptive,recent=17,form=paper",
+                                            "think:0.75",
+                                            "think:0.6,values=0.2,bias,adaptive"};
 const std::vector<std::string> kQuantizations = {"",
                                                  "kivi:8",
                                                  "kivi:4,residual=32",
@@ -166,7 +166,7 @@ const std::vector<std::string> kQuantizations = {"",
 
 std::string compose(const std::string& a, const std::string& b, const std::string& c) {
   std::string spec;
-  const bool excluded = b.find("mixed") != std::string::npos && c.starts_with("turbo");
+  const bool excluded = c.starts_with("turbo") && !b.empty() && CacheSpec::parse(b).channels.mixed();
   for (const std::string& stage : {a, excluded ? "" : b, c}) {
     if (!stage.empty()) spec += (spec.empty() ? "" : "+") + stage;
   }
@@ -197,8 +197,9 @@ TEST(CacheAttention, EveryCompositionOfStages) {
 TEST(CacheAttention, EveryHeadDimension) {
   for (const std::size_t dim : {8U, 80U, 96U, 128U, 256U, 512U}) {
     for (const std::string spec :
-         {"full", "snapkv:64+think:0.4", "think:0.6,values=0.3+kivi:8,residual=0", "kivi:4,residual=32",
-          "think:0.5,mixed+kivi:2,residual=0", "turbo:keys=5,values=3", "think:0.4+turbo:keys=2,values=1"}) {
+         {"full", "snapkv:64+think:0.4,form=paper", "think:0.6,values=0.3,form=paper+kivi:8,residual=0",
+          "kivi:4,residual=32", "think:0.5+kivi:2,residual=0", "turbo:keys=5,values=3",
+          "think:0.4,form=paper+turbo:keys=2,values=1"}) {
       check({.group = 2, .kv_heads = 2, .dim = dim, .tokens = 150, .spec = spec, .appended = 40}, dim);
     }
   }
@@ -217,17 +218,17 @@ TEST(CacheAttention, RefusesHeadsThatHaveNoKernel) {
 
 TEST(CacheAttention, EdgesOfLength) {
   for (const std::string spec :
-       {"full", "snapkv:64", "think:0.4", "snapkv:64,window=16+think:0.6", "kivi:2,residual=32",
-        "snapkv:48,kernel=7,pool=max+think:0.3,recent=0+kivi:4,residual=0", "think:0.8,mixed,bias", "turbo:3",
-        "snapkv:64+turbo:keys=4,values=2,recent=5",
-        "snapkv:64+think:0.6,recent=0,adaptive,mixed+kivi:4,residual=0"}) {
+       {"full", "snapkv:64", "think:0.4,form=paper", "snapkv:64,window=16+think:0.6,form=paper",
+        "kivi:2,residual=32", "snapkv:48,kernel=7,pool=max+think:0.3,recent=0,form=paper+kivi:4,residual=0",
+        "think:0.8,bias", "turbo:3", "snapkv:64+turbo:keys=4,values=2,recent=5",
+        "snapkv:64+think:0.6,recent=0,adaptive+kivi:4,residual=0"}) {
     for (const std::size_t tokens : {1U, 2U, 31U, 32U, 33U, 47U, 63U, 64U, 65U, 97U, 300U}) {
       check({2, 2, 64, tokens, spec}, tokens);
       check({4, 1, 40, tokens, spec, 70}, tokens + 1);
     }
   }
-  check({8, 1, 256, 3000, "snapkv:1000+think:0.7,mixed", 40}, 1);
-  check({1, 1, 32, 3000, "h2o:32+think:keys=0.5,values=0.5+kivi:2,residual=0", 40}, 2);
+  check({8, 1, 256, 3000, "snapkv:1000+think:0.7", 40}, 1);
+  check({1, 1, 32, 3000, "h2o:32+think:keys=0.5,values=0.5,form=paper+kivi:2,residual=0", 40}, 2);
 }
 
 TEST(CacheAttention, RandomShapes) {
@@ -251,18 +252,20 @@ TEST(CacheAttention, EveryInstructionSet) {
   for (std::int64_t targets = hwy::SupportedTargets(); targets != 0; targets &= targets - 1) {
     hwy::SetSupportedTargetsForTest(targets & -targets);
     SCOPED_TRACE(hwy::TargetName(targets & -targets));
-    check({4, 2, 64, 200, "snapkv:100+think:0.4", 40}, 3);
+    check({4, 2, 64, 200, "snapkv:100+think:0.4,form=paper", 40}, 3);
     check({3, 1, 24, 77, "full", 3}, 4);
-    check({1, 2, 128, 90, "think:0.6", 70, 5, 50}, 5);
-    check({4, 2, 64, 200, "think:0.4,bias", 40, 3, 0, 0.2F, 1.5F, true}, 5);
-    check({3, 2, 128, 290, "think:0.7,mixed", 70}, 5);
-    check({2, 1, 72, 150, "think:0.2,mixed,bias+kivi:4,residual=0", 70}, 5);
+    check({1, 2, 128, 90, "think:0.6,form=paper", 70, 5, 50}, 5);
+    check({4, 2, 64, 200, "think:0.4,bias,form=paper", 40, 3, 0, 0.2F, 1.5F, true}, 5);
+    check({3, 2, 128, 290, "think:0.7", 70}, 5);
+    check({2, 1, 72, 150, "think:0.2,bias+kivi:4,residual=0", 70}, 5);
     for (const int bits : {8, 6, 5, 4, 3, 2, 1}) {
       check({3, 2, 96, 200, "turbo:" + std::to_string(bits), 70}, 7);
-      check({1, 1, 40, 100, "think:0.3,values=0.2,bias+turbo:" + std::to_string(bits), 40, 3, 50}, 8);
+      check({1, 1, 40, 100, "think:0.3,values=0.2,bias,form=paper+turbo:" + std::to_string(bits), 40, 3, 50},
+            8);
     }
     for (const char* bits : {"kivi:8", "kivi:4", "kivi:2"}) {
-      check({4, 1, 96, 200, std::string("think:keys=0.3,values=0.3+") + bits + ",residual=32", 70}, 6);
+      check({4, 1, 96, 200, std::string("think:keys=0.3,values=0.3,form=paper+") + bits + ",residual=32", 70},
+            6);
     }
   }
   hwy::SetSupportedTargetsForTest(0);
@@ -375,7 +378,7 @@ TEST(CacheAttention, CodesAreWhatKiviCosts) {
 TEST(CacheAttention, SameAnswerForAThreadCountAlways) {
   const CacheShape shape = CacheShape::uniform(1, {8, 2, 64});
   RandomPrompt prompt(shape.layers[0], 2500, 11);
-  SequenceCache cache(shape, CacheSpec::parse("think:0.4"));
+  SequenceCache cache(shape, CacheSpec::parse("think:0.4,form=paper"));
   cache.compress_prompt(0, prompt.view());
   const std::vector<float> q = prompt.normal(8 * 64);
   std::vector<float> once(q.size());
@@ -390,7 +393,7 @@ TEST(CacheAttention, SameAnswerForAThreadCountAlways) {
 TEST(CacheAttention, WithoutPromptTokensAreAppended) {
   const CacheShape shape = CacheShape::uniform(1, {4, 2, 32});
   RandomPrompt random(shape.layers[0], 1, 5);
-  const CacheSpec spec = CacheSpec::parse("think:0.5");
+  const CacheSpec spec = CacheSpec::parse("think:0.5,form=paper");
   SequenceCache cache(shape, spec);
   std::vector<std::vector<float>> keys;
   std::vector<std::vector<float>> values;

@@ -123,8 +123,8 @@ TEST(BitAllocation, HalvesTheLossOfThinkAtItsBytes) {
   const std::vector<float> full = run("full", bytes);
   for (const std::string ratio : {"0.6", "0.8", "0.9"}) {
     std::size_t think_bytes = 0;
-    const double think = loss(run("think:" + ratio, think_bytes), full);
-    const double mixed = loss(run("think:" + ratio + ",mixed", bytes), full);
+    const double think = loss(run("think:" + ratio + ",form=paper", think_bytes), full);
+    const double mixed = loss(run("think:" + ratio, bytes), full);
     EXPECT_LE(bytes, think_bytes + 2 * 64 * sizeof(std::uint16_t)) << ratio;  // the lists are longer
     EXPECT_LE(mixed, 0.5 * think) << ratio;
   }

@@ -66,9 +66,11 @@ SequenceCache small_cache(const CacheShape& shape, const char* spec, std::size_t
 TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
   CacheShape shape = CacheShape::uniform(2, {4, 2, 48});
   shape.layers[1].sliding_window = 40;
-  for (const char* spec : {"full", "snapkv:64+think:0.4", "think:0.6,mixed,bias+kivi:4,residual=32",
-                           "think:0.7,bias", "turbo:keys=3,values=2", "snapkv:64,every=30+turbo:4,recent=8",
-                           "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive+kivi:4,residual=0"}) {
+  for (const char* spec :
+       {"full", "snapkv:64+think:0.4,form=paper", "think:0.6,bias+kivi:4,residual=32",
+        "think:0.7,bias,form=paper", "turbo:keys=3,values=2", "turbo:20%", "auto:12%",
+        "snapkv:64,every=30+turbo:4,recent=8",
+        "snapkv:64,every=30+think:keys=0.4,values=0.3,adaptive,form=paper+kivi:4,residual=0"}) {
     SCOPED_TRACE(spec);
     SequenceCache cache = small_cache(shape, spec);
     const std::vector<std::byte> attachment(77, std::byte{9});
@@ -101,13 +103,13 @@ TEST_F(CacheFile, RestoredCachesGoOnAsTheOriginal) {
 
 TEST_F(CacheFile, EmptyCachesToo) {
   const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
-  save_cache(path_, SequenceCache(shape, CacheSpec::parse("think:0.4")), 1, {});
+  save_cache(path_, SequenceCache(shape, CacheSpec::parse("think:0.4,form=paper")), 1, {});
   EXPECT_EQ(load_cache(path_, shape, 1, nullptr).cache.next_position(0), 0);
 }
 
 TEST_F(CacheFile, DamageIsRefused) {
   const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
-  save_cache(path_, small_cache(shape, "snapkv:40+think:0.5+kivi:4,residual=0", 60), 7, {});
+  save_cache(path_, small_cache(shape, "snapkv:40+think:0.5,form=paper+kivi:4,residual=0", 60), 7, {});
   const std::string good = content();
   for (std::size_t n = 0; n < good.size(); n += n < 200 ? 1 : 13) {
     replace(good.substr(0, n));
@@ -128,7 +130,7 @@ TEST_F(CacheFile, DamageIsRefused) {
 // A file whose checksum is right but whose content is not: what a stranger could send.
 TEST_F(CacheFile, ForgedContentIsRefusedOrAtLeastCrashesNothing) {
   const CacheShape shape = CacheShape::uniform(1, {2, 1, 16});
-  save_cache(path_, small_cache(shape, "snapkv:40,every=30+think:0.5", 60), 7, {});
+  save_cache(path_, small_cache(shape, "snapkv:40,every=30+think:0.5,form=paper", 60), 7, {});
   const std::string good = content();
   std::mt19937_64 random(1);
   const std::vector<float> q(32, 0.5F);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <random>
 #include <string>
 
@@ -38,7 +39,14 @@ struct Lists {
   std::vector<std::uint16_t> means = {};
 };
 
-std::string load_forged(const char* spec, const Lists& lists, int positions = 32) {
+// What else is not as it should be.
+struct Forgery {
+  std::size_t positions = 32;
+  std::optional<std::uint8_t> values = {};   // instead of the spec's
+  std::optional<std::int8_t> exponent = {};  // of the scales of levels
+};
+
+std::string load_forged(const char* spec, const Lists& lists, const Forgery& forgery = {}) {
   const std::filesystem::path path =
       std::filesystem::temp_directory_path() / ("thinkey-forged-" + std::to_string(::getpid()));
   {
@@ -60,16 +68,21 @@ std::string load_forged(const char* spec, const Lists& lists, int positions = 32
     for (std::size_t f = lists.counts.size(); f < kElementFormats; ++f) out.value(std::uint16_t{0});
     out.array(std::span(lists.means));
     out.array(std::span(lists.values));
-    out.value(static_cast<std::uint8_t>(store_format(CacheSpec::parse(spec)).values));
+    const ElementFormat values = store_format(CacheSpec::parse(spec)).values;
+    out.value(forgery.values.value_or(static_cast<std::uint8_t>(values)));
     KeyCounts counts{};
     std::copy(lists.counts.begin(), lists.counts.end(), counts.begin());
     const BlockLayout layout =
-        HeadStore::thin_layout(counts, lists.values.size(), store_format(CacheSpec::parse(spec)).values,
-                               store_format(CacheSpec::parse(spec)));
+        HeadStore::thin_layout(counts, lists.values.size(), values, store_format(CacheSpec::parse(spec)));
     std::vector<std::byte> block(layout.bytes);
     layout.clear(block.data());
-    for (int t = 0; t < positions; ++t) {
-      layout.add_position(block.data(), static_cast<std::size_t>(t), t);
+    for (std::size_t t = 0; t < forgery.positions; ++t) {
+      layout.add_position(block.data(), t, static_cast<std::int32_t>(t));
+    }
+    for (const KeyRun& run : layout.key_runs) {
+      if (forgery.exponent && run.channels > 0) {
+        *BlockLayout::at<std::int8_t>(block.data(), run.scales + kBlockTokens) = *forgery.exponent;
+      }
     }
     out.value(std::uint64_t{1});
     out.bytes(block);
@@ -91,20 +104,69 @@ std::vector<std::uint16_t> first(std::uint16_t n) {
 
 TEST(ForgedCache, ListsMustBeSuchAsTheSpecLeaves) {
   EXPECT_EQ(load_forged("kivi:2,residual=0", {first(16), {0, 0, 0, 16}, first(16)}), "accepted");
-  EXPECT_EQ(load_forged("think:0.5+kivi:2,residual=0", {first(8), {0, 0, 0, 8}, first(16)}), "accepted");
-  EXPECT_EQ(load_forged("think:0.5,mixed", {first(4), {1, 0, 2, 1}, first(16)}), "accepted");
+  EXPECT_EQ(load_forged("think:0.5,form=paper+kivi:2,residual=0", {first(8), {0, 0, 0, 8}, first(16)}),
+            "accepted");
+  EXPECT_EQ(load_forged("think:0.5", {first(4), {1, 0, 2, 1}, first(16)}), "accepted");
   // The issue's: no value channels, three key channels in formats 1, 0, 1.
   EXPECT_THAT(load_forged("kivi:2,residual=0", {first(3), {1, 0, 1, 1}, {}}), HasSubstr("fit the spec"));
   EXPECT_THAT(load_forged("kivi:2,residual=0", {first(16), {0, 0, 0, 16}, {}}), HasSubstr("fit the spec"));
   EXPECT_THAT(load_forged("kivi:2,residual=0", {first(16), {16, 0, 0, 0}, first(16)}),
               HasSubstr("fit the spec"));
-  EXPECT_THAT(load_forged("think:0.5", {first(7), {7, 0, 0, 0}, first(16)}), HasSubstr("fit the spec"));
-  EXPECT_THAT(load_forged("think:0.5", {first(8), {8, 0, 0, 0}, first(15)}), HasSubstr("fit the spec"));
-  EXPECT_THAT(load_forged("think:0.5,bias", {first(8), {8, 0, 0, 0}, first(16)}), HasSubstr("fit the spec"));
-  EXPECT_THAT(
-      load_forged("think:0.5,bias", {first(8), {8, 0, 0, 0}, first(16), {0, 0, 0, 0, 0, 0, 0, 0x7E00}}),
-      HasSubstr("not finite"));
-  EXPECT_THAT(load_forged("full", {first(16), {16, 0, 0, 0}, first(16)}, 0), HasSubstr("no tokens"));
+  EXPECT_THAT(load_forged("think:0.5,form=paper", {first(7), {7, 0, 0, 0}, first(16)}),
+              HasSubstr("fit the spec"));
+  EXPECT_THAT(load_forged("think:0.5,form=paper", {first(8), {8, 0, 0, 0}, first(15)}),
+              HasSubstr("fit the spec"));
+  EXPECT_THAT(load_forged("think:0.5,bias,form=paper", {first(8), {8, 0, 0, 0}, first(16)}),
+              HasSubstr("fit the spec"));
+  EXPECT_THAT(load_forged("think:0.5,bias,form=paper",
+                          {first(8), {8, 0, 0, 0}, first(16), {0, 0, 0, 0, 0, 0, 0, 0x7E00}}),
+              HasSubstr("not finite"));
+  EXPECT_THAT(load_forged("full", {first(16), {16, 0, 0, 0}, first(16)}, {.positions = 0}),
+              HasSubstr("no tokens"));
+}
+
+// Levels come alone, for keys and values, with a mean; their scales are numbers.
+TEST(ForgedCache, LevelsMustBeSuchAsTheSpecLeaves) {
+  const char* spec = "turbo:keys=4,values=2,sinks=0,recent=0";
+  const auto keys = [](ElementFormat format, std::uint16_t n) {
+    std::vector<std::uint16_t> counts(kElementFormats);
+    counts[static_cast<std::size_t>(format)] = n;
+    return counts;
+  };
+  const std::vector<std::uint16_t> mean(16);
+  const std::vector<std::uint16_t> right = keys(ElementFormat::L4, 16);
+  EXPECT_EQ(load_forged(spec, {first(16), right, first(16), mean}), "accepted");
+  EXPECT_THAT(load_forged(spec, {first(16), right, first(16), std::vector<std::uint16_t>(15)}),
+              HasSubstr("do not fit together"));
+  // As tokens that no prompt came before.
+  EXPECT_EQ(load_forged(spec, {first(16), right, first(16), {}}), "accepted");
+  EXPECT_THAT(load_forged(spec, {first(16), keys(ElementFormat::L3, 16), first(16), mean}),
+              HasSubstr("fit the spec"));
+  EXPECT_THAT(load_forged(spec, {first(12), keys(ElementFormat::L4, 12), first(16), mean}),
+              HasSubstr("fit the spec"));
+  std::vector<std::uint16_t> two = keys(ElementFormat::L4, 8);
+  two[static_cast<std::size_t>(ElementFormat::Q4)] = 8;
+  EXPECT_THAT(load_forged(spec, {first(16), two, first(16), mean}), HasSubstr("do not fit together"));
+  std::vector<std::uint16_t> bad = mean;
+  bad[3] = 0x7C00;
+  EXPECT_THAT(load_forged(spec, {first(16), right, first(16), bad}), HasSubstr("not finite"));
+  Forgery forgery;
+  forgery.values = static_cast<std::uint8_t>(kElementFormats);
+  EXPECT_THAT(load_forged(spec, {first(16), right, first(16), mean}, forgery),
+              HasSubstr("do not fit together"));
+  forgery.values = static_cast<std::uint8_t>(ElementFormat::L2);
+  EXPECT_EQ(load_forged(spec, {first(16), right, first(16), mean}, forgery), "accepted");
+  forgery.values = static_cast<std::uint8_t>(ElementFormat::L1);
+  EXPECT_THAT(load_forged(spec, {first(16), right, first(16), mean}, forgery), HasSubstr("damaged"));
+  for (const int exponent : {-128, -127, -120, 127}) {
+    Forgery scales;
+    scales.exponent = static_cast<std::int8_t>(exponent);
+    EXPECT_THAT(load_forged(spec, {first(16), right, first(16), mean}, scales), HasSubstr("not finite"))
+        << exponent;
+  }
+  Forgery scales;
+  scales.exponent = std::int8_t{-119};
+  EXPECT_EQ(load_forged(spec, {first(16), right, first(16), mean}, scales), "accepted");
 }
 
 TEST(ForgedCache, HeadDimensionsHaveOneLimit) {
@@ -125,7 +187,7 @@ TEST(ForgedCache, HeadDimensionsHaveOneLimit) {
 TEST(ForgedCache, TheWidestHeadsAttend) {
   const AttentionShape shape{.query_heads = 5, .kv_heads = 1, .head_dim = 512};
   for (const char* spec : {"full", "kivi:8,residual=0", "kivi:4,residual=0", "kivi:2,residual=0,group=128",
-                           "think:0.3,mixed+kivi:4,residual=0"}) {
+                           "think:0.3+kivi:4,residual=0"}) {
     test::RandomPrompt prompt(shape, 64, 3);
     SequenceCache cache(CacheShape::uniform(1, shape), CacheSpec::parse(spec));
     cache.compress_prompt(0, prompt.view());
@@ -216,8 +278,12 @@ TEST(CacheSpecProperty, ParseOfPrintIsTheNormalizedSpec) {
     spec.channels.window = pick(1, 32, 5);
     spec.channels.bias = random() % 2 == 0;
     spec.channels.adaptive = random() % 2 == 0;
-    spec.channels.mixed = random() % 2 == 0;
-    spec.quantization.bits = pick(16, 8, 4, 2);
+    spec.channels.form = random() % 2 == 0 ? KeyForm::Mixed : KeyForm::Paper;
+    if (random() % 3 == 0) spec.turbo.keys = spec.turbo.values = pick(16, 8, 3, 1);
+    if (random() % 3 == 0) spec.turbo.percent = pick(0.0, 0.1, 12.5, 100.0);
+    if (random() % 3 == 0) spec.turbo.bytes = pick(0, 1, 1000, 3 << 20, 1 << 10);
+    spec.automatic = random() % 4 == 0;
+    spec.quantization.bits = pick(16, 16, 8, 4, 2);
     spec.quantization.group = pick(32, 64, 128);
     spec.quantization.residual = pick(0, 128, 5);
     try {
@@ -236,9 +302,9 @@ TEST(CacheSpecProperty, ParseOfPrintIsTheNormalizedSpec) {
 }
 
 TEST(CacheSpecProperty, StagesThatDoNothingAreNone) {
-  EXPECT_EQ(CacheSpec::parse("think:0.,mixed"), CacheSpec{});
+  EXPECT_EQ(CacheSpec::parse("think:0."), CacheSpec{});
   EXPECT_EQ(CacheSpec::parse("kivi:16,group=64"), CacheSpec{});
-  EXPECT_EQ(CacheSpec::parse("snapkv:64+think:0,bias+kivi:16"), CacheSpec::parse("snapkv:64"));
+  EXPECT_EQ(CacheSpec::parse("snapkv:64+think:0,bias,form=paper+kivi:16"), CacheSpec::parse("snapkv:64"));
 }
 
 }  // namespace

@@ -86,12 +86,12 @@ class Sequence {
 };
 
 const char* const kSpecs[] = {"full",
-                              "think:0.5,recent=40",
+                              "think:0.5,recent=40,form=paper",
                               "kivi:4,residual=64",
-                              "think:0.4,mixed+kivi:4",
-                              "think:0.5,adaptive,bias",
+                              "think:0.4+kivi:4",
+                              "think:0.5,adaptive,bias,form=paper",
                               "snapkv:64,window=16",
-                              "snapkv:64,window=16,every=20+think:keys=0.5,values=0.3",
+                              "snapkv:64,window=16,every=20+think:keys=0.5,values=0.3,form=paper",
                               "streaming:80",
                               "h2o:64+kivi:2",
                               "tova:64",
@@ -99,7 +99,9 @@ const char* const kSpecs[] = {"full",
                               "lagkv:64",
                               "rkv:64",
                               "turbo:4",
-                              "snapkv:64,window=16+turbo:4"};
+                              "snapkv:64,window=16+turbo:4",
+                              "turbo:25%",
+                              "snapkv:64,window=16+turbo:30%"};
 
 class Fork : public ::testing::TestWithParam<const char*> {};
 
@@ -217,7 +219,7 @@ TEST(ForkWithin, OnlyWhereNothingWasDropped) {
     return cache.can_fork(end);
   };
   EXPECT_TRUE(can("kivi:4", 0, 100));
-  EXPECT_TRUE(can("think:0.5", 0, 100));
+  EXPECT_TRUE(can("think:0.5,form=paper", 0, 100));
   EXPECT_TRUE(can("full", 200, 100));
   EXPECT_FALSE(can("full", 48, 100));
   EXPECT_TRUE(can("full", 48, 150));

@@ -57,6 +57,7 @@ TEST_P(Golden, KeptTokensChannelsAndOutput) {
   }
   spec.eviction.budget = std::stoull(meta.at("capacity"));
   spec.channels.keys = std::stod(meta.at("ratio"));
+  spec.channels.form = KeyForm::Paper;
   spec.channels.recent = std::stoll(meta.at("recent"));
 
   SequenceCache cache(CacheShape::uniform(1, {heads, kv_heads, dim}), spec);

@@ -182,7 +182,7 @@ TEST(Policies, WhatNeedsAModelSaysSo) {
 
 TEST(Policies, SayWhetherTheyDependOnTheQuestion) {
   for (const char* text : {"snapkv:90", "pyramidkv:90", "h2o:90,observe=window", "tova:90", "rkv:90",
-                           "think:0.4", "expected:90+think:0.4"}) {
+                           "think:0.4,form=paper", "expected:90+think:0.4,form=paper"}) {
     EXPECT_TRUE(CacheSpec::parse(text).question_dependent()) << text;
   }
   for (const char* text : {"full", "h2o:90", "streaming:90", "expected:90", "keydiff:90", "kvzip:90",

@@ -94,7 +94,8 @@ TEST(PolicyCompositions, RunSaveRestoreAndCountBytes) {
   std::uint64_t seed = 0;
   std::size_t compositions = 0;
   for (const std::string& eviction : evictions()) {
-    for (const std::string pruning : {"", "+think:0.4", "+think:keys=0.6,values=0.3,recent=90"}) {
+    for (const std::string pruning :
+         {"", "+think:0.4,form=paper", "+think:keys=0.6,values=0.3,recent=90,form=paper"}) {
       for (const std::string quantization :
            {"", "+kivi:4,residual=32", "+turbo:keys=3,values=2,recent=30,sinks=20"}) {
         const std::string text = eviction + pruning + quantization;

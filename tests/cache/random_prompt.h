@@ -237,14 +237,14 @@ class ReferenceHead {
     std::vector<float> key_scales, value_scales;
     for (std::size_t t = 0; t < block.size(); ++t) {
       key_codes.emplace_back(reduced);
-      key_scales.push_back(
-          encode_levels(key_book, reduced, keys.data() + t, 32, kKeyFairness, key_codes.back().data()));
+      std::vector<float> key(reduced);
+      for (std::size_t c = 0; c < reduced; ++c) key[c] = keys[c * 32 + t];
+      key_scales.push_back(encode_levels(key_book, key, kKeyFairness, key_codes.back().data()));
       std::vector<float> value;
       for (const std::uint16_t c : kept) value.push_back(static_cast<float>(block[t].value[c]));
       rotate(value.data(), value.size());
       value_codes.emplace_back(value.size());
-      value_scales.push_back(encode_levels(value_book, value.size(), value.data(), 1, kValueFairness,
-                                           value_codes.back().data()));
+      value_scales.push_back(encode_levels(value_book, value, kValueFairness, value_codes.back().data()));
     }
     const std::vector<double> key_stored = stored_scales(key_scales);
     const std::vector<double> value_stored = stored_scales(value_scales);

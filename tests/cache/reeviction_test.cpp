@@ -32,8 +32,9 @@ std::set<std::int32_t> positions(const Segment& segment) {
 TEST(Reeviction, TwentyThousandTokensStayBounded) {
   const CacheShape shape = CacheShape::uniform(1, {2, 1, 32});
   for (const char* text :
-       {"snapkv:128,window=16,every=64+think:0.5", "h2o:128,every=100", "snapkv:128,every=64+think:0.7,mixed",
-        "streaming:128,every=32", "pyramidkv:128,every=64+think:keys=0.4,values=0.3+kivi:4,residual=32"}) {
+       {"snapkv:128,window=16,every=64+think:0.5,form=paper", "h2o:128,every=100",
+        "snapkv:128,every=64+think:0.7", "streaming:128,every=32",
+        "pyramidkv:128,every=64+think:keys=0.4,values=0.3,form=paper+kivi:4,residual=32"}) {
     SCOPED_TRACE(text);
     const CacheSpec spec = CacheSpec::parse(text);
     AllocationCounter counter;
@@ -68,8 +69,8 @@ TEST(Reeviction, KeepsWhatTheLatestQueriesAttendTo) {
   // Token 77 alone points where the later queries will; the prompt's own queries point elsewhere.
   for (float& x : prompt.k) x *= 0.1F;
   for (std::size_t c = 0; c < 16; ++c) prompt.k[77 * 16 + c] = c == 3 ? 8.0F : 0.0F;
-  for (const char* text :
-       {"snapkv:200,window=8,kernel=1,every=40", "snapkv:200,window=8,kernel=1,every=40+think:0.25"}) {
+  for (const char* text : {"snapkv:200,window=8,kernel=1,every=40",
+                           "snapkv:200,window=8,kernel=1,every=40+think:0.25,form=paper"}) {
     SequenceCache cache(shape, CacheSpec::parse(text));
     for (std::size_t i = 0; i < prompt.q.size(); ++i) prompt.q[i] = i % 16 == 3 ? 1.0F : 0.01F;
     cache.compress_prompt(0, prompt.view());

@@ -17,13 +17,13 @@ using test::RandomPrompt;
 constexpr std::size_t kWindow = 100;
 constexpr std::size_t kDim = 32;
 const std::vector<const char*> kSpecs = {"full",
-                                         "snapkv:64+think:0.4",
+                                         "snapkv:64+think:0.4,form=paper",
                                          "h2o:70,window=16,every=40",
-                                         "pyramidkv:80+think:0.5,adaptive",
-                                         "streaming:60,every=50+think:keys=0.4,values=0.3,bias",
-                                         "think:0.6,mixed",
+                                         "pyramidkv:80+think:0.5,adaptive,form=paper",
+                                         "streaming:60,every=50+think:keys=0.4,values=0.3,bias,form=paper",
+                                         "think:0.6",
                                          "kivi:8",
-                                         "snapkv:25%+think:0.4+kivi:8,residual=32"};
+                                         "snapkv:25%+think:0.4,form=paper+kivi:8,residual=32"};
 
 // Every second layer sees everything; `all`: none does.
 CacheShape alternating(std::size_t layers, bool all = false) {
@@ -142,7 +142,7 @@ TEST(SlidingWindow, ReportEqualsAllocatorAndEstimate) {
           EXPECT_EQ(report.layers[l].sliding_window, estimate.layers[l].sliding_window);
           if (spec.channels.adaptive) continue;
           EXPECT_LE(report.layers[l].bytes, estimate.layers[l].bytes);
-          if (!spec.channels.mixed) {
+          if (!spec.channels.mixed()) {
             EXPECT_EQ(report.layers[l].bytes, estimate.layers[l].bytes);
           }
         }
@@ -174,7 +174,7 @@ TEST(SlidingWindow, BudgetsAreSpreadOverTheOtherLayers) {
 TEST(SlidingWindow, WithoutOtherLayersBudgetsApply) {
   const CacheShape shape = alternating(2, true);
   RandomPrompt prompt(shape.layers[0], 400, 2);
-  SequenceCache cache(shape, CacheSpec::parse("snapkv:50%,window=16+think:0.5,recent=0"));
+  SequenceCache cache(shape, CacheSpec::parse("snapkv:50%,window=16+think:0.5,recent=0,form=paper"));
   CompressionTrace trace;
   cache.compress_prompt(0, prompt.view(), &trace);
   for (const std::vector<std::int32_t>& kept : trace.kept_tokens) {

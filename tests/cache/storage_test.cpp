@@ -14,8 +14,9 @@ using test::RandomPrompt;
 TEST(CacheStorage, ReportEqualsAllocatorAndEstimate) {
   const CacheShape shape = CacheShape::uniform(3, {6, 2, 64});
   for (const char* text :
-       {"full", "snapkv:128", "snapkv:10%", "think:0.4", "snapkv:128+think:0.5", "think:0.5,recent=0",
-        "pyramidkv:128", "think:keys=0.4,values=0.3+kivi:4", "kivi:2,residual=32"}) {
+       {"full", "snapkv:128", "snapkv:10%", "think:0.4,form=paper", "snapkv:128+think:0.5,form=paper",
+        "think:0.5,recent=0,form=paper", "pyramidkv:128", "think:keys=0.4,values=0.3,form=paper+kivi:4",
+        "kivi:2,residual=32"}) {
     for (const std::size_t tokens : {1U, 20U, 32U, 33U, 500U, 1024U}) {
       const CacheSpec spec = CacheSpec::parse(text);
       RandomPrompt prompt(shape.layers[0], tokens, tokens);
@@ -55,9 +56,9 @@ TEST(CacheStorage, PrunedChannelsAreNotThere) {
   const double snapkv = bytes("snapkv:1024");
   EXPECT_NEAR(bytes("full") / snapkv, 2.0, 0.01);
   // 25 of 128 halves per thin token go: 19.5 % less, but for the 32 recent tokens and the positions.
-  EXPECT_LT(bytes("snapkv:1024+think:0.4") / snapkv, 0.82);
-  EXPECT_LT(bytes("snapkv:1024+think:0.5") / snapkv, 0.77);
-  EXPECT_LT(bytes("snapkv:1024+think:0.6") / snapkv, 0.725);
+  EXPECT_LT(bytes("snapkv:1024+think:0.4,form=paper") / snapkv, 0.82);
+  EXPECT_LT(bytes("snapkv:1024+think:0.5,form=paper") / snapkv, 0.77);
+  EXPECT_LT(bytes("snapkv:1024+think:0.6,form=paper") / snapkv, 0.725);
 }
 
 TEST(CacheStorage, TwoBitsAreTwoBits) {
@@ -94,8 +95,8 @@ TEST(CacheStorage, PyramidKeepsTheTotal) {
 
 TEST(CacheStorage, AdaptiveSpendsTheSameChannels) {
   const CacheShape shape = CacheShape::uniform(5, {6, 3, 64});
-  SequenceCache even(shape, CacheSpec::parse("think:0.6"));
-  SequenceCache adaptive(shape, CacheSpec::parse("think:0.6,adaptive"));
+  SequenceCache even(shape, CacheSpec::parse("think:0.6,form=paper"));
+  SequenceCache adaptive(shape, CacheSpec::parse("think:0.6,adaptive,form=paper"));
   double even_total = 0.0;
   double adaptive_total = 0.0;
   bool differs = false;
@@ -120,7 +121,7 @@ TEST(CacheStorage, AdaptiveSpendsTheSameChannels) {
 TEST(CacheStorage, LongGenerationStaysThin) {
   const CacheShape shape = CacheShape::uniform(1, {2, 1, 64});
   RandomPrompt prompt(shape.layers[0], 64, 1);
-  SequenceCache cache(shape, CacheSpec::parse("think:0.5"));
+  SequenceCache cache(shape, CacheSpec::parse("think:0.5,form=paper"));
   cache.compress_prompt(0, prompt.view());
   for (int i = 0; i < 4000; ++i) {
     const std::vector<float> row = prompt.normal(64);
@@ -137,8 +138,8 @@ TEST(CacheStorage, NotANumberCrashesNothing) {
   RandomPrompt prompt(shape.layers[0], 400, 1);
   for (std::size_t i = 0; i < prompt.k.size(); i += 3) prompt.k[i] = std::numeric_limits<float>::quiet_NaN();
   for (std::size_t i = 0; i < prompt.q.size(); i += 5) prompt.q[i] = std::numeric_limits<float>::infinity();
-  for (const char* spec :
-       {"snapkv:100+think:0.4", "snapkv:100,pool=max+think:0.6,adaptive+kivi:4", "think:0.5,mixed,bias"}) {
+  for (const char* spec : {"snapkv:100+think:0.4,form=paper",
+                           "snapkv:100,pool=max+think:0.6,adaptive,form=paper+kivi:4", "think:0.5,bias"}) {
     SequenceCache cache(shape, CacheSpec::parse(spec));
     for (std::size_t l = 0; l < shape.layers.size(); ++l) cache.compress_prompt(l, prompt.view());
     std::vector<float> out(4 * 32);

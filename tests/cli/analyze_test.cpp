@@ -37,8 +37,8 @@ std::size_t count(const std::string& text, const std::string& word) {
 TEST(Analyze, TablesFiguresAndJson) {
   const TemporaryDirectory directory;
   const Outcome outcome =
-      analyze({"-p", long_text(), "--cache", "full", "--cache", "think:0.4", "--cache", "think:0.8", "--json",
-               directory / "out.json", "--html", directory / "out.html"});
+      analyze({"-p", long_text(), "--cache", "full", "--cache", "think:0.4,form=paper", "--cache",
+               "think:0.8,form=paper", "--json", directory / "out.json", "--html", directory / "out.html"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(outcome.err, "");
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("share of the energy"), HasSubstr("singular values"),

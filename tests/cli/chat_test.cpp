@@ -60,7 +60,7 @@ std::string library_chat(const std::vector<std::string>& questions, const std::s
 }
 
 TEST(Chat, SeveralTurnsOverOneCache) {
-  for (const std::string spec : {"full", "snapkv:budget=24,window=8+think:keys=0.5,recent=8"}) {
+  for (const std::string spec : {"full", "snapkv:budget=24,window=8+think:keys=0.5,recent=8,form=paper"}) {
     const Outcome outcome = chat("Hello there\nWho?\nWhy?\n", {"--cache", spec});
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_EQ(outcome.out, library_chat({"Hello there", "Who?", "Why?"}, spec)) << spec;
@@ -89,7 +89,7 @@ TEST(Chat, ResetForgets) {
 }
 
 TEST(Chat, CacheReport) {
-  const Outcome outcome = chat("Hello there\n/cache\n", {"--cache", "think:keys=0.5,recent=8"});
+  const Outcome outcome = chat("Hello there\n/cache\n", {"--cache", "think:keys=0.5,recent=8,form=paper"});
   EXPECT_THAT(outcome.out, HasSubstr("cache    think:"));
   EXPECT_THAT(outcome.out, HasSubstr("4 of 8"));
   EXPECT_EQ(chat("/cache\n").status, 0);  // nothing there yet

@@ -70,12 +70,13 @@ TEST_P(CompressGolden, EqualsAuthors) {
 
 INSTANTIATE_TEST_SUITE_P(
     Files, CompressGolden,
-    ::testing::Values(GoldenCase{"think_mha_snapkv",
-                                 "snapkv:budget=96,window=32,kernel=5,pool=avg+think:keys=0.4,recent=32"},
-                      GoldenCase{"think_gqa_snapkv",
-                                 "snapkv:budget=112,window=32,kernel=7,pool=max+think:keys=0.4,recent=32"},
-                      GoldenCase{"think_gqa_wide",
-                                 "snapkv:budget=96,window=32,kernel=5,pool=avg+think:keys=0.6,recent=32"}),
+    ::testing::Values(
+        GoldenCase{"think_mha_snapkv",
+                   "snapkv:budget=96,window=32,kernel=5,pool=avg+think:keys=0.4,recent=32,form=paper"},
+        GoldenCase{"think_gqa_snapkv",
+                   "snapkv:budget=112,window=32,kernel=7,pool=max+think:keys=0.4,recent=32,form=paper"},
+        GoldenCase{"think_gqa_wide",
+                   "snapkv:budget=96,window=32,kernel=5,pool=avg+think:keys=0.6,recent=32,form=paper"}),
     [](const auto& p) { return std::string(p.param.file); });
 
 // A layer with H = 4, Hkv = 2, T = 20, D = 8 and whatever a test breaks.
@@ -136,12 +137,12 @@ TEST_F(Compress, FullKeepsEverything) {
 }
 
 TEST_F(Compress, PromptShorterThanTheWindow) {
-  EXPECT_EQ(run("snapkv:budget=40,window=32+think:0.5").status, 0);
+  EXPECT_EQ(run("snapkv:budget=40,window=32+think:0.5,form=paper").status, 0);
   tensors_.clear();
   add("q", {1, 1, 8});
   add("k", {1, 1, 8});
   add("v", {1, 1, 8});
-  EXPECT_EQ(run("snapkv:budget=40,window=32+think:0.5").status, 0);
+  EXPECT_EQ(run("snapkv:budget=40,window=32+think:0.5,form=paper").status, 0);
 }
 
 TEST_F(Compress, MissingTensor) {

@@ -71,8 +71,9 @@ class EvalLongBench : public ::testing::Test {
 };
 
 TEST_F(EvalLongBench, ScoresWhatTheModelSays) {
-  const std::vector<std::string> more = {
-      "--cache", "full", "--cache", "snapkv:budget=40,window=8+think:0.5", "--json", directory_ / "out.json"};
+  const std::vector<std::string> more = {"--cache", "full",
+                                         "--cache", "snapkv:budget=40,window=8+think:0.5,form=paper",
+                                         "--json",  directory_ / "out.json"};
   const Outcome outcome = run(more);
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("score by task"), HasSubstr("qasper"), HasSubstr("average")));

@@ -37,8 +37,9 @@ Outcome needle(const TemporaryDirectory& directory, const std::vector<std::strin
 
 TEST(Eval, NeedleWritesItsReports) {
   const TemporaryDirectory directory;
-  const Outcome outcome = needle(directory, {"--cache", "full", "--cache", "snapkv:64,window=16+think:0.5",
-                                             "--json", directory / "n.json", "--html", directory / "n.html"});
+  const Outcome outcome =
+      needle(directory, {"--cache", "full", "--cache", "snapkv:64,window=16+think:0.5,form=paper", "--json",
+                         directory / "n.json", "--html", directory / "n.html"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(outcome.err, "");
   EXPECT_THAT(outcome.out, HasSubstr("Needle in a haystack"));
@@ -120,7 +121,7 @@ TEST(Eval, PerplexityKlAndRuler) {
                                   "--samples",
                                   "2",
                                   "--cache",
-                                  "think:0.5",
+                                  "think:0.5,form=paper",
                                   "--results",
                                   directory / "k",
                                   "--json",

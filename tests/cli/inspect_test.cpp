@@ -25,7 +25,7 @@ TEST(Inspect, ShowsModelAndCacheCosts) {
 
 TEST(Inspect, Json) {
   const Outcome outcome = run_thinkey({"inspect", "-m", tiny_model(), "--json", "-c", "4096", "--cache",
-                                       "full", "--cache", "snapkv:1024+think:0.5"});
+                                       "full", "--cache", "snapkv:1024+think:0.5,form=paper"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const auto json = nlohmann::json::parse(outcome.out);
   EXPECT_EQ(json["layers"], 2);
@@ -67,7 +67,7 @@ TEST(Inspect, TruncatedModel) {
 TEST(Inspect, BadInput) {
   expect_failure(run_thinkey({"inspect"}), 2, {"--model"});
   expect_failure(run_thinkey({"inspect", tiny_model(), "-c", "-5"}), 2, {"-c"});
-  expect_failure(run_thinkey({"inspect", tiny_model(), "--cache", "think:1.5"}), 2, {"1.5"});
+  expect_failure(run_thinkey({"inspect", tiny_model(), "--cache", "think:1.5,form=paper"}), 2, {"1.5"});
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST(Logits, DecodedPart) {
 
 TEST(Logits, CacheShowsOnlyInTheDecodedPart) {
   const Expected wanted = expected();
-  const std::string spec = "snapkv:budget=16,window=8+think:keys=0.5,recent=8";
+  const std::string spec = "snapkv:budget=16,window=8+think:keys=0.5,recent=8,form=paper";
   const Written prompt = logits_of({"--cache", spec});
   EXPECT_LE(largest_difference(prompt.logits, wanted.logits, 0), 1e-3);
   const Written decoded = logits_of({"--cache", spec, "--prefill", "60"});

@@ -33,7 +33,7 @@ TEST(Report, TableAlignsColumns) {
 }
 
 CacheReport sample() {
-  return {.spec = "snapkv:64+think:0.5",
+  return {.spec = "snapkv:64+think:0.5,form=paper",
           .tokens_seen = 100,
           .head_dim = 16,
           .layers = {{64.0, 8.0, 16.0, 2048, 6400},
@@ -45,7 +45,7 @@ CacheReport sample() {
 
 TEST(Report, EqualLayersShareARow) {
   const std::string text = format_cache_report(sample());
-  EXPECT_THAT(text, HasSubstr("snapkv:64+think:0.5: 10.2 KiB of 18.8 KiB in full f16 (54.7 %)"));
+  EXPECT_THAT(text, HasSubstr("snapkv:64+think:0.5,form=paper: 10.2 KiB of 18.8 KiB in full f16 (54.7 %)"));
   EXPECT_THAT(text, ::testing::ContainsRegex("0-1 +64 of 100 +8 of 16 +16 of 16 +2.00 KiB +32.0 %"));
   EXPECT_THAT(text, ::testing::ContainsRegex("2 +100 of 100 +16 of 16 +16 of 16 +6.25 KiB +100.0 %"));
 }

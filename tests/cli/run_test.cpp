@@ -69,6 +69,19 @@ TEST(Run, Json) {
   EXPECT_GT(json["cache"]["bytes"].get<std::size_t>(), 0);
 }
 
+TEST(Run, LookupChangesNothingButTheReport) {
+  const Outcome outcome = run_greedy({"-p", "one two one two one two", "--lookup", "8"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, library_answer("one two one two one two", 12) + "\n");
+  EXPECT_THAT(outcome.err, HasSubstr("lookup   "));
+  EXPECT_THAT(outcome.err, HasSubstr(" tokens per step"));
+  const auto json =
+      nlohmann::json::parse(run_greedy({"-p", "one two one two", "--lookup", "8", "--json"}).out);
+  EXPECT_EQ(json["lookup"]["steps"].get<int>() + json["lookup"]["accepted"].get<int>(),
+            static_cast<int>(json["tokens"].size()) + (json["stop"] == "eos" ? 1 : 0));
+  EXPECT_THAT(run_greedy({"-p", "one", "--lookup", "33"}).err, HasSubstr("--lookup"));
+}
+
 TEST(Run, NoBos) {
   const auto json = nlohmann::json::parse(run_greedy({"-p", "Hello there", "--json", "--no-bos"}).out);
   EXPECT_EQ(json["prompt"]["tokens"], 12);
@@ -87,10 +100,10 @@ TEST(Run, SpecialTokens) {
 TEST(Run, ThinCache) {
   const std::string prompt(200, 'x');
   const Outcome outcome =
-      run_greedy({"-p", prompt, "--json", "--cache", "snapkv:budget=64,window=16+think:0.5"});
+      run_greedy({"-p", prompt, "--json", "--cache", "snapkv:budget=64,window=16+think:0.5,form=paper"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const auto json = nlohmann::json::parse(outcome.out);
-  EXPECT_EQ(json["text"], library_answer(prompt, 12, "snapkv:budget=64,window=16+think:0.5"));
+  EXPECT_EQ(json["text"], library_answer(prompt, 12, "snapkv:budget=64,window=16+think:0.5,form=paper"));
   EXPECT_EQ(json["cache"]["spec"].get<std::string>().substr(0, 7), "snapkv:");
   EXPECT_LT(json["cache"]["share_of_full"].get<double>(), 0.7);
 }

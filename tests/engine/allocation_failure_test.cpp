@@ -38,7 +38,8 @@ TEST_F(AllocationFailure, OfASessionIsAnErrorAndLeaksNothing) {
   const auto model =
       Model::load(fixture_path("llama2.gguf"), {.threads = 1, .precision = PrefillPrecision::F32});
   const std::vector<std::int32_t> prompt(70, 5);
-  for (const char* spec : {"full", "snapkv:40,window=8,every=4+think:0.5,bias,recent=4+kivi:4,residual=8"}) {
+  for (const char* spec :
+       {"full", "snapkv:40,window=8,every=4+think:0.5,bias,recent=4,form=paper+kivi:4,residual=8"}) {
     std::vector<float> wanted;
     {
       Session session(model, {.cache = CacheSpec::parse(spec)});
@@ -79,7 +80,7 @@ TEST_F(AllocationFailure, OfASavedCacheToo) {
       Model::load(fixture_path("llama2.gguf"), {.threads = 1, .precision = PrefillPrecision::F32});
   const std::filesystem::path path = std::filesystem::temp_directory_path() / "thinkey-allocation.kv";
   {
-    Session session(model, {.cache = CacheSpec::parse("think:0.5,recent=4+kivi:4,residual=8")});
+    Session session(model, {.cache = CacheSpec::parse("think:0.5,recent=4,form=paper+kivi:4,residual=8")});
     session.prefill(std::vector<std::int32_t>(70, 5));
     session.save(path);
   }

@@ -96,7 +96,7 @@ TEST(Finite, TogetherAndDecode) {
   const Patched file("llama2.gguf", "output_norm.weight", 0, std::numeric_limits<float>::infinity());
   const auto model = file.load(false);
   Session a(model);
-  Session b(model, {.cache = CacheSpec::parse("think:0.5")});
+  Session b(model, {.cache = CacheSpec::parse("think:0.5,form=paper")});
   const std::vector<Session*> both = {&a, &b};
   EXPECT_THAT(non_finite([&] { Session::prefill_together(both, kPrompt); }), HasSubstr("after token 4"));
   EXPECT_THAT(non_finite([&] { a.decode(3); }), HasSubstr("after token 0"));

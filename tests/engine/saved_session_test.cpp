@@ -46,7 +46,8 @@ class SavedSession : public ::testing::Test {
 };
 
 TEST_F(SavedSession, GoesOnAsTheOriginal) {
-  for (const char* spec : {"full", "snapkv:40,window=8,every=16+think:0.25,recent=8+kivi:4,residual=16"}) {
+  for (const char* spec :
+       {"full", "snapkv:40,window=8,every=16+think:0.25,recent=8,form=paper+kivi:4,residual=16"}) {
     Session session(model_, {.cache = CacheSpec::parse(spec)});
     session.prefill(expects_.ids);
     session.save(path_);
@@ -106,7 +107,8 @@ TEST(PrefillTogether, EqualsOneByOne) {
   const testing::Expected expects = expected("llama31");
   std::vector<Session> shared;
   std::vector<Session*> pointers;
-  const std::vector<const char*> specs = {"full", "h2o:40,window=8", "snapkv:40,window=8+think:0.5"};
+  const std::vector<const char*> specs = {"full", "h2o:40,window=8",
+                                          "snapkv:40,window=8+think:0.5,form=paper"};
   for (const char* spec : specs) shared.emplace_back(model, SessionOptions{.cache = CacheSpec::parse(spec)});
   for (Session& session : shared) pointers.push_back(&session);
   Session::prefill_together(pointers, expects.ids);

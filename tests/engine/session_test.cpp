@@ -42,7 +42,7 @@ TEST(DecodeTogether, EqualsDecodingApart) {
   const auto model = load("llama2.gguf");
   std::vector<Session> apart;
   std::vector<Session> together;
-  const std::vector<std::string> specs = {"full", "snapkv:24,window=8+think:0.5", "kivi:8"};
+  const std::vector<std::string> specs = {"full", "snapkv:24,window=8+think:0.5,form=paper", "kivi:8"};
   for (std::size_t i = 0; i < specs.size(); ++i) {
     for (auto* sessions : {&apart, &together}) {
       sessions->emplace_back(model, SessionOptions{.cache = CacheSpec::parse(specs[i])});
@@ -158,7 +158,7 @@ TEST(Session, MayStartWithDecode) {
 TEST(Session, ReportsTheCacheItAllocated) {
   const Expected expects = expected("llama2");
   Session full(load("llama2"));
-  Session thin(load("llama2"), {.cache = CacheSpec::parse("snapkv:24,window=8+think:0.5")});
+  Session thin(load("llama2"), {.cache = CacheSpec::parse("snapkv:24,window=8+think:0.5,form=paper")});
   EXPECT_EQ(full.cache_bytes_allocated(), full.cache_report().bytes);
   full.prefill(expects.ids);
   thin.prefill(expects.ids);

@@ -107,7 +107,7 @@ TEST(CacheError, FullCacheHasOnlyRounding) {
 }
 
 TEST(CacheError, PrunedChannels) {
-  const Compressed c("think:0.5");
+  const Compressed c("think:0.5,form=paper");
   const LayerError error = c.error(32);
   expect_equal(error.window, reference(c, kTokens - 32, kTokens, 32));
   expect_equal(error.earlier, reference(c, 0, kTokens - 32, 32));
@@ -117,7 +117,8 @@ TEST(CacheError, PrunedChannels) {
 
 TEST(CacheError, EvictedTokensAndPrunedChannels) {
   for (const std::size_t sliding_window : {std::size_t{0}, std::size_t{40}}) {
-    const Compressed c("snapkv:budget=64,window=8+think:keys=0.5,recent=16,window=8", sliding_window);
+    const Compressed c("snapkv:budget=64,window=8+think:keys=0.5,recent=16,window=8,form=paper",
+                       sliding_window);
     const LayerError error = c.error(8);
     expect_equal(error.window, reference(c, kTokens - 8, kTokens, 16));
     expect_equal(error.earlier, reference(c, 0, kTokens - 8, 16));
@@ -128,12 +129,12 @@ TEST(CacheError, EvictedTokensAndPrunedChannels) {
 // Methods that a list of channels does not describe: in the right order, and none perfect.
 TEST(CacheError, OrdersMethods) {
   const auto logits = [](const char* spec) { return Compressed(spec).error(32).window.logits; };
-  EXPECT_LT(logits("think:0.5,mixed"), logits("think:0.5"));
+  EXPECT_LT(logits("think:0.5"), logits("think:0.5,form=paper"));
   EXPECT_LT(logits("kivi:8,residual=32"), logits("kivi:4,residual=32"));
   EXPECT_LT(logits("kivi:4,residual=32"), logits("kivi:2,residual=32"));
   EXPECT_GT(logits("kivi:8,residual=32"), 1e-4);
   const auto output = [](const char* spec) { return Compressed(spec).error(32).window.output; };
-  EXPECT_LT(output("think:keys=0.3,values=0.3"), output("think:keys=0.3,values=0.6"));
+  EXPECT_LT(output("think:keys=0.3,values=0.3,form=paper"), output("think:keys=0.3,values=0.6,form=paper"));
 }
 
 }  // namespace

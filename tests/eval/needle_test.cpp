@@ -31,7 +31,8 @@ TEST(Needle, MeasuresAllSpecsOnTheSameSamples) {
   const Task task = needle_task(model, ChatUse::Never, {}, small_options());
   ASSERT_EQ(task.samples.size(), 8U);
   ResultFile file({}, kIdentity, false, {});
-  const std::vector<CacheSpec> specs = {CacheSpec{}, CacheSpec::parse("snapkv:64,window=16+think:0.5")};
+  const std::vector<CacheSpec> specs = {CacheSpec{},
+                                        CacheSpec::parse("snapkv:64,window=16+think:0.5,form=paper")};
   const RunOutcome outcome = run(task, specs, file, {});
   ASSERT_EQ(outcome.records.size(), 16U);
   for (std::size_t i = 0; i < 16; i += 2) {
@@ -51,7 +52,8 @@ TEST(Needle, AnswersAreThoseOfASessionAlone) {
   const auto model = tiny_model();
   const std::vector<std::int32_t> prompt =
       model->tokenize("the quick brown fox jumps over the lazy dog and sleeps");
-  const std::vector<CacheSpec> specs = {CacheSpec{}, CacheSpec::parse("snapkv:24,window=8+think:0.5")};
+  const std::vector<CacheSpec> specs = {CacheSpec{},
+                                        CacheSpec::parse("snapkv:24,window=8+think:0.5,form=paper")};
   const Measure measure = measure_generation(
       model, {.question =
                   [&](std::size_t) {
@@ -120,7 +122,7 @@ TEST(Needle, BundledModelFindsIt) {
 TEST(Needle, ReportHasAPanelPerCache) {
   const Task task = needle_task(tiny_model(), ChatUse::Never, {}, small_options());
   ResultFile file({}, kIdentity, false, {});
-  const RunOutcome outcome = run(task, {CacheSpec{}, CacheSpec::parse("think:0.5")}, file, {});
+  const RunOutcome outcome = run(task, {CacheSpec{}, CacheSpec::parse("think:0.5,form=paper")}, file, {});
   const std::string html = report_html(needle_report(kIdentity, outcome));
   EXPECT_EQ(occurrences(html, "<g class=\"panel\""), 2U);
   EXPECT_EQ(occurrences(html, "class=\"cell\""), 8U);

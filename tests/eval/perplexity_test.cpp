@@ -66,12 +66,13 @@ TEST(Perplexity, ScoresTheSecondHalf) {
 TEST(Perplexity, ThroughCompressedCaches) {
   const RunOutcome outcome =
       run_all(perplexity_task(tiny_model(), {.text = text(), .name = "t", .chunk = 96}),
-              {"full", "snapkv:96,window=8", "snapkv:16,window=8+think:0.7,recent=4"});
+              {"full", "snapkv:96,window=8", "snapkv:16,window=8+think:0.7,recent=4,form=paper"});
   const double full = perplexity_of(outcome.records, "full").value;
   const double kept =
       perplexity_of(outcome.records, CacheSpec::parse("snapkv:96,window=8").to_string()).value;
   const double thin =
-      perplexity_of(outcome.records, CacheSpec::parse("snapkv:16,window=8+think:0.7,recent=4").to_string())
+      perplexity_of(outcome.records,
+                    CacheSpec::parse("snapkv:16,window=8+think:0.7,recent=4,form=paper").to_string())
           .value;
   EXPECT_NEAR(kept / full, 1.0, 0.01);
   EXPECT_GT(std::abs(thin / full - 1.0), 0.02);
@@ -93,8 +94,8 @@ DivergenceOptions windows() {
 }
 
 TEST(Divergence, IsNothingForTheFullCacheAndSomethingForAThinOne) {
-  const RunOutcome outcome =
-      run_all(divergence_task(tiny_model(), windows()), {"full", "snapkv:32,window=8+think:0.6,recent=8"});
+  const RunOutcome outcome = run_all(divergence_task(tiny_model(), windows()),
+                                     {"full", "snapkv:32,window=8+think:0.6,recent=8,form=paper"});
   ASSERT_EQ(outcome.records.size(), 6U);
   for (const Record& record : outcome.records) {
     const bool full = record.cache == "full";
@@ -132,7 +133,7 @@ TEST(Divergence, FeedsTheTextsOwnTokens) {
 // The floor is of full caches, whatever specs are measured beside it.
 TEST(Divergence, FloorIsOfTheFullCacheDecodedOtherwise) {
   DivergenceOptions options = windows();
-  const std::vector<std::string> specs = {"snapkv:32,window=8+think:0.6,recent=8"};
+  const std::vector<std::string> specs = {"snapkv:32,window=8+think:0.6,recent=8,form=paper"};
   EXPECT_FALSE(run_all(divergence_task(tiny_model(), options), specs).records.front().has("floor_kl"));
   options.as_run = tiny_model();
   const RunOutcome outcome = run_all(divergence_task(tiny_model(), options), specs);
@@ -155,7 +156,7 @@ TEST(Divergence, RefusesShortTexts) {
 
 TEST(Divergence, ReportSaysRatioAndPoints) {
   const RunOutcome outcome =
-      run_all(divergence_task(tiny_model(), windows()), {"full", "think:0.6,recent=8"});
+      run_all(divergence_task(tiny_model(), windows()), {"full", "think:0.6,recent=8,form=paper"});
   const Report report = divergence_report(kIdentity, outcome);
   const auto json = nlohmann::json::parse(report.json);
   EXPECT_NEAR(json["caches"][0]["perplexity_ratio"].get<double>(), 1.0, 1e-9);

@@ -24,7 +24,7 @@ HeatMap small_map() {
   map.column_title = "length";
   map.rows = {"0", "100"};
   map.columns = {"1024", "2048", "4096"};
-  map.panels = {{"full", {1, 0.5, 0, 0.25, std::nan(""), 1}}, {"think:0.4", {1, 1, 1, 1, 1, 1}}};
+  map.panels = {{"full", {1, 0.5, 0, 0.25, std::nan(""), 1}}, {"think:0.4,form=paper", {1, 1, 1, 1, 1, 1}}};
   return map;
 }
 

@@ -29,7 +29,7 @@ TEST(ResultFile, KeepsWhatWasAppended) {
   {
     ResultFile file(path, kIdentity, false, {});
     file.append(record("a", "full", 1.0 / 3.0));
-    file.append(record("a", "think:0.4", std::nan("")));
+    file.append(record("a", "think:0.4,form=paper", std::nan("")));
     EXPECT_EQ(std::ranges::count(read_all(path), '\n'), 3) << "each line is there at once";
   }
   const ResultFile file(path, kIdentity, false, {});

@@ -51,10 +51,10 @@ std::vector<CacheSpec> specs(const std::vector<std::string>& texts) {
 TEST(Run, MeasuresEveryPairInOrder) {
   Fake fake;
   ResultFile file({}, kIdentity, false, {});
-  const RunOutcome outcome = run(fake.task(2), specs({"full", "think:0.5"}), file, {});
+  const RunOutcome outcome = run(fake.task(2), specs({"full", "think:0.5,form=paper"}), file, {});
   ASSERT_EQ(outcome.records.size(), 4U);
   EXPECT_EQ(outcome.records[1].sample, "s0");
-  EXPECT_EQ(outcome.records[1].cache, "think:0.5");
+  EXPECT_EQ(outcome.records[1].cache, "think:0.5,form=paper");
   EXPECT_EQ(outcome.records[2].label("n"), "1");
   EXPECT_EQ(outcome.resumed, 0U);
 }
@@ -66,7 +66,7 @@ TEST(Run, GoesOnWhereItDied) {
     Fake fake;
     fake.lifetime = lifetime;
     const Task task = fake.task(3);
-    const auto wanted = specs({"full", "think:0.5"});
+    const auto wanted = specs({"full", "think:0.5,form=paper"});
     for (int attempt = 0; attempt < 2; ++attempt) {
       try {
         ResultFile file(scratch / "results", kIdentity, false, {});
@@ -92,10 +92,10 @@ TEST(Run, AddsSpecsToAnEarlierRun) {
     static_cast<void>(run(task, specs({"full"}), file, {}));
   }
   ResultFile file(scratch / "results", kIdentity, false, {});
-  const RunOutcome outcome = run(task, specs({"think:0.5", "full"}), file, {});
+  const RunOutcome outcome = run(task, specs({"think:0.5,form=paper", "full"}), file, {});
   EXPECT_EQ(outcome.resumed, 2U);
   EXPECT_EQ(outcome.records.size(), 4U);
-  EXPECT_EQ(outcome.records[0].cache, "think:0.5");
+  EXPECT_EQ(outcome.records[0].cache, "think:0.5,form=paper");
   for (const auto& [pair, count] : fake.measured) EXPECT_EQ(count, 1);
 }
 

@@ -69,7 +69,7 @@ TEST(Summary, HeatMapLeavesGapsEmpty) {
 }
 
 TEST(Summary, Families) {
-  EXPECT_EQ(family_of("snapkv:10%,kernel=7+think:0.4"), "snapkv+think:0.4");
+  EXPECT_EQ(family_of("snapkv:10%,kernel=7+think:0.4,form=paper"), "snapkv+think:0.4,form=paper");
   EXPECT_EQ(family_of("full"), "full");
   EXPECT_EQ(family_of("streaming:64"), "streaming");
 }

@@ -69,8 +69,8 @@ TEST(Sweep, ComparesOnTheFullCachesAnswer) {
   const Task task = sweep_task(tiny_model(), ChatUse::Never, options);
   const RunIdentity identity{"sweep", "tiny", "00ff", "{}"};
   ResultFile file({}, identity, false, {});
-  const RunOutcome outcome =
-      run(task, {CacheSpec{}, CacheSpec::parse("snapkv:16,window=8+think:0.6,recent=4")}, file, {});
+  const RunOutcome outcome = run(
+      task, {CacheSpec{}, CacheSpec::parse("snapkv:16,window=8+think:0.6,recent=4,form=paper")}, file, {});
   ASSERT_EQ(outcome.records.size(), 4U);
   EXPECT_EQ(outcome.records[0].value("same"), 1.0);
   EXPECT_LT(outcome.records[0].value("kl"), 1e-9);

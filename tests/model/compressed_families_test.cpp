@@ -175,8 +175,8 @@ TEST_P(CompressedFamily, DecodesAsAPlainDenseStepOverWhatIsHeld) {
     const char* spec;
     double tolerance;  // of the logits' range: 16-bit rows, and codes of 4 bits under 8-bit queries
   };
-  for (const Case& c : {Case{"full", 1e-3}, Case{"snapkv:40,window=8+think:0.4,recent=8", 1e-3},
-                        Case{"snapkv:40,window=8+think:0.4,recent=8+kivi:4,residual=0", 0.03}}) {
+  for (const Case& c : {Case{"full", 1e-3}, Case{"snapkv:40,window=8+think:0.4,recent=8,form=paper", 1e-3},
+                        Case{"snapkv:40,window=8+think:0.4,recent=8,form=paper+kivi:4,residual=0", 0.03}}) {
     SequenceCache cache = model.cache(c.spec);
     (void)model.last_logits(model.decoder(), model.expects.ids, cache);
     for (std::size_t i = 0; i < 3; ++i) {

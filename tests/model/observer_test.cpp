@@ -80,7 +80,7 @@ TEST_P(PrefillObserved, SeesEveryQueryKeyAndValue) {
   const TinyModel model(GetParam());
   const std::vector<std::int32_t> ids = expected(GetParam()).ids;
   const Decoder decoder = model.decoder(13);  // the last chunk is shorter
-  const CacheSpec spec = CacheSpec::parse("snapkv:budget=32,window=8+think:0.4");
+  const CacheSpec spec = CacheSpec::parse("snapkv:budget=32,window=8+think:0.4,form=paper");
   std::vector<float> logits(decoder.network.vocabulary);
   std::vector<float> unobserved = logits;
   SequenceCache watched(model.shape(), spec);

@@ -33,7 +33,7 @@ TEST_P(Checkpoint, LastLogitsAloneAreTheSame) {
   if (model.positions_depend_on_length()) GTEST_SKIP() << "a shorter prompt has other angles";
   for (const std::size_t tokens : {1U, 2U, 7U, 8U, 9U, 33U, 48U}) {
     for (const std::size_t chunk : {3U, 32U, 512U}) {
-      for (const char* spec : {"full", "snapkv:16,window=8+think:0.5", "h2o:16,window=8"}) {
+      for (const char* spec : {"full", "snapkv:16,window=8+think:0.5,form=paper", "h2o:16,window=8"}) {
         SequenceCache cache = model.cache(spec);
         const auto logits =
             model.last_logits(model.decoder(chunk), std::span(model.expects.ids).first(tokens), cache);
@@ -66,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(All, Checkpoint, ::testing::ValuesIn(testing::fixture_m
 // last layer computes more than its last token.
 TEST(Prefill, CompressionDependsNeitherOnChunksNorOnTheSink) {
   const TinyModel model("smollm2.gguf");
-  for (const char* spec : {"snapkv:24,window=12+think:0.5", "h2o:24,window=12"}) {
+  for (const char* spec : {"snapkv:24,window=12+think:0.5,form=paper", "h2o:24,window=12"}) {
     std::vector<float> first;
     for (const std::size_t chunk : {7U, 32U, 512U}) {
       for (const bool all : {false, true}) {
@@ -88,7 +88,7 @@ TEST(Prefill, CompressionDependsNeitherOnChunksNorOnTheSink) {
 TEST(Prefill, ASmallCacheIsLessThanTheFullOneAndChangesWhatFollows) {
   const TinyModel model("llama2.gguf");
   SequenceCache full = model.cache();
-  SequenceCache thin = model.cache("snapkv:16,window=8+think:0.5");
+  SequenceCache thin = model.cache("snapkv:16,window=8+think:0.5,form=paper");
   (void)model.last_logits(model.decoder(), model.expects.ids, full);
   (void)model.last_logits(model.decoder(), model.expects.ids, thin);
   EXPECT_LT(thin.report().bytes, full.report().bytes);

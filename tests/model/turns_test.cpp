@@ -72,8 +72,8 @@ TEST(Reeviction, HappensAtTurnsAndWhileDecoding) {
   const TinyModel model("llama2.gguf");
   const std::span<const std::int32_t> ids = model.expects.ids;
   const auto held = [](const SequenceCache& cache) { return cache.report().layers.back().tokens_kept; };
-  for (const char* spec :
-       {"snapkv:24,window=8,every=16+think:0.5,recent=8", "streaming:24,every=16+think:0.5,recent=8"}) {
+  for (const char* spec : {"snapkv:24,window=8,every=16+think:0.5,recent=8,form=paper",
+                           "streaming:24,every=16+think:0.5,recent=8,form=paper"}) {
     SequenceCache cache = model.cache(spec);
     (void)model.last_logits(model.decoder(16), ids.first(50), cache);
     EXPECT_EQ(held(cache), 24) << spec;

@@ -47,7 +47,7 @@ def models_are_listed():
 
 def greedy_answers_equal_run():
     prompt = "the model reads "
-    for spec in ("full", "think:0.5", "snapkv:24,window=8"):
+    for spec in ("full", "think:0.5,form=paper", "snapkv:24,window=8"):
         alone = json.loads(subprocess.run([program, "run", "-m", model, "-p", prompt, "-n", "40", "--temp", "0", "--json", "-q",
                                            "--special", "--cache", spec], capture_output=True, check=True).stdout)
         got = server.post("/v1/completions", {"prompt": prompt, "max_tokens": 40, "temperature": 0, "cache": spec, "logprobs": 0})
@@ -194,7 +194,7 @@ def conversations_go_on():
     assert second.usage.prompt_tokens_details.cached_tokens >= first.usage.prompt_tokens, second.usage
     fresh = chat(messages=messages, max_tokens=5, extra_body={"cache_prompt": False})
     assert fresh.usage.prompt_tokens_details.cached_tokens == 0
-    thin = chat(messages=messages, max_tokens=5, extra_body={"cache": "think:0.5+kivi:4,residual=32"})
+    thin = chat(messages=messages, max_tokens=5, extra_body={"cache": "think:0.5,form=paper+kivi:4,residual=32"})
     assert thin.usage.cache_bytes < fresh.usage.cache_bytes
     slots = server.get("/slots")
     assert any(s["cache"].startswith("think") for s in slots)

@@ -167,7 +167,7 @@ def a_document_is_read_once():
 
 def a_thin_cache_shows():
     browser.open(URL)
-    browser.value("document.getElementById('cache').value = 'snapkv:64,window=16+think:0.5', document.getElementById('new').click()")
+    browser.value("document.getElementById('cache').value = 'snapkv:64,window=16+think:0.5,form=paper', document.getElementById('new').click()")
     browser.value("document.getElementById('document').value = 'A fact about a thing. '.repeat(60)")
     browser.type("What of it?")
     browser.key("Enter", 13, "\r")

@@ -123,8 +123,8 @@ SchedulerOptions roomy() { return {.kv_memory = std::size_t{64} << 20U, .paralle
 
 TEST(Scheduler, AnswersAsAlone) {
   Scheduler scheduler(tiny(), roomy());
-  for (const char* spec : {"full", "think:0.5,recent=40", "kivi:8,residual=64", "snapkv:24,window=8",
-                           "kvzip:24,adakv", "expected:24,critical"}) {
+  for (const char* spec : {"full", "think:0.5,recent=40,form=paper", "kivi:8,residual=64",
+                           "snapkv:24,window=8", "kvzip:24,adakv", "expected:24,critical"}) {
     const auto prompt = random_prompt(70, 3);
     Client client;
     client.start(scheduler, greedy(prompt, 30, spec));
@@ -311,8 +311,8 @@ TEST(Scheduler, StaysWithinItsMemory) {
   std::vector<std::unique_ptr<Client>> clients;
   for (std::uint64_t i = 0; i < 40; ++i) {
     clients.push_back(std::make_unique<Client>());
-    clients.back()->start(scheduler,
-                          greedy(random_prompt(20 + i * 37 % 80, i), 20, i % 2 == 0 ? "full" : "think:0.5"));
+    clients.back()->start(scheduler, greedy(random_prompt(20 + i * 37 % 80, i), 20,
+                                            i % 2 == 0 ? "full" : "think:0.5,form=paper"));
   }
   for (const auto& client : clients) client->wait();
   const SchedulerStatus status = scheduler.status();

@@ -11,6 +11,7 @@
 #include "backend/cpu/ops/convert.h"
 #include "backend/cpu/ops/matvec.h"
 #include "backend/cpu/ops/norm.h"
+#include "base/mapped_file.h"
 #include "base/parallel.h"
 
 namespace thinkey {
@@ -63,11 +64,28 @@ bool CpuPass::feed_forward_step(double& work) {
     end_group();
     if (ffn_.group.end() >= request_.rows) {
       ffn_.group = {request_.rows, 0};
+      if (!sizes_.few) give_back_layer();
     } else {
       begin_group();
     }
   }
   return true;
+}
+
+// The file's pages of matrices that new tokens read elsewhere; this prompt has no more use for them.
+void CpuPass::give_back_layer() const {
+  const Layer& layer = network_.layers[ffn_.layer];
+  const auto give_back = [](const Linear& linear) {
+    const MatrixView& m = linear.weight;
+    if (m.packed != nullptr) give_back_mapped({m.data, m.bytes()});
+  };
+  const auto feed_forward = [&](const FeedForwardWeights& w) {
+    for (const Linear* linear : {&w.gate, &w.up, &w.down}) give_back(*linear);
+  };
+  const Attention& a = layer.attention;
+  for (const Linear* linear : {&a.query, &a.key, &a.value, &a.output}) give_back(*linear);
+  feed_forward(layer.feed_forward.dense);
+  for (const FeedForwardWeights& expert : layer.feed_forward.experts) feed_forward(expert);
 }
 
 void CpuPass::end_group() {
@@ -138,7 +156,7 @@ void CpuPass::choose_experts() {
   const FeedForward& f = network_.layers[ffn_.layer].feed_forward;
   const FeedForwardScratch& s = memory_.feed_forward;
   const std::size_t count = f.spec.experts.count;
-  matvec(f.router.weight, s.normed, ffn_.group.count, s.router, ActivationPrecision::F32);
+  matvec(f.router.weight, s.normed, ffn_.group.count, s.router, ActivationPrecision::F32, order_);
   add_bias(f.router, ffn_.group.count, s.router);
   chosen_.resize(std::max(chosen_.size(), count));
   for (std::vector<Chosen>& rows : chosen_) rows.clear();

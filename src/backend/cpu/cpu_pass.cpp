@@ -19,7 +19,8 @@ CpuPass::CpuPass(const Network& network, const PassRequest& request, const CpuOp
       sizes_(pass_sizes(network, request, options)),
       memory_(network, request, sizes_, options, counter),
       activations_(request.one_token_each ? options.decode_activations : options.prefill_activations),
-      products_(options.precision, activations_, request.one_token_each) {}
+      order_(request.as_alone ? VectorOrder::Alone : VectorOrder::Together),
+      products_(options.precision, activations_, request.one_token_each, order_) {}
 
 void CpuPass::embed(Rows rows, std::span<const std::int32_t> tokens) {
   const MatrixView& table = network_.embedding;
@@ -36,6 +37,24 @@ void CpuPass::embed(Rows rows, std::span<const std::int32_t> tokens) {
 void CpuPass::load_normed(Rows rows, const Norm& norm, float* out) const {
   memory_.hidden.load(rows.first, rows.count, out);
   normalise(norm, rows.count, network_.width, out);
+}
+
+double CpuPass::hidden_energy(Rows rows) const {
+  constexpr double kSquaredMedian = 0.45494;  // of a normal number's magnitude
+  if (rows.count == 0) return 1.0;
+  const std::size_t width = network_.width;
+  std::vector<float> row(width);
+  std::vector<double> energies;
+  for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
+    memory_.hidden.load(r, 1, row.data());
+    for (float& x : row) x = std::abs(x);
+    const auto middle = row.begin() + static_cast<std::ptrdiff_t>(width / 2);
+    std::nth_element(row.begin(), middle, row.end());
+    energies.push_back(static_cast<double>(*middle) * *middle / kSquaredMedian * static_cast<double>(width));
+  }
+  const auto middle = energies.begin() + static_cast<std::ptrdiff_t>(energies.size() / 2);
+  std::nth_element(energies.begin(), middle, energies.end());
+  return *middle > 0.0 ? *middle : 1.0;
 }
 
 void CpuPass::add_bias(const Linear& linear, std::size_t rows, float* x) {
@@ -64,7 +83,7 @@ void CpuPass::scale_logits(std::size_t rows, float* logits) const {
 void CpuPass::logits(Rows rows, float* out) {
   float* normed = memory_.logits.normed;
   load_normed(rows, network_.output_norm, normed);
-  matvec(network_.output.weight, normed, rows.count, out, activations_);
+  matvec(network_.output.weight, normed, rows.count, out, activations_, order_);
   scale_logits(rows.count, out);
 }
 

@@ -22,6 +22,7 @@ class CpuPass final : public Pass {
   void begin_attention(std::size_t layer, const LayerExtent& extent) override;
   void project(Rows rows, std::span<const RowPosition> positions, const Store& store) override;
   [[nodiscard]] const float* queries() const override { return queries_; }
+  [[nodiscard]] double hidden_energy(Rows rows) const override;
   [[nodiscard]] std::span<const float> input_norms() const override { return input_norms_; }
   void keep(Rows rows, std::size_t place, const float* keys, const float* values) override;
   void attend_prompt(Rows rows, std::size_t keys) override;
@@ -73,6 +74,7 @@ class CpuPass final : public Pass {
   bool dense_step(double& work);
   bool expert_step(double& work);
   void end_group();
+  void give_back_layer() const;
   void choose_experts();
   void activate(std::size_t rows, std::size_t width, const float* up, float* gate) const;
   void run_expert(std::size_t expert, double& work);
@@ -84,6 +86,7 @@ class CpuPass final : public Pass {
   PassSizes sizes_;
   PassMemory memory_;
   ActivationPrecision activations_;  // of products straight from the file's types
+  VectorOrder order_;
   Products products_;
   std::function<void(const ProjectedRows&)> watcher_;
 

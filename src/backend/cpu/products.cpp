@@ -106,8 +106,9 @@ void Products::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride)
   if (matrix.form != WeightForm::AsFile) {
     dense(matrix, y, stride);
   } else {
-    require_fit(stride == matrix.view.rows, "a product in the file's form writes dense rows");
-    matvec(matrix.view, input_, rows_, y, activations_);
+    require_fit(stride == matrix.view.rows,
+                "a product in the file's form writes dense rows");
+    matvec(matrix.view, input_, rows_, y, activations_, order_);
   }
 }
 
@@ -116,7 +117,7 @@ void Products::multiply(std::span<const Job> jobs) {
   std::array<MatvecJob, kMost> together;
   std::size_t count = 0;
   const auto flush = [&] {
-    if (count > 0) matvec(together.data(), count, input_, rows_, activations_);
+    if (count > 0) matvec(together.data(), count, input_, rows_, activations_, order_);
     count = 0;
   };
   for (const Job& job : jobs) {

@@ -32,9 +32,11 @@ struct ProductScratch {
 
 class Products {
  public:
-  // as_file: all weights are multiplied as they were loaded, however many rows there are.
-  Products(Precision precision, ActivationPrecision activations, bool as_file)
-      : precision_(precision), activations_(activations), as_file_(as_file) {}
+  // as_file: all weights are multiplied as they were loaded, however many rows there are; `order`: of their
+  // sums.
+  Products(Precision precision, ActivationPrecision activations, bool as_file,
+           VectorOrder order = VectorOrder::Together)
+      : precision_(precision), activations_(activations), order_(order), as_file_(as_file) {}
 
   [[nodiscard]] WeightForm form(const MatrixView& matrix, std::size_t rows) const noexcept {
     return as_file_ ? WeightForm::AsFile : weight_form(matrix, precision_, activations_, rows);
@@ -75,6 +77,7 @@ class Products {
 
   Precision precision_;
   ActivationPrecision activations_;
+  VectorOrder order_;
   bool as_file_;
   ProductScratch scratch_;
   std::size_t used_ = 0;  // bytes of the scratch's weights

@@ -70,18 +70,20 @@ std::vector<CacheSpec> specs_within(const Model& model, std::size_t tokens, std:
     specs.push_back(with(low));
   };
   for (const char* whole :
-       {"full", "think:0.4", "think:0.6", "think:keys=0.5,values=0.5", "kivi:8", "kivi:4", "kivi:2",
-        "think:0.4+kivi:4", "think:0.4+kivi:2", "think:keys=0.4,values=0.3+kivi:2"}) {
+       {"full", "think:0.4,form=paper", "think:0.6,form=paper", "think:keys=0.5,values=0.5,form=paper",
+        "kivi:8", "kivi:4", "kivi:2", "think:0.4,form=paper+kivi:4", "think:0.4,form=paper+kivi:2",
+        "think:keys=0.4,values=0.3,form=paper+kivi:2"}) {
     if (const CacheSpec spec = CacheSpec::parse(whole); fits(spec)) specs.push_back(spec);
   }
   const std::string snapkv = "snapkv:{},kernel=7,pool=max";
   for (const std::string& policy : {std::string("streaming:{}"), std::string("h2o:{}"),
                                     std::string("pyramidkv:{},kernel=7,pool=max"), snapkv}) {
-    for (const char* rest : {"", "+kivi:4", "+think:0.4", "+think:0.4+kivi:4"}) add(policy, rest);
+    for (const char* rest : {"", "+kivi:4", "+think:0.4,form=paper", "+think:0.4,form=paper+kivi:4"})
+      add(policy, rest);
   }
-  for (const char* rest :
-       {"+think:0.5", "+think:0.6", "+think:0.6,mixed", "+think:0.8,mixed", "+think:keys=0.4,values=0.3",
-        "+kivi:2", "+think:0.4+kivi:2", "+think:0.5+kivi:4", "+think:keys=0.4,values=0.3+kivi:4"}) {
+  for (const char* rest : {"+think:0.5,form=paper", "+think:0.6,form=paper", "+think:0.6", "+think:0.8",
+                           "+think:keys=0.4,values=0.3,form=paper", "+kivi:2", "+think:0.4,form=paper+kivi:2",
+                           "+think:0.5,form=paper+kivi:4", "+think:keys=0.4,values=0.3,form=paper+kivi:4"}) {
     add(snapkv, rest);
   }
   return specs;

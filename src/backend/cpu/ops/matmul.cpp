@@ -15,6 +15,7 @@
 
 #include "backend/cpu/ops/convert.h"
 #include "base/aligned_buffer.h"
+#include "base/parallel.h"
 
 namespace thinkey {
 namespace {
@@ -37,23 +38,18 @@ dnnl::matmul::primitive_desc describe_product(const memory::desc& a, const memor
 #endif
 }
 
-// OpenMP threads a product started here may use. oneDNN fixes a primitive's blocking for the
-// threads it sees when the primitive is made, so this is part of the key.
-int threads_here() { return omp_in_parallel() != 0 ? 1 : omp_get_max_threads(); }
-
 struct PlanKey {
   MatmulShape shape;
   Precision precision = Precision::F32;
-  int threads = 1;
   bool operator==(const PlanKey&) const = default;
 };
 
 struct PlanKeyHash {
   std::size_t operator()(const PlanKey& key) const noexcept {
     const MatmulShape& s = key.shape;
-    const auto flags =
-        static_cast<std::uint64_t>(key.threads) << 3U | static_cast<std::uint64_t>(key.precision) << 2U |
-        static_cast<std::uint64_t>(s.b_transposed) << 1U | static_cast<std::uint64_t>(s.accumulate);
+    const auto flags = static_cast<std::uint64_t>(key.precision) << 2U |
+                       static_cast<std::uint64_t>(s.b_transposed) << 1U |
+                       static_cast<std::uint64_t>(s.accumulate);
     std::uint64_t hash = flags;
     for (const std::size_t part : {s.m, s.n, s.k, s.lda, s.ldb, s.ldc}) {
       hash = (hash ^ part) * 0x9E3779B97F4A7C15U;
@@ -105,6 +101,7 @@ class Planner {
  public:
   // Null when the library has no implementation on this CPU.
   Plan* find(const PlanKey& key) {
+    omp_set_num_threads(1);  // of products that this thread starts; a primitive is made for so many, too
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second.get();
     // Prompts of ever new lengths must not grow the cache forever.
     if (plans_.size() >= kMaxPlans) plans_.clear();
@@ -133,18 +130,12 @@ class Planner {
   static constexpr std::size_t kMaxPlans = 256;
 
   static std::unique_ptr<Plan> make(const PlanKey& key) {
-    const int threads_before = omp_get_max_threads();
-    omp_set_num_threads(key.threads);  // inside a parallel region it concerns this task alone
-    std::unique_ptr<Plan> plan;
     try {
-      plan = std::make_unique<Plan>(key);
+      return std::make_unique<Plan>(key);
     } catch (const dnnl::error& error) {
-      omp_set_num_threads(threads_before);
       if (error.status != dnnl_unimplemented) throw;
       return nullptr;
     }
-    omp_set_num_threads(threads_before);
-    return plan;
   }
 
   static void set_address(memory& object, void* address) {
@@ -223,8 +214,7 @@ bool cpu_multiplies_bf16() {
   constexpr unsigned long kBf16 = 1UL << 14U;  // HWCAP2_BF16, absent from old headers
   if ((getauxval(AT_HWCAP2) & kBf16) == 0) return false;
   try {  // the library's Arm kernels are optional; its reference code would be slower than f32
-    const PlanKey probe{
-        {.m = 256, .n = 256, .k = 256, .lda = 256, .ldb = 256, .ldc = 256}, Precision::BF16, 1};
+    const PlanKey probe{{.m = 256, .n = 256, .k = 256, .lda = 256, .ldb = 256, .ldc = 256}, Precision::BF16};
     return std::string_view(describe_product(probe).impl_info_str()).find("ref") == std::string_view::npos;
   } catch (const dnnl::error&) {
     return false;
@@ -234,22 +224,61 @@ bool cpu_multiplies_bf16() {
 #endif
 }
 
+namespace {
+
+// Calls multiply(shape, a, b, c) for parts of a product, one for each thread where it is large enough:
+// columns of C, or rows where those are few. oneDNN runs each with one thread, so that ours are the only
+// ones.
+template <typename T, typename Multiply>
+void split(const MatmulShape& shape, const T* a, const T* b, float* c, const Multiply& multiply) {
+  constexpr std::size_t kLeastWork = std::size_t{1} << 20U;
+  constexpr std::size_t kPiece = 64;  // columns or rows, at least, and a multiple of it
+  const std::size_t most = std::max(shape.m, shape.n);
+  const std::size_t parts =
+      in_parallel()
+          ? 1
+          : std::min({static_cast<std::size_t>(threads()), most / kPiece, shape.m * shape.n * shape.k / kLeastWork});
+  if (parts <= 1) return multiply(shape, a, b, c);
+  const bool columns = shape.n >= shape.m;
+  const std::size_t pieces = (most + kPiece - 1) / kPiece;
+  parallel_for(parts, [&](std::size_t index) {
+    const auto part = index;
+    const std::size_t begin = pieces * part / parts * kPiece;
+    const std::size_t count = std::min(most, pieces * (part + 1) / parts * kPiece) - begin;
+    MatmulShape own = shape;
+    if (columns) {
+      own.n = count;
+      multiply(own, a, b + begin * (shape.b_transposed ? shape.ldb : 1), c + begin);
+    } else {
+      own.m = count;
+      multiply(own, a + begin * shape.lda, b, c + begin * shape.ldc);
+    }
+  });
+}
+
+}  // namespace
+
 void matmul(const MatmulShape& shape, const float* a, const float* b, float* c) {
   if (degenerate(shape, c)) return;
-  Planner& mine = planner();
-  Plan* plan = mine.find({shape, Precision::F32, threads_here()});
-  if (plan == nullptr) throw dnnl::error(dnnl_unimplemented, "oneDNN has no f32 matrix product on this CPU");
-  mine.run(*plan, a, b, c);
+  split(shape, a, b, c, [](const MatmulShape& s, const float* x, const float* y, float* z) {
+    Planner& mine = planner();
+    Plan* plan = mine.find({s, Precision::F32});
+    if (plan == nullptr)
+      throw dnnl::error(dnnl_unimplemented, "oneDNN has no f32 matrix product on this CPU");
+    mine.run(*plan, x, y, z);
+  });
 }
 
 void matmul(const MatmulShape& shape, const bf16_bits* a, const bf16_bits* b, float* c) {
   if (degenerate(shape, c)) return;
-  Planner& mine = planner();
-  if (Plan* plan = mine.find({shape, Precision::BF16, threads_here()}); plan != nullptr) {
-    mine.run(*plan, a, b, c);
-  } else {
-    multiply_widened(shape, a, b, c);
-  }
+  split(shape, a, b, c, [](const MatmulShape& s, const bf16_bits* x, const bf16_bits* y, float* z) {
+    Planner& mine = planner();
+    if (Plan* plan = mine.find({s, Precision::BF16}); plan != nullptr) {
+      mine.run(*plan, x, y, z);
+    } else {
+      multiply_widened(s, x, y, z);
+    }
+  });
 }
 
 }  // namespace thinkey

@@ -152,12 +152,28 @@ HWY_NOINLINE void multiply_batch(const MatvecRows& job, std::size_t batch_begin,
   }
 }
 
+// Every vector as if it were the only one; rows come from memory once.
+template <class Decoder>
+HWY_INLINE void multiply_each(const MatvecRows& job) {
+  for (std::size_t r = 0; r < job.rows; r += kSliceRows) {
+    MatvecRows some = job;
+    some.weights += r * job.row_bytes;
+    some.rows = std::min(kSliceRows, job.rows - r);
+    for (std::size_t b = 0; b < job.batch; ++b) {
+      some.x = job.x + b * job.cols;
+      some.y = job.y + b * job.y_stride + r;
+      multiply_one<Decoder>(some);
+    }
+  }
+}
+
 struct MultiplyRows {
   const MatvecRows& job;
 
   template <class Decoder>
   HWY_INLINE void visit() const {
     if (job.batch == 1) return multiply_one<Decoder>(job);
+    if (job.alone) return multiply_each<Decoder>(job);
     for (std::size_t b = 0; b < job.batch; b += kBatch) {
       multiply_batch<Decoder>(job, b, std::min(kBatch, job.batch - b));
     }

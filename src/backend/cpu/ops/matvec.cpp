@@ -42,6 +42,7 @@ struct Activations {
   const float* f32;
   const Int8Group* int8;
   std::size_t batch;
+  VectorOrder order;
 };
 
 // x [batch, cols] in 8 bits, in memory of the calling thread that is valid until its next call: 2 bytes
@@ -89,6 +90,7 @@ void multiply(const MatvecJob& job, std::size_t begin, std::size_t end, const Ac
               .cols = static_cast<std::size_t>(w.cols),
               .x = x.f32,
               .batch = x.batch,
+              .alone = x.order == VectorOrder::Alone,
               .y = job.y + begin,
               .y_stride = rows});
 }
@@ -96,7 +98,7 @@ void multiply(const MatvecJob& job, std::size_t begin, std::size_t end, const Ac
 }  // namespace
 
 void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_t batch,
-            ActivationPrecision precision) {
+            ActivationPrecision precision, VectorOrder order) {
   std::size_t rows = 0;
   std::size_t work = 0;
   for (std::size_t j = 0; j < count; ++j) {
@@ -118,7 +120,7 @@ void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_
   for (std::size_t j = 0; j < count; ++j) {
     tasks += (static_cast<std::size_t>(jobs[j].weights.rows) + rows_per_task - 1) / rows_per_task;
   }
-  Activations activations{.f32 = x, .int8 = nullptr, .batch = batch};
+  Activations activations{.f32 = x, .int8 = nullptr, .batch = batch, .order = order};
   if (precision == ActivationPrecision::Int8 && cpu_multiplies_int8() &&
       std::any_of(jobs, jobs + count, takes_int8)) {
     activations.int8 = to_int8(x, batch, static_cast<std::size_t>(jobs[0].weights.cols));
@@ -142,9 +144,9 @@ void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_
 }
 
 void matvec(const MatrixView& weights, const float* x, std::size_t batch, float* y,
-            ActivationPrecision precision) {
+            ActivationPrecision precision, VectorOrder order) {
   const MatvecJob job{weights, y};
-  matvec(&job, 1, x, batch, precision);
+  matvec(&job, 1, x, batch, precision, order);
 }
 
 }  // namespace thinkey

@@ -14,10 +14,17 @@ enum class ActivationPrecision : std::uint8_t {
          // instructions (matvec_int8.h); else as F32
 };
 
+// In which order a vector's products are summed up in f32. Those of 8-bit activations do not depend on it.
+enum class VectorOrder : std::uint8_t {
+  Together,  // whatever is fastest for so many vectors
+  Alone,     // as for a single one: the same bits
+};
+
 // y[b, row] = sum_c W[row, c] * x[b, c] for b in [0, batch), f32 accumulation.
 // x is [batch, cols], y is [batch, rows], both f32 and dense. Rows are split over the threads.
 void matvec(const MatrixView& weights, const float* x, std::size_t batch, float* y,
-            ActivationPrecision precision = ActivationPrecision::F32);
+            ActivationPrecision precision = ActivationPrecision::F32,
+            VectorOrder order = VectorOrder::Together);
 
 // Several matrices with the same input (Q, K and V; gate and up) in one fork-join. y[i] as above.
 struct MatvecJob {
@@ -25,6 +32,7 @@ struct MatvecJob {
   float* y;
 };
 void matvec(const MatvecJob* jobs, std::size_t count, const float* x, std::size_t batch,
-            ActivationPrecision precision = ActivationPrecision::F32);
+            ActivationPrecision precision = ActivationPrecision::F32,
+            VectorOrder order = VectorOrder::Together);
 
 }  // namespace thinkey

@@ -15,6 +15,7 @@ struct MatvecRows {
   std::size_t rows, cols;
   const float* x;  // [batch, cols]
   std::size_t batch;
+  bool alone;            // VectorOrder::Alone
   float* y;              // [batch, y_stride], at the range's first row
   std::size_t y_stride;  // rows of the whole matrix
 };

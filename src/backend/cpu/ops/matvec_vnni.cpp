@@ -15,9 +15,11 @@ namespace {
 
 using namespace vnni;
 
+// So many groups are summed up on their own, whatever the number of vectors: their sums are the same.
+constexpr std::size_t kSumGroups = 12;
 // Groups of the vectors that a slice of rows takes before the next ones: 24 KiB of the first-level cache.
 template <std::size_t kBatch>
-constexpr std::size_t kSliceGroups = 48 / kBatch;
+constexpr std::size_t kSliceGroups = 4 * kSumGroups / kBatch;
 constexpr std::size_t kSliceRows = 16;
 
 // Whole rows are one stream, which the CPU foresees by itself; asking a little ahead helps by up to 10 %,
@@ -66,8 +68,7 @@ THINKEY_VNNI_INLINE void multiply_groups(const Format<kType>& format, const Grou
   using F = Format<kType>;
   const __m512i lanes[4] = {spread<F::kSixteenths>(0), spread<F::kSixteenths>(1), spread<F::kSixteenths>(2),
                             spread<F::kSixteenths>(3)};
-  // Two sums where there are registers: chains of additions are long.
-  constexpr std::size_t kSums = kBatch <= 2 ? 2 : 1;
+  constexpr std::size_t kSums = 2;  // chains of additions are long
   __m512 sum[kBatch][kSums];
   __m512 constant[kBatch];
   for (std::size_t b = 0; b < kBatch; ++b) {
@@ -105,7 +106,7 @@ THINKEY_VNNI_INLINE void multiply_groups(const Format<kType>& format, const Grou
   }
   constexpr __mmask16 kConstantLanes = F::kSixteenths ? 0xFFFFU : 0xFF00U;
   for (std::size_t b = 0; b < kBatch; ++b) {
-    const __m512 whole = kSums == 1 ? sum[b][0] : _mm512_add_ps(sum[b][0], sum[b][kSums - 1]);
+    const __m512 whole = _mm512_add_ps(sum[b][0], sum[b][1]);
     sums[b] = _mm512_add_ps(
         sums[b], _mm512_mask3_fmadd_ps(constant[b], _mm512_set1_ps(F::kConstant), whole, kConstantLanes));
   }
@@ -131,9 +132,13 @@ THINKEY_VNNI void multiply_slice(const Int8Rows& job, std::size_t r0, std::size_
     const std::size_t count = std::min(kSliceGroups<kBatch>, whole - g);
     const bool stream = count == whole && count * kBatch <= kStreamGroups;
     for (std::size_t r = 0; r < rows; ++r) {
-      const Groups groups{weights + r * job.row_bytes + g * F::kBytes, count,
-                          stream ? kStreamDistance : job.row_bytes};
-      multiply_groups<kType, kBatch>(format, groups, x, sums[r]);
+      for (std::size_t at = 0; at < count; at += kSumGroups) {
+        const Groups groups{weights + r * job.row_bytes + (g + at) * F::kBytes,
+                            std::min(kSumGroups, count - at), stream ? kStreamDistance : job.row_bytes};
+        const Int8Group* vectors[kBatch];
+        for (std::size_t b = 0; b < kBatch; ++b) vectors[b] = x[b] + at;
+        multiply_groups<kType, kBatch>(format, groups, vectors, sums[r]);
+      }
     }
     for (std::size_t b = 0; b < kBatch; ++b) x[b] += count;
   }

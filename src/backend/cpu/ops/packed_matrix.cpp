@@ -117,34 +117,42 @@ constexpr std::array<std::uint8_t, 256> positions(const std::array<std::uint8_t,
   return out;
 }
 
-// codes [16 rows][256] as the kernel wants them.
+// codes [16 rows][256] as the kernel wants them. `out` is zeros.
 template <TensorType kType>
-void pack_codes(const std::uint8_t (*codes)[kInt8Group], std::uint8_t* out) {
+THINKEY_VNNI void pack_codes(const std::uint8_t (*codes)[kInt8Group], std::uint8_t* out) {
   using P = PackedFormat<kType>;
+  constexpr std::size_t kLanes = 4 * kPackedPanel;
+  constexpr std::size_t kQuadsOfGroup = kInt8Group / 4;
+  alignas(64) std::uint8_t quads[kQuadsOfGroup][kLanes];  // four columns of all rows
   for (std::size_t row = 0; row < kPackedPanel; ++row) {
-    for (std::size_t column = 0; column < kInt8Group; ++column) {
-      const unsigned code = codes[row][column];
-      const std::size_t block = column / kInt8Block;
-      const std::size_t side = block % 2;
-      const std::size_t quad = column % kInt8Block / 4;
-      const std::size_t lane = 4 * row + column % 4;
-      std::uint8_t* pair = out + P::pair_at(block / 2);
-      if constexpr (P::kBits == 8) {
-        pair[64 * (2 * quad + side) + lane] = static_cast<std::uint8_t>(code);
-      } else if constexpr (P::kBits < 4) {
-        pair[P::bit_pairs_at(quad) + lane] |=
-            static_cast<std::uint8_t>((code & 3U) << (2 * (side + 2 * (quad % 2))));
-      } else {
-        pair[P::nibbles_at(quad) + lane] |= static_cast<std::uint8_t>((code & 0x0FU) << (4 * side));
+    for (std::size_t q = 0; q < kQuadsOfGroup; ++q) std::memcpy(&quads[q][4 * row], &codes[row][4 * q], 4);
+  }
+  for (std::size_t q = 0; q < kQuadsOfGroup; ++q) {
+    const std::size_t block = q / (kInt8Block / 4);
+    const std::size_t side = block % 2;
+    const std::size_t quad = q % (kInt8Block / 4);
+    const auto shift = static_cast<unsigned>(2 * (side + 2 * (quad % 2)));  // of pairs of bits
+    const std::uint8_t* from = quads[q];
+    std::uint8_t* pair = out + P::pair_at(block / 2);
+    if constexpr (P::kBits == 8) {
+      std::memcpy(pair + kLanes * (2 * quad + side), from, kLanes);
+    } else if constexpr (P::kBits < 4) {
+      std::uint8_t* to = pair + P::bit_pairs_at(quad);
+      for (std::size_t i = 0; i < kLanes; ++i) to[i] |= static_cast<std::uint8_t>((from[i] & 3U) << shift);
+    } else {
+      std::uint8_t* to = pair + P::nibbles_at(quad);
+      for (std::size_t i = 0; i < kLanes; ++i) {
+        to[i] |= static_cast<std::uint8_t>((from[i] & 0x0FU) << (4 * side));
       }
-      if constexpr (P::kMaskBytes != 0) {
-        const unsigned top = code >> (P::kBits - 1);
-        pair[8 * (2 * quad + side) + lane / 8] |= static_cast<std::uint8_t>(top << (lane % 8));
-      }
-      if constexpr (P::kBits == 6) {
-        pair[P::upper_at(quad) + lane] |=
-            static_cast<std::uint8_t>((code >> 4U) << (2 * (side + 2 * (quad % 2))));
-      }
+    }
+    if constexpr (P::kMaskBytes != 0) {
+      const __mmask64 top =
+          _mm512_test_epi8_mask(_mm512_load_si512(from), _mm512_set1_epi8(1 << (P::kBits - 1)));
+      std::memcpy(pair + 8 * (2 * quad + side), &top, sizeof(top));
+    }
+    if constexpr (P::kBits == 6) {
+      std::uint8_t* to = pair + P::upper_at(quad);
+      for (std::size_t i = 0; i < kLanes; ++i) to[i] |= static_cast<std::uint8_t>((from[i] >> 4U) << shift);
     }
   }
 }

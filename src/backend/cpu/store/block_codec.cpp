@@ -276,6 +276,20 @@ void put_token(const BlockLayout& layout, std::size_t slot, std::int32_t positio
   layout.add_position(block, slot, position);
 }
 
+void clear_token(const BlockLayout& layout, std::size_t slot, std::byte* block) {
+  const KeyRun& run = layout.key_runs.front();
+  BlockLayout::at<std::int8_t>(block, run.scales)[slot] = 0;
+  BlockLayout::at<std::int8_t>(block, layout.value_scales)[slot] = 0;
+  auto* rows = BlockLayout::at<std::int16_t>(block, run.rows);
+  for (std::size_t c = 0; c < run.channels; ++c) {
+    const FixedPlace place = fixed_key(run, c);
+    rows[place.first + slot * place.step] = 0;
+  }
+  visit_fixed_value(layout, slot, BlockLayout::at<std::int16_t>(block, layout.values),
+                    [](std::size_t, std::int16_t& number) { number = 0; });
+  layout.forget_after(block, slot);
+}
+
 void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock& staged) {
   staged.reset(layout);
   staged.tokens = layout.count(block);

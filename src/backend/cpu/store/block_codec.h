@@ -27,6 +27,9 @@ void encode_block(const BlockLayout& layout, const StagedBlock& staged, std::byt
 void put_token(const BlockLayout& layout, std::size_t slot, std::int32_t position, const float* key,
                const float* value, std::byte* block);
 
+// Empties the last token's slot again: the block is what it was before put_token().
+void clear_token(const BlockLayout& layout, std::size_t slot, std::byte* block);
+
 // What the block holds, as attention sees it.
 void decode_block(const BlockLayout& layout, const std::byte* block, StagedBlock& staged);
 

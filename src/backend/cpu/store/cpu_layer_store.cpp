@@ -49,6 +49,25 @@ void CpuLayerStore::forget_before(std::int64_t position) {
   for (HeadStore& head : heads_) head.forget_before(position);
 }
 
+std::size_t CpuLayerStore::withdrawable(std::int64_t next) const {
+  const auto first_seen = [&](std::size_t after) {
+    return static_cast<std::int64_t>(shape_.first_seen(static_cast<std::size_t>(next) + after));
+  };
+  std::size_t room = kBlockTokens;
+  for (const HeadStore& head : heads_) {
+    room = std::min(room, head.withdrawable());
+    if (shape_.sliding_window == 0) continue;
+    // Until the window leaves the first block that the next token still sees.
+    const std::int64_t end = head.end_of_block(first_seen(0));
+    while (room > 0 && first_seen(room) > end) --room;
+  }
+  return room;
+}
+
+void CpuLayerStore::withdraw(std::size_t n) {
+  for (HeadStore& head : heads_) head.withdraw(n);
+}
+
 void CpuLayerStore::attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const {
   attend_layer(shape_, heads_, n, first, q, out, lse);
 }

@@ -22,6 +22,8 @@ class CpuLayerStore : public LayerStore {
                                                           bool ranges) const override;
   [[nodiscard]] std::vector<std::vector<double>> output_energy(const PromptView& prompt, std::size_t window,
                                                                const TokenLists& tokens) const override;
+  [[nodiscard]] std::vector<NoiseCosts> noise_costs(const PromptView& prompt, std::size_t window,
+                                                    const TokenLists& tokens) const override;
 
   // token_statistics.cpp
   [[nodiscard]] TokenNumbers key_similarity(const PromptView* prompt) const override;
@@ -45,8 +47,13 @@ class CpuLayerStore : public LayerStore {
                           std::span<float> peaks) const override;
 
   void pack(const PromptView& prompt, const TokenLists& tokens, std::vector<HeadPlan> plans) override;
+  void recode(std::size_t kv_head, ElementFormat keys, ElementFormat values) override {
+    heads_[kv_head].recode(keys, values);
+  }
   void append(std::size_t n, std::int64_t first, const float* k, const float* v, std::size_t stride) override;
   void forget_before(std::int64_t position) override;
+  [[nodiscard]] std::size_t withdrawable(std::int64_t next) const override;
+  void withdraw(std::size_t n) override;
   void attend(std::size_t n, std::int64_t first, const float* q, float* out, float* lse) const override;
   void attend_together(std::span<const TokenAttention> tokens) const override;
 

@@ -104,6 +104,27 @@ void HeadStore::append(std::int32_t position, const float* key, const float* val
   if (recent_.tokens() >= format_.sinks + format_.recent + kBlockTokens) thin_oldest();
 }
 
+std::size_t HeadStore::withdrawable() const {
+  if (!format_.reduces) return kBlockTokens;
+  const std::size_t most = format_.sinks + format_.recent + kBlockTokens - 1;  // that recent_ holds
+  const std::size_t recent = recent_.tokens() + 1;
+  return most - (recent > most ? recent - kBlockTokens : recent);  // the next token makes the oldest thin
+}
+
+std::int64_t HeadStore::end_of_block(std::int64_t position) const {
+  for (const Segment* segment : {&thin_, &recent_}) {
+    const BlockLayout& layout = segment->layout();
+    for (std::size_t b = 0; b < segment->blocks(); ++b) {
+      const std::byte* block = segment->block(b);
+      const std::size_t tokens = layout.count(block);
+      if (tokens > 0 && layout.position(block, tokens - 1) >= position) {
+        return layout.position(block, tokens - 1);
+      }
+    }
+  }
+  return position;
+}
+
 void HeadStore::thin_oldest() {
   thread_local StagedBlock oldest;
   decode_block(recent_.layout(), recent_.block(0), oldest);
@@ -178,6 +199,20 @@ void HeadStore::keep_thin(std::span<const std::int32_t> indices) {
   }
   flush();
   thin_ = std::move(kept);
+}
+
+void HeadStore::recode(ElementFormat keys, ElementFormat values) {
+  const BlockLayout from = thin_.layout();
+  kept_keys_.set_levels(keys);
+  Segment coded(thin_layout(kept_keys_.formats(), from.value_channels, values, format_), counter_);
+  if (coded.layout() == from) return;
+  coded.reserve(thin_.blocks());
+  StagedBlock block;
+  for (std::size_t b = 0; b < thin_.blocks(); ++b) {
+    decode_block(from, thin_.block(b), block);
+    encode_block(coded.layout(), block, coded.push_block(block.tokens));
+  }
+  thin_ = std::move(coded);
 }
 
 HeadStore HeadStore::fork(std::int64_t end, AllocationCounter* counter) const {

@@ -43,11 +43,20 @@ class HeadStore {
     return kept_keys_.bytes() + value_channels_.bytes() + thin_.bytes() + recent_.bytes();
   }
 
+  // LayerStore::withdrawable(), but for windows, and withdraw().
+  [[nodiscard]] std::size_t withdrawable() const;
+  void withdraw(std::size_t n) { (format_.reduces ? recent_ : thin_).withdraw(n); }
+
+  // The last position of the first block that reaches `position`; that itself where none does.
+  [[nodiscard]] std::int64_t end_of_block(std::int64_t position) const;
   // Gives up blocks at the front whose tokens all stand before `position`.
   void forget_before(std::int64_t position);
 
   // Keeps only the thin tokens with these indices (ascending), in their order; re-encodes them.
   void keep_thin(std::span<const std::int32_t> indices);
+
+  // Encodes the thin tokens anew in levels of other numbers of bits.
+  void recode(ElementFormat keys, ElementFormat values);
 
   // The same head as it was when it had seen the tokens before `end`, in so far as it still holds them.
   [[nodiscard]] HeadStore fork(std::int64_t end, AllocationCounter* counter) const;

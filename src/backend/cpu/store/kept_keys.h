@@ -33,6 +33,9 @@ class KeptKeys {
     return rotated ? head_dim : head_dim - kept;
   }
 
+  // Levels of another number of bits.
+  void set_levels(ElementFormat format) noexcept { formats_ = uniform_keys(size(), format); }
+
   // keys [D][32] -> out [D'][32], and back without the mean; other channels of `keys` are left as they are.
   void reduce_keys(const float* keys, float* out) const;
   void restore_keys(float* reduced, float* keys) const;  // changes `reduced`

@@ -18,12 +18,13 @@ constexpr std::uint8_t kHalf4[] = {6, 18, 31, 44, 58, 75, 96, 127};
 constexpr std::uint8_t kHalf5[] = {3, 8, 13, 18, 24, 29, 35, 41, 47, 54, 61, 70, 79, 90, 105, 127};
 
 void finish(LevelBook& book, std::size_t count) {
-  for (int x = -128; x < 128; ++x) {
+  for (int cell = -256; cell < 256; ++cell) {
+    const int x = 2 * cell + 1;  // its middle, in quarters
     std::size_t best = 0;
     for (std::size_t code = 1; code < count; ++code) {
-      if (std::abs(book.levels[code] - x) < std::abs(book.levels[best] - x)) best = code;
+      if (std::abs(4 * book.levels[code] - x) < std::abs(4 * book.levels[best] - x)) best = code;
     }
-    book.codes[x + 128] = static_cast<std::uint8_t>(best);
+    book.codes[cell + 256] = static_cast<std::uint8_t>(best);
   }
 }
 
@@ -59,28 +60,27 @@ const LevelBook& level_book(ElementFormat format) noexcept {
   return books[static_cast<std::size_t>(format) - static_cast<std::size_t>(ElementFormat::L8)];
 }
 
-float encode_levels(const LevelBook& book, std::size_t n, const float* x, std::size_t stride, float fairness,
+float encode_levels(const LevelBook& book, std::span<const float> x, float fairness,
                     std::uint8_t* codes) noexcept {
+  const std::size_t n = x.size();
   float square = 0.0F;  // <x, x>
-  for (std::size_t i = 0; i < n; ++i) square += x[i * stride] * x[i * stride];
+  for (const float number : x) square += number * number;
   std::fill_n(codes, n, std::uint8_t{0});
   if (!std::isfinite(square)) return std::numeric_limits<float>::quiet_NaN();
   const float unit = std::sqrt(square / static_cast<float>(n)) * book.spread / 127.0F;
   if (!(unit > std::numeric_limits<float>::min())) return 0.0F;
-  const float inverse = 1.0F / unit;
-  float product = 0.0F;  // <x, levels>
-  float levels = 0.0F;   // <levels, levels>
+  const float inverse = 2.0F / unit;
+  float product = 0.0F;     // <x, levels>
+  std::int32_t levels = 0;  // <levels, levels>, at most 512 * 2^14
   for (std::size_t i = 0; i < n; ++i) {
-    const float number = x[i * stride];
-    const float rounded = std::nearbyint(std::clamp(number * inverse, -128.0F, 127.0F));
-    codes[i] = book.codes[static_cast<int>(rounded) + 128];
-    const auto level = static_cast<float>(book.levels[codes[i]]);
-    product += number * level;
+    codes[i] = book.codes[static_cast<int>(std::clamp(x[i] * inverse, -256.0F, 255.0F) + 256.0F)];
+    const int level = book.levels[codes[i]];
+    product += x[i] * static_cast<float>(level);
     levels += level * level;
   }
   if (!(product > 0.0F)) return 0.0F;
-  const float least_squares = product / levels;
-  return least_squares * std::pow(square * levels / (product * product), fairness);
+  const auto length = static_cast<float>(levels);
+  return product / length * std::pow(square * length / (product * product), fairness);
 }
 
 namespace {
@@ -94,7 +94,7 @@ std::int32_t level_scale_base(std::int8_t exponent) noexcept {
 }
 
 bool is_sound_level_exponent(std::int8_t exponent) noexcept {
-  return exponent == kNoExponent || exponent >= kScaleExponents - 127;
+  return exponent >= kScaleExponents - 127 && exponent <= kMostLevelExponent;
 }
 
 void store_level_scales(std::span<const float> scales, std::byte* to) noexcept {

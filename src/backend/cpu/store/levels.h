@@ -21,7 +21,9 @@ namespace thinkey {
 struct LevelBook {
   float spread = 0.0F;           // standard deviations that level 127 stands for
   std::int8_t levels[256] = {};  // by code, ascending
-  std::uint8_t codes[256] = {};  // of the nearest level to x, by x + 128
+  // Of the nearest level to x, by floor(2 x) + 256: midpoints of levels are bounds of these cells. Were x
+  // rounded first, those on midpoints would all go one way, an error that does not average out over tokens.
+  std::uint8_t codes[512] = {};
 };
 [[nodiscard]] const LevelBook& level_book(ElementFormat format) noexcept;
 
@@ -29,10 +31,9 @@ struct LevelBook {
 inline constexpr float kKeyFairness = 0.7F;
 inline constexpr float kValueFairness = 1.0F;
 
-// Codes of a row of n numbers, `stride` apart, and the scale: x' = scale * level. NaN or infinite where a
-// number is.
-[[nodiscard]] float encode_levels(const LevelBook& book, std::size_t n, const float* x, std::size_t stride,
-                                  float fairness, std::uint8_t* codes) noexcept;
+// Codes of a row of numbers, and the scale: x' = scale * level. NaN or infinite where a number is.
+[[nodiscard]] float encode_levels(const LevelBook& book, std::span<const float> x, float fairness,
+                                  std::uint8_t* codes) noexcept;
 
 // 32 scales as they are stored: 3 bits of exponent and 5 of mantissa each, under a common exponent. The
 // largest keeps 6 significant bits, as do those down to its 128th part; what is smaller still becomes zero.
@@ -42,6 +43,8 @@ void store_level_scales(std::span<const float> scales, std::byte* to) noexcept;
 [[nodiscard]] float load_level_scale(const std::byte* scales, std::size_t token) noexcept;
 // What a scale's f32 bits are: base + (code << 18), where code is not 0.
 [[nodiscard]] std::int32_t level_scale_base(std::int8_t exponent) noexcept;
+// Whether scales under it are finite numbers that store_level_scales() may have written.
+inline constexpr std::int8_t kMostLevelExponent = 126;
 [[nodiscard]] bool is_sound_level_exponent(std::int8_t exponent) noexcept;
 
 // x becomes R x, R being symmetric and orthogonal: Hadamard matrices along the diagonal, as large as they

@@ -17,7 +17,8 @@ void Segment::reserve(std::size_t blocks) {
 }
 
 std::byte* Segment::push_block(std::size_t tokens) {
-  if (used_ == index_.size()) reserve(1);
+  fresh_ = used_ == index_.size();
+  if (fresh_) reserve(1);
   tokens_ += tokens;
   return index_[used_++];
 }
@@ -31,6 +32,22 @@ void Segment::push_token(std::int32_t position, const float* key, const float* v
   std::byte* block = index_[used_ - 1];
   put_token(layout_, slot, position, key, value, block);
   ++tokens_;
+}
+
+void Segment::withdraw(std::size_t n) {
+  tokens_ -= n;
+  while (n > 0) {
+    std::byte* block = index_[used_ - 1];
+    std::size_t count = layout_.count(block);
+    for (; n > 0 && count > 0; --n) clear_token(layout_, --count, block);
+    if (count > 0) break;
+    --used_;
+    if (fresh_) {
+      index_.pop_back();
+      owners_.pop_back();
+      fresh_ = false;
+    }
+  }
 }
 
 void Segment::pop_front() {

@@ -39,6 +39,10 @@ class Segment {
   // Appends one token with all of the layout's channels, f32 rows. For 16-bit layouts.
   void push_token(std::int32_t position, const float* key, const float* value);
 
+  // The latest n tokens, at most kBlockTokens, leave as if they had not come; they came by push_token(), and
+  // nothing else was done since.
+  void withdraw(std::size_t n);
+
   // Forgets the first block; its memory serves the next push_block(), unless another segment shares it.
   void pop_front();
 
@@ -63,6 +67,7 @@ class Segment {
   std::vector<std::shared_ptr<Slab>> owners_;  // of each entry's memory
   std::size_t used_ = 0;
   std::size_t tokens_ = 0;
+  bool fresh_ = false;  // the last block pushed brought its memory with it
 };
 
 }  // namespace thinkey

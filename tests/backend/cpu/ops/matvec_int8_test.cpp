@@ -123,6 +123,29 @@ TEST_P(MatvecInt8, RandomShapesAndBatches) {
   }
 }
 
+// Several vectors in one call get the bits that each gets alone: what decoding ahead stands on.
+TEST_P(MatvecInt8, AVectorsBitsDoNotDependOnTheOthers) {
+  std::mt19937 rng(23);
+  for (const std::size_t cols :
+       {std::size_t{256}, std::size_t{2304}, std::size_t{4352}, std::size_t{16896}}) {
+    const std::size_t rows = 35;
+    const Weights w = random_weights(type(), rows, cols, rng);
+    const MatrixView view = arranged(w);
+    const std::size_t most = 9;
+    const auto x = random_vectors(most * cols, rng);
+    std::vector<float> alone(most * rows);
+    for (std::size_t b = 0; b < most; ++b) {
+      matvec(view, x.get() + b * cols, 1, alone.data() + b * rows, kInt8);
+    }
+    for (std::size_t batch = 2; batch <= most; ++batch) {
+      std::vector<float> y(batch * rows);
+      matvec(view, x.get(), batch, y.data(), kInt8);
+      EXPECT_TRUE(std::equal(y.begin(), y.end(), alone.begin()))
+          << cols << " columns, " << batch << " vectors";
+    }
+  }
+}
+
 // Fixtures are real quantized rows, unlike the random bytes above.
 TEST_P(MatvecInt8, QuantizedRowsOfTheFixtures) {
   const test::QuantFixture fixture = test::load_quant_fixture(type());

@@ -73,6 +73,25 @@ TEST_P(Matvec, RandomShapesAndBatches) {
   });
 }
 
+TEST_P(Matvec, VectorsAloneHaveTheBitsOfOne) {
+  for_each_highway_target([&] {
+    std::mt19937 rng(13);
+    const std::size_t cols = 4352;
+    for (const std::size_t rows : {3, 9}) {
+      const Weights w = random_weights(GetParam(), rows, cols, rng);
+      const std::size_t batch = 5;
+      const auto x = random_vectors(batch * cols, rng);
+      std::vector<float> one(batch * rows);
+      std::vector<float> all(batch * rows);
+      for (std::size_t b = 0; b < batch; ++b) {
+        matvec(w.view(), x.get() + b * cols, 1, one.data() + b * rows);
+      }
+      matvec(w.view(), x.get(), batch, all.data(), ActivationPrecision::F32, VectorOrder::Alone);
+      EXPECT_EQ(all, one);
+    }
+  });
+}
+
 TEST_P(Matvec, ThreadCountChangesNothing) {
   std::mt19937 rng(12);
   const Weights w = random_weights(GetParam(), 333, 512, rng);
