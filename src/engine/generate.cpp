@@ -57,52 +57,118 @@ std::string_view stop_reason_name(StopReason reason) noexcept {
   return "unknown";
 }
 
-Generation generate(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options) {
-  if (options.max_tokens < -1) {
-    fail_usage("max-tokens {}: it must be -1 (no limit), 0 or more", options.max_tokens);
+struct Generator::Impl {
+  Impl(Session& of, const GenerateOptions& given)
+      : session(of),
+        options(given),
+        sampler(given.sampler),
+        text(ModelAccess::impl(of.model()).tokenizer.get(), options, out.text) {}
+
+  void prefill(std::span<const std::int32_t> prompt) {
+    const auto start = Clock::now();
+    out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
+    // A session that already holds something (a restored cache) may go on without a prompt.
+    if (!prompt.empty() || session.tokens_seen() == 0) session.prefill(prompt, options.progress);
+    for (const std::int32_t token : prompt) sampler.accept(token, false);
+    out.prefill_seconds = seconds_since(start);
   }
-  const Model& model = session.model();
-  Sampler sampler(options.sampler);
-  Generation out;
-  out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
 
-  auto start = Clock::now();
-  // A session that already holds something (a restored cache) may go on without a prompt.
-  if (!prompt.empty() || session.tokens_seen() == 0) session.prefill(prompt, options.progress);
-  for (const std::int32_t token : prompt) sampler.accept(token, false);
-  out.prefill_seconds = seconds_since(start);
-
-  start = Clock::now();
-  TextOutput text(ModelAccess::impl(model).tokenizer.get(), options, out.text);
-  for (;;) {
+  // The next token, which is shown before it is run; nullopt at the end.
+  std::optional<std::int32_t> choose() {
+    if (ended) return std::nullopt;
     if (options.max_tokens >= 0 && static_cast<std::int64_t>(out.tokens.size()) >= options.max_tokens) {
-      out.reason = StopReason::Length;
-      break;
+      end(StopReason::Length);
+      return std::nullopt;
     }
     if (session.tokens_seen() >= session.context()) {
-      out.reason = StopReason::ContextFull;
-      break;
+      end(StopReason::ContextFull);
+      return std::nullopt;
     }
     const std::int32_t token = sampler.sample(session.logits());
     sampler.accept(token);
-    if (model.ends_generation(token)) {
-      session.decode(token);
-      out.ended = true;
+    if (session.model().ends_generation(token)) {
       out.end_token = token;
-      out.reason = StopReason::EndToken;
-      break;
+      return token;
     }
     out.tokens.push_back(token);
-    const bool wants_more = text.push(token);  // shown before the next step is computed
-    session.decode(token);
-    if (!wants_more) {
-      out.reason = StopReason::Caller;
-      break;
+    if (!text.push(token)) stopped = true;
+    return token;
+  }
+
+  // The chosen token has been run.
+  void ran() {
+    if (out.end_token >= 0) {
+      out.ended = true;
+      end(StopReason::EndToken);
+    } else if (stopped) {
+      end(StopReason::Caller);
     }
   }
-  if (out.reason != StopReason::Caller) text.finish();
-  out.decode_seconds = seconds_since(start);
-  return out;
+
+  void end(StopReason reason) {
+    out.reason = reason;
+    ended = true;
+    if (reason != StopReason::Caller) text.finish();
+  }
+
+  Session& session;
+  GenerateOptions options;
+  Sampler sampler;
+  Generation out;
+  TextOutput text;
+  bool stopped = false;  // by the caller
+  bool ended = false;
+};
+
+Generator::Generator(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options) {
+  if (options.max_tokens < -1) {
+    fail_usage("max-tokens {}: it must be -1 (no limit), 0 or more", options.max_tokens);
+  }
+  impl_ = std::make_unique<Impl>(session, options);
+  impl_->prefill(prompt);
+}
+Generator::~Generator() = default;
+Generator::Generator(Generator&&) noexcept = default;
+Generator& Generator::operator=(Generator&&) noexcept = default;
+
+bool Generator::step() {
+  const auto start = Clock::now();
+  const std::optional<std::int32_t> token = impl_->choose();
+  if (token) {
+    impl_->session.decode(*token);
+    impl_->ran();
+  }
+  impl_->out.decode_seconds += seconds_since(start);
+  return token.has_value();
+}
+
+bool Generator::step_together(std::span<Generator* const> generators) {
+  const auto start = Clock::now();
+  std::vector<Impl*> active;
+  std::vector<Session*> sessions;
+  std::vector<std::int32_t> tokens;
+  for (Generator* generator : generators) {
+    const std::optional<std::int32_t> token = generator->impl_->choose();
+    if (!token) continue;
+    active.push_back(generator->impl_.get());
+    sessions.push_back(&generator->impl_->session);
+    tokens.push_back(*token);
+  }
+  Session::decode_together(sessions, tokens);
+  for (Impl* impl : active) {
+    impl->ran();
+    impl->out.decode_seconds += seconds_since(start);
+  }
+  return !active.empty();
+}
+
+const Generation& Generator::result() const noexcept { return impl_->out; }
+
+Generation generate(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options) {
+  Generator generator(session, prompt, options);
+  while (generator.step()) {
+  }
+  return generator.result();
 }
 
 }  // namespace thinkey
