@@ -2,9 +2,11 @@
 #pragma once
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -31,6 +33,11 @@ struct SpecArgument {
   [[nodiscard]] CacheSpec spec() const;
 };
 nb::object to_python(const CacheSpec& spec);
+
+// A file's name: text or os.PathLike.
+struct PathArgument {
+  std::filesystem::path path;
+};
 
 // Where the engine computes: without the interpreter's lock, and with signals held back. Generated code
 // (oneDNN's) may have pointed the stack pointer into the heap when one comes, and its frame would destroy
@@ -90,6 +97,17 @@ struct type_caster<thinkey::python::SpecArgument> {
   }
   static handle from_cpp(const thinkey::python::SpecArgument& argument, rv_policy, cleanup_list*) noexcept {
     return argument.value.inc_ref();
+  }
+};
+template <>
+struct type_caster<thinkey::python::PathArgument> {
+  // As the standard path's, but with the type in full, which mypy --strict asks for.
+  NB_TYPE_CASTER(thinkey::python::PathArgument, const_name("str | os.PathLike[str]"))
+  bool from_python(handle source, std::uint8_t flags, cleanup_list* cleanup) noexcept {
+    make_caster<std::filesystem::path> inner;
+    if (!inner.from_python(source, flags, cleanup)) return false;
+    value.path = std::move(inner.value);
+    return true;
   }
 };
 }  // namespace nanobind::detail

@@ -26,9 +26,9 @@ struct PyOutcome {
   eval::Report report;
 };
 
-Specs specs_of(const nb::list& caches) {
+Specs specs_of(const std::vector<SpecArgument>& caches) {
   Specs specs;
-  for (const nb::handle cache : caches) specs.push_back(SpecArgument{nb::borrow(cache)}.spec());
+  for (const SpecArgument& cache : caches) specs.push_back(cache.spec());
   return specs;
 }
 
@@ -53,9 +53,9 @@ PyOutcome run(const std::function<eval::Task()>& make, const Model& model, const
   return result;
 }
 
-PyOutcome kl(const std::shared_ptr<Model>& model, const nb::list& caches, const std::string& text,
-             std::int64_t prompt, std::int64_t continuation, std::int64_t samples, std::int64_t context,
-             const std::string& out) {
+PyOutcome kl(const std::shared_ptr<Model>& model, const std::vector<SpecArgument>& caches,
+             const std::string& text, std::int64_t prompt, std::int64_t continuation, std::int64_t samples,
+             std::int64_t context, const std::string& out) {
   const Specs specs = specs_of(caches);
   return run(
       [&] {
@@ -69,7 +69,7 @@ PyOutcome kl(const std::shared_ptr<Model>& model, const nb::list& caches, const 
       *model, specs, out, eval::divergence_report);
 }
 
-PyOutcome needle(const std::shared_ptr<Model>& model, const nb::list& caches,
+PyOutcome needle(const std::shared_ptr<Model>& model, const std::vector<SpecArgument>& caches,
                  const std::vector<std::int64_t>& lengths, const std::vector<double>& depths,
                  std::int64_t repeats, std::int64_t max_tokens, std::uint64_t seed, const std::string& chat,
                  const std::string& haystack, const std::string& out) {
@@ -90,10 +90,10 @@ PyOutcome needle(const std::shared_ptr<Model>& model, const nb::list& caches,
       *model, specs, out, eval::needle_report);
 }
 
-PyOutcome longbench(const std::shared_ptr<Model>& model, const nb::list& caches, const std::string& data,
-                    const std::vector<std::string>& tasks, bool extended, std::int64_t limit,
-                    std::int64_t max_length, std::int64_t context, const std::string& chat,
-                    const std::string& out) {
+PyOutcome longbench(const std::shared_ptr<Model>& model, const std::vector<SpecArgument>& caches,
+                    const std::string& data, const std::vector<std::string>& tasks, bool extended,
+                    std::int64_t limit, std::int64_t max_length, std::int64_t context,
+                    const std::string& chat, const std::string& out) {
   const Specs specs = specs_of(caches);
   return run(
       [&] {

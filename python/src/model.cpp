@@ -1,7 +1,6 @@
 // thinkey/model.h
 #include "thinkey/model.h"
 
-#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -77,15 +76,15 @@ void bind_model(nb::module_& m) {
   nb::class_<Model>(m, "Model", "A loaded model: weights, hyperparameters and tokenizer. Shared by sessions.")
       .def_static(
           "load",
-          [](const std::filesystem::path& path, int threads, std::string_view precision,
-             std::string_view decode, bool repack, bool check_finite) {
+          [](const PathArgument& file, int threads, std::string_view precision, std::string_view decode,
+             bool repack, bool check_finite) {
             const ModelOptions options{.threads = threads,
                                        .precision = prefill_precision(precision),
                                        .decode_precision = decode_precision(decode),
                                        .repack = repack,
                                        .check_finite = check_finite};
             const Computing computing;
-            return std::const_pointer_cast<Model>(Model::load(path, options));
+            return std::const_pointer_cast<Model>(Model::load(file.path, options));
           },
           nb::arg("path"), nb::kw_only(), nb::arg("threads") = 0, nb::arg("precision") = "auto",
           nb::arg("decode_precision") = "auto", nb::arg("repack") = true, nb::arg("check_finite") = false,

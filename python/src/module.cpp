@@ -49,7 +49,7 @@ Session::Progress interruptible(Computing& computing, const nb::object& callback
 NB_MODULE(_core, m) {
   namespace py = thinkey::python;
   m.doc() = "The engine, as thinkey's modules use it.";
-  m.attr("__version__") = THINKEY_VERSION;
+  m.attr("version") = THINKEY_VERSION;
   nanobind::exception<thinkey::Error>(m, "Error", PyExc_ValueError).attr("__doc__") =
       "What the engine refuses: one line that says what is wrong, where, and how to mend it.";
   py::bind_cache_spec(m);

@@ -2,7 +2,6 @@
 #include "thinkey/session.h"
 
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/vector.h>
 
@@ -106,17 +105,17 @@ void bind_session(nb::module_& m) {
           "Another session that stands where this one does; what both hold is stored once.")
       .def(
           "save",
-          [](const SharedSession& s, const std::filesystem::path& path) {
+          [](const SharedSession& s, const PathArgument& file) {
             const Computing computing;
             const Lock lock(*s.mutex);
-            s.session.save(path);
+            s.session.save(file.path);
           },
           nb::arg("path"), "Saves cache and logits, atomically. Raises Error.")
       .def_static(
           "load",
-          [](std::shared_ptr<Model> model, const std::filesystem::path& path, std::int64_t context) {
+          [](std::shared_ptr<Model> model, const PathArgument& file, std::int64_t context) {
             const Computing computing;
-            return SharedSession{.session = Session::load(model, path, context), .model = model};
+            return SharedSession{.session = Session::load(model, file.path, context), .model = model};
           },
           nb::arg("model"), nb::arg("path"), nb::arg("context") = 0,
           "A session that goes on where the saved one stood. Raises Error for a damaged file, or one of "

@@ -22,9 +22,9 @@ from thinkey._core import (
     ModelInfo,
     SamplerOptions,
     Session,
-    __version__,
     chat_template_names,
 )
+from thinkey._core import version as __version__
 from thinkey.cache_spec import CacheSpec
 from thinkey.compression import Compressed, compress
 from thinkey.generation import Sampling, batch_generate, generate, stream

@@ -44,7 +44,7 @@ class Compressed:
 def _float32(array: Array) -> npt.NDArray[np.float32]:
     if not isinstance(array, np.ndarray):
         try:
-            array = np.from_dlpack(array)  # type: ignore[arg-type]
+            array = np.from_dlpack(array)
         except (BufferError, RuntimeError, TypeError):  # such as bfloat16, which numpy has no name for
             array = np.asarray(array.float())  # type: ignore[union-attr]
     return np.ascontiguousarray(array, np.float32)

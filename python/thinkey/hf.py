@@ -100,7 +100,7 @@ class ThinCache(Cache):  # type: ignore[misc]
             raise _core.Error(f"ThinCache: the model is on {key_states.device}; thinkey's kernels run on CPUs")
         self._waiting = layer_idx
         keys = key_states.view_as(key_states)
-        keys.thinkey_incoming = _Incoming(self, layer_idx)  # type: ignore[attr-defined]
+        keys.thinkey_incoming = _Incoming(self, layer_idx)
         return keys, value_states
 
     def _require_attended(self) -> None:
