@@ -126,7 +126,7 @@ def test_ctrl_c_ends_a_prefill(model: thinkey.Model, document: list[int]) -> Non
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         session.prefill(tokens)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     assert session.tokens_seen == 0
 
 
