@@ -65,8 +65,9 @@ def main():
     parser.add_argument("--prompt", type=int, default=2048)
     parser.add_argument("--continuation", type=int, default=64)
     parser.add_argument("--windows", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     model = AutoModelForCausalLM.from_pretrained(
         options.model.parent, gguf_file=options.model.name, dtype=torch.float32
     ).eval()
