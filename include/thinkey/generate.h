@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -55,5 +56,28 @@ struct Generation {
 // on from there. Throws as Session::prefill does, and Error(Usage) for invalid options.
 [[nodiscard]] Generation generate(Session& session, std::span<const std::int32_t> prompt,
                                   const GenerateOptions& options);
+
+// generate() step by step, for callers that bring the loop.
+class Generator {
+ public:
+  // Feeds `prompt` to the session, which must outlive the generator. Throws as generate().
+  Generator(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options);
+  ~Generator();
+  Generator(Generator&&) noexcept;
+  Generator& operator=(Generator&&) noexcept;
+
+  // Chooses the next token and runs it; false when the answer had ended before.
+  bool step();
+  // One step of several generators, whose different sessions of one model go on together: a weight is read
+  // once for all. Those that have ended are passed over; false when all had.
+  static bool step_together(std::span<Generator* const> generators);
+
+  // What there is so far.
+  [[nodiscard]] const Generation& result() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace thinkey

@@ -58,6 +58,10 @@ class Session {
   [[nodiscard]] static Session load(std::shared_ptr<const Model> model, const std::filesystem::path& path,
                                     std::size_t context = 0);
 
+  // Another session that stands where this one does. What both hold is stored once; a session and its forks
+  // must be used by one thread at a time. Error(Usage) for an empty or an interrupted session.
+  [[nodiscard]] Session fork() const;
+
   // Appends one token and computes the next logits. Throws as prefill() does; an empty session may
   // start with it.
   void decode(std::int32_t token);
@@ -81,7 +85,8 @@ class Session {
   [[nodiscard]] std::size_t tokens_seen() const noexcept;
   [[nodiscard]] std::size_t context() const noexcept;
   [[nodiscard]] CacheReport cache_report() const;
-  [[nodiscard]] std::size_t cache_bytes_allocated() const noexcept;  // the allocator's count
+  [[nodiscard]] std::size_t cache_bytes_allocated()
+      const noexcept;  // the allocator's count, of all forks together
   // Most bytes that the forward pass's own buffers (hidden states, one layer's K and V, scratch) have
   // taken at once; the allocator's count. Of sessions prefilled together the first one has them.
   [[nodiscard]] std::size_t forward_bytes_peak() const noexcept;

@@ -246,10 +246,26 @@ class LayerStore {
   virtual void restore(ByteReader& in, std::int64_t next_position) = 0;
 };
 
+// A chunk of a prompt's queries and all keys and values up to its last one; query i sees keys - n + i + 1.
+struct PromptAttention {
+  std::size_t n = 0, keys = 0;
+  std::size_t capacity = 0;                // tokens between two heads of k and v; >= keys
+  const float* q = nullptr;                // [n, H, D]
+  const float *k = nullptr, *v = nullptr;  // [Hkv, capacity, D]
+};
+
 // Where layers are stored: what a backend offers to the cache.
 class LayerStores {
  public:
   virtual ~LayerStores() = default;
+  // For caches whose prompts come from another engine, which has no Pass. out [n, H, D], lse [n, H]; sinks
+  // are left to join_sinks().
+  virtual void attend_prompt(const AttentionShape& shape, const PromptAttention& chunk, float* out,
+                             float* lse) const = 0;
+  // Joins attention of n queries over two disjoint sets of keys.
+  virtual void join(const AttentionShape& shape, std::size_t n, float* out, float* lse, const float* past,
+                    const float* past_lse) const = 0;
+  virtual void join_sinks(const AttentionShape& shape, std::size_t n, float* out, float* lse) const = 0;
   // Element storage is counted in `counter`, if there is one.
   [[nodiscard]] virtual std::unique_ptr<LayerStore> make(const AttentionShape& shape,
                                                          const StoreFormat& format,

@@ -12,8 +12,7 @@ SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, All
     : shape_(shape),
       spec_(spec),
       budget_(compressed_layers(shape), shape.kv_heads(),
-              static_cast<std::size_t>(spec.channels.kept_keys(shape.head_dim())),
-              shape.head_dim()),
+              static_cast<std::size_t>(spec.channels.kept_keys(shape.head_dim())), shape.head_dim()),
       counter_(counter),
       stores_(&stores) {
   shape_.check();

@@ -36,10 +36,14 @@ template <typename Number>
 
 // "512MiB", "4GiB", "1000000": at least 1 byte.
 [[nodiscard]] inline std::size_t byte_count(std::string_view spec, std::string_view option,
-                                             std::string_view value) {
+                                            std::string_view value) {
   const std::size_t digits = std::min(value.find_first_not_of("0123456789"), value.size());
   const std::string_view unit = value.substr(digits);
-  const int shift = unit == "KiB" ? 10 : unit == "MiB" ? 20 : unit == "GiB" ? 30 : unit.empty() || unit == "B" ? 0 : -1;
+  const int shift = unit == "KiB"                 ? 10
+                    : unit == "MiB"               ? 20
+                    : unit == "GiB"               ? 30
+                    : unit.empty() || unit == "B" ? 0
+                                                  : -1;
   const auto n = spec_number<std::size_t>(value.substr(0, digits));
   if (shift < 0 || !n || *n < 1 || *n > (std::size_t{1} << 50U) >> shift) {
     fail_usage("cache spec '{}': {} takes bytes such as 512MiB or a share such as 25%, not '{}'", spec,

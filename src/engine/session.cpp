@@ -48,9 +48,23 @@ struct Session::Impl {
         shape(cache_shape(ModelAccess::impl(*model).spec)),
         context(context_length(*model, options.context)),
         memory_limit(options.memory_limit),
-        cache(shape, options.cache, &cache_bytes),
+        cache_bytes(std::make_shared<AllocationCounter>()),
+        cache(shape, options.cache, cache_bytes.get()),
         logits(decoder.network.vocabulary) {
     logits.fill(0.0F);
+  }
+
+  // A fork at the end.
+  Impl(const Impl& of)
+      : model(of.model),
+        decoder(of.decoder),
+        shape(of.shape),
+        context(of.context),
+        memory_limit(of.memory_limit),
+        cache_bytes(of.cache_bytes),
+        cache(of.cache.fork(of.cache.next_position(0), cache_bytes.get())),
+        logits(of.logits.size()) {
+    std::copy_n(of.logits.data(), of.logits.size(), logits.data());
   }
 
   // Error when `tokens` cannot follow what the session holds.
@@ -99,7 +113,8 @@ struct Session::Impl {
   CacheShape shape;
   std::size_t context;
   std::size_t memory_limit;
-  AllocationCounter cache_bytes, forward_bytes;
+  AllocationCounter forward_bytes;
+  std::shared_ptr<AllocationCounter> cache_bytes;  // forks share blocks, and so what counts them
   SequenceCache cache;
   AlignedBuffer<float> logits;  // [V], of the latest token
   // Of decode(), and of decode_together() for its first session; made when needed.
@@ -152,7 +167,7 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
     s.check_logits(s.logits.span(), before + static_cast<std::int64_t>(count) - 1);
   } catch (...) {
     if (first) {
-      s.cache = SequenceCache(s.shape, s.cache.spec(), &s.cache_bytes);
+      s.cache = SequenceCache(s.shape, s.cache.spec(), s.cache_bytes.get());
     } else {
       s.interrupted = true;
     }
@@ -196,7 +211,7 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
   } catch (...) {
     for (Session* session : sessions) {
       Impl& s = *session->impl_;
-      s.cache = SequenceCache(s.shape, s.cache.spec(), &s.cache_bytes);
+      s.cache = SequenceCache(s.shape, s.cache.spec(), s.cache_bytes.get());
     }
     throw;
   }
@@ -213,13 +228,24 @@ void Session::save(const std::filesystem::path& path) const {
   save_cache(path, impl_->cache, ModelAccess::impl(*impl_->model).fingerprint(), std::as_bytes(logits()));
 }
 
+Session Session::fork() const {
+  if (impl_->interrupted) {
+    fail_usage("an earlier call of this session was interrupted or failed; it cannot be forked");
+  }
+  if (tokens_seen() == 0) fail_usage("an empty session cannot be forked; make a new one");
+  Session out(impl_->model, {});
+  with_memory([&] { out.impl_ = std::make_unique<Impl>(*impl_); });
+  return out;
+}
+
 Session Session::load(std::shared_ptr<const Model> model, const std::filesystem::path& path,
                       std::size_t context) {
   Session session(std::move(model), {.cache = {}, .context = context});
   Impl& s = *session.impl_;
   std::optional<LoadedCache> file;
-  with_memory(
-      [&] { file = load_cache(path, s.shape, ModelAccess::impl(*s.model).fingerprint(), &s.cache_bytes); });
+  with_memory([&] {
+    file = load_cache(path, s.shape, ModelAccess::impl(*s.model).fingerprint(), s.cache_bytes.get());
+  });
   LoadedCache& loaded = *file;
   if (loaded.attachment.size() != s.logits.bytes()) {
     fail_data("{}: the cache belongs to a model of another vocabulary", path.string());
@@ -339,7 +365,7 @@ std::size_t Session::tokens_seen() const noexcept {
 }
 std::size_t Session::context() const noexcept { return impl_->context; }
 CacheReport Session::cache_report() const { return impl_->cache.report(); }
-std::size_t Session::cache_bytes_allocated() const noexcept { return impl_->cache_bytes.live(); }
+std::size_t Session::cache_bytes_allocated() const noexcept { return impl_->cache_bytes->live(); }
 std::size_t Session::forward_bytes_peak() const noexcept { return impl_->forward_bytes.peak(); }
 const Model& Session::model() const noexcept { return *impl_->model; }
 

@@ -234,10 +234,9 @@ void split(const MatmulShape& shape, const T* a, const T* b, float* c, const Mul
   constexpr std::size_t kLeastWork = std::size_t{1} << 20U;
   constexpr std::size_t kPiece = 64;  // columns or rows, at least, and a multiple of it
   const std::size_t most = std::max(shape.m, shape.n);
-  const std::size_t parts =
-      in_parallel()
-          ? 1
-          : std::min({static_cast<std::size_t>(threads()), most / kPiece, shape.m * shape.n * shape.k / kLeastWork});
+  const std::size_t parts = in_parallel() ? 1
+                                          : std::min({static_cast<std::size_t>(threads()), most / kPiece,
+                                                      shape.m * shape.n * shape.k / kLeastWork});
   if (parts <= 1) return multiply(shape, a, b, c);
   const bool columns = shape.n >= shape.m;
   const std::size_t pieces = (most + kPiece - 1) / kPiece;

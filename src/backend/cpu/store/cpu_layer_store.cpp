@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "backend/cpu/ops/merge_attention.h"
+#include "backend/cpu/ops/prefill_attention.h"
 #include "backend/cpu/store/levels.h"
 #include "base/byte_stream.h"
 #include "base/parallel.h"
@@ -205,6 +207,21 @@ std::size_t CpuLayerStores::head_bytes(const AttentionShape& shape, const StoreF
          Segment::blocks_for(sizes.thin) *
              HeadStore::thin_layout(sizes.keys, sizes.values, sizes.value_format, format).bytes +
          Segment::blocks_for(sizes.recent) * BlockLayout(dim, dim).bytes;
+}
+
+void CpuLayerStores::attend_prompt(const AttentionShape& shape, const PromptAttention& chunk, float* out,
+                                   float* lse) const {
+  prefill_attention({.shape = shape, .queries = chunk.n, .keys = chunk.keys, .key_capacity = chunk.capacity},
+                    chunk.q, chunk.k, chunk.v, out, lse);
+}
+
+void CpuLayerStores::join(const AttentionShape& shape, std::size_t n, float* out, float* lse,
+                          const float* past, const float* past_lse) const {
+  merge_attention(n * shape.query_heads, shape.head_dim, out, lse, past, past_lse);
+}
+
+void CpuLayerStores::join_sinks(const AttentionShape& shape, std::size_t n, float* out, float* lse) const {
+  if (shape.sinks != nullptr) apply_sinks(shape, n, out, lse);
 }
 
 }  // namespace thinkey

@@ -100,6 +100,11 @@ class CpuLayerStores : public LayerStores {
                                                  AllocationCounter* counter) const override;
   [[nodiscard]] std::size_t head_bytes(const AttentionShape& shape, const StoreFormat& format,
                                        const HeadSizes& sizes) const override;
+  void attend_prompt(const AttentionShape& shape, const PromptAttention& chunk, float* out,
+                     float* lse) const override;
+  void join(const AttentionShape& shape, std::size_t n, float* out, float* lse, const float* past,
+            const float* past_lse) const override;
+  void join_sinks(const AttentionShape& shape, std::size_t n, float* out, float* lse) const override;
 };
 
 // Attention of queries over a layer's heads (LayerStore::attend).
