@@ -13,7 +13,7 @@ from thinkey.cache_spec import CacheSpec, Channels, Eviction, Quantization, Snap
 SPECS = [
     "full",
     "snapkv:2048+think:0.4",
-    "snapkv:25%,kernel=7,pool=max+think:0.8,mixed+kivi:4",
+    "snapkv:25%,kernel=7,pool=max+think:0.8,form=paper+kivi:4",
     "h2o:100",
     "pyramidkv:10%,beta=10",
     "streaming:64",

@@ -188,6 +188,7 @@ class CacheSpec:
     channels: Channels = field(default_factory=Channels)
     quantization: Quantization = field(default_factory=Quantization)
     turbo: Turbo = field(default_factory=Turbo)
+    automatic: bool = False  # stages are chosen for turbo's budget, as "auto:25%" writes
 
     def __post_init__(self) -> None:
         _core.print_spec(self)  # refuses what is out of range
