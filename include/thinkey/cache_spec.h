@@ -45,12 +45,12 @@ enum class KeyForm : std::uint8_t {
 // ThinK (2407.21018): the share of channels removed from all but the most recent tokens; of keys by default
 // the bytes of so many channels, taken where the scores say that they are missed least.
 struct ChannelSpec {
-  double keys = 0.0;         // pruning ratio lambda in [0, 1): D' = D - floor(lambda * D)
-  double values = 0.0;       // likewise for values
+  double keys = 0.0;        // pruning ratio lambda in [0, 1): D' = D - floor(lambda * D)
+  double values = 0.0;      // likewise for values
   std::size_t recent = 32;  // latest tokens that stay whole
   std::size_t window = 32;  // S, queries that score the channels
-  bool bias = false;         // what pruning drops is replaced by its mean over the thin tokens
-  bool adaptive = false;     // the same number of channels, spread over heads and layers by marginal loss
+  bool bias = false;        // what pruning drops is replaced by its mean over the thin tokens
+  bool adaptive = false;    // the same number of channels, spread over heads and layers by marginal loss
   KeyForm form = KeyForm::Mixed;
   bool operator==(const ChannelSpec&) const = default;
 
@@ -81,7 +81,7 @@ struct TurboSpec {
   std::size_t recent = 28;  // latest tokens that do; with the sinks a block of 32
   // Or a budget: the cache of a compressed prompt takes this share of full f16, or so many bytes, and each
   // head's keys and values get the bits that save most. Generated tokens come on top, in the same bits.
-  double percent = 0.0;    // 0: no budget
+  double percent = 0.0;   // 0: no budget
   std::size_t bytes = 0;  // likewise
   bool operator==(const TurboSpec&) const = default;
 

@@ -125,10 +125,9 @@ void report(const Generation& generation, bool lookup, const Session& session) {
       "memory   {} resident, {} at most\n{}",
       model.load_seconds, model.repack_seconds, format_bytes(model.repacked_bytes),
       format_rate(generation.prompt_tokens, generation.prefill_seconds),
-      format_rate(generation.tokens.size(), generation.decode_seconds),
-      stop_reason_name(generation.reason), lookup ? format_lookup(generation) : "",
-      format_bytes(resident_memory()), format_bytes(peak_resident_memory()),
-      format_cache_report(session.cache_report()));
+      format_rate(generation.tokens.size(), generation.decode_seconds), stop_reason_name(generation.reason),
+      lookup ? format_lookup(generation) : "", format_bytes(resident_memory()),
+      format_bytes(peak_resident_memory()), format_cache_report(session.cache_report()));
 }
 
 OrderedJson to_json(const Generation& generation, const Session& session, const SamplerOptions& sampler,

@@ -106,8 +106,7 @@ void Products::multiply(const ReadyMatrix& matrix, float* y, std::size_t stride)
   if (matrix.form != WeightForm::AsFile) {
     dense(matrix, y, stride);
   } else {
-    require_fit(stride == matrix.view.rows,
-                "a product in the file's form writes dense rows");
+    require_fit(stride == matrix.view.rows, "a product in the file's form writes dense rows");
     matvec(matrix.view, input_, rows_, y, activations_, order_);
   }
 }
