@@ -22,11 +22,11 @@ from thinkey.hf import ThinCache
 
 METHODS = [
     ("SnapKV, a quarter of the tokens", lambda: kvpress.SnapKVPress(0.75), "snapkv:25%,window=64"),
-    ("ThinK, 40 % of key channels", lambda: kvpress.ThinKPress(0.4), "think:0.4"),
+    ("ThinK, 40 % of key channels", lambda: kvpress.ThinKPress(0.4), "think:0.4,form=paper"),
     (
         "SnapKV and ThinK",
         lambda: kvpress.ComposedPress([kvpress.SnapKVPress(0.75), kvpress.ThinKPress(0.4)]),
-        "snapkv:25%,window=64+think:0.4",
+        "snapkv:25%,window=64+think:0.4,form=paper",
     ),
     ("Expected Attention, a quarter", lambda: kvpress.ExpectedAttentionPress(0.75), "expected:25%"),
     ("Ada-KV over SnapKV, a quarter", lambda: kvpress.AdaKVPress(kvpress.SnapKVPress(0.75)), "snapkv:25%,window=64,adakv"),

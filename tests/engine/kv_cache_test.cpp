@@ -105,7 +105,7 @@ TEST(KvCache, AttendsWithSinksOverPromptTurnsAndSteps) {
 }
 
 TEST(KvCache, SequencesGoOnTogetherAsAlone) {
-  const CacheSpec spec = CacheSpec::parse("snapkv:40,every=4+think:0.25,recent=8");
+  const CacheSpec spec = CacheSpec::parse("snapkv:40,every=4+think:0.25,recent=8,form=paper");
   std::vector<KvCache> together, alone;
   for (const std::uint64_t seed : {3U, 4U}) {
     Tensors prompt(60 + static_cast<std::int64_t>(seed), seed);
