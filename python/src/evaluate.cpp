@@ -54,8 +54,8 @@ PyOutcome run(const std::function<eval::Task()>& make, const Model& model, const
 }
 
 PyOutcome kl(const std::shared_ptr<Model>& model, const std::vector<SpecArgument>& caches,
-             const std::string& text, std::int64_t prompt, std::int64_t continuation, std::int64_t samples,
-             std::int64_t context, const std::string& out) {
+             const std::string& text, std::size_t prompt, std::size_t continuation, std::size_t samples,
+             std::size_t context, const std::string& out) {
   const Specs specs = specs_of(caches);
   return run(
       [&] {
@@ -70,8 +70,8 @@ PyOutcome kl(const std::shared_ptr<Model>& model, const std::vector<SpecArgument
 }
 
 PyOutcome needle(const std::shared_ptr<Model>& model, const std::vector<SpecArgument>& caches,
-                 const std::vector<std::int64_t>& lengths, const std::vector<double>& depths,
-                 std::int64_t repeats, std::int64_t max_tokens, std::uint64_t seed, const std::string& chat,
+                 const std::vector<std::size_t>& lengths, const std::vector<double>& depths,
+                 std::size_t repeats, std::size_t max_tokens, std::uint64_t seed, const std::string& chat,
                  const std::string& haystack, const std::string& out) {
   const Specs specs = specs_of(caches);
   return run(
@@ -92,8 +92,8 @@ PyOutcome needle(const std::shared_ptr<Model>& model, const std::vector<SpecArgu
 
 PyOutcome longbench(const std::shared_ptr<Model>& model, const std::vector<SpecArgument>& caches,
                     const std::string& data, const std::vector<std::string>& tasks, bool extended,
-                    std::int64_t limit, std::int64_t max_length, std::int64_t context,
-                    const std::string& chat, const std::string& out) {
+                    std::size_t limit, std::size_t max_length, std::size_t context, const std::string& chat,
+                    const std::string& out) {
   const Specs specs = specs_of(caches);
   return run(
       [&] {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "binding.h"
+#include "thinkey/error.h"
 
 namespace thinkey::python {
 namespace {
@@ -22,6 +23,19 @@ nb::str text_of(const std::string& bytes) {
   return nb::steal<nb::str>(
       PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
 }
+
+namespace {
+
+// -1: none.
+std::optional<std::size_t> limit_of(std::int64_t max_tokens) {
+  if (max_tokens < -1) {
+    throw Error(ErrorKind::Usage,
+                "max-tokens " + std::to_string(max_tokens) + ": it must be -1 (no limit), 0 or more");
+  }
+  return max_tokens < 0 ? std::nullopt : std::optional(static_cast<std::size_t>(max_tokens));
+}
+
+}  // namespace
 
 void bind_sampler(nb::module_& m) {
   nb::class_<SamplerOptions>(m, "SamplerOptions", "How the next token is chosen, with llama.cpp's options.")
@@ -120,7 +134,7 @@ void bind_generate(nb::module_& m) {
               const std::scoped_lock lock(*session.mutex);
               made.generator =
                   std::make_unique<Generator>(session.session, prompt,
-                                              GenerateOptions{.max_tokens = max_tokens,
+                                              GenerateOptions{.max_tokens = limit_of(max_tokens),
                                                               .sampler = sampler,
                                                               .progress = interruptible(computing, progress),
                                                               .sink = [&text](std::string_view piece) {

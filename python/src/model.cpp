@@ -137,14 +137,14 @@ void bind_model(nb::module_& m) {
            "Token ids of a rendered conversation: control tokens are recognised, BOS stands in front once.")
       .def(
           "estimate",
-          [](const Model& model, const SpecArgument& cache, std::int64_t prompt, std::int64_t generate) {
+          [](const Model& model, const SpecArgument& cache, std::size_t prompt, std::size_t generate) {
             return model.estimate(cache.spec(), prompt, generate);
           },
           nb::arg("cache"), nb::arg("prompt"), nb::arg("generate") = 0,
           "Bytes needed beside the weights for so many tokens of prompt and answer.")
       .def(
           "estimate_cache",
-          [](const Model& model, const SpecArgument& cache, std::int64_t tokens) {
+          [](const Model& model, const SpecArgument& cache, std::size_t tokens) {
             return model.estimate_cache(cache.spec(), tokens);
           },
           nb::arg("cache"), nb::arg("tokens"),

@@ -56,7 +56,7 @@ void bind_session(nb::module_& m) {
       .def(
           "__init__",
           [](SharedSession* self, std::shared_ptr<Model> model, const SpecArgument& cache,
-             std::int64_t context, std::size_t memory_limit) {
+             std::size_t context, std::size_t memory_limit) {
             Session session(model, {.cache = cache.spec(), .context = context, .memory_limit = memory_limit});
             new (self) SharedSession{.session = std::move(session), .model = std::move(model)};
           },
@@ -113,7 +113,7 @@ void bind_session(nb::module_& m) {
           nb::arg("path"), "Saves cache and logits, atomically. Raises Error.")
       .def_static(
           "load",
-          [](std::shared_ptr<Model> model, const PathArgument& file, std::int64_t context) {
+          [](std::shared_ptr<Model> model, const PathArgument& file, std::size_t context) {
             const Computing computing;
             return SharedSession{.session = Session::load(model, file.path, context), .model = model};
           },

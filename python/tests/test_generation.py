@@ -69,7 +69,7 @@ def test_compress() -> None:
         logits = k[head // 2] @ query[0, head] / 8
         weights = np.exp(logits - logits.max())
         assert np.abs(out[0, head] - weights @ v[head // 2] / weights.sum()).max() < 1e-3
-    thin = thinkey.compress(q, k, v, "snapkv:64+think:0.4")
+    thin = thinkey.compress(q, k, v, "snapkv:64+think:0.4,form=paper")
     assert [len(kept) for kept in thin.kept_tokens] == [64, 64]
     assert thin.kept_channels.shape == (2, 64) and (thin.kept_channels.sum(axis=1) == 64 - 25).all()
     assert thin.bytes < 0.5 * thin.full_bytes
