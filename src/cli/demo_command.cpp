@@ -60,16 +60,16 @@ std::vector<std::string> default_specs(std::size_t budget) {
   const std::string snapkv = fmt::format("snapkv:{},kernel=7,pool=max", budget);
   return {"full",
           snapkv,
-          snapkv + "+think:0.3,form=paper",
+          snapkv + "+think:0.4",
+          snapkv + "+think:0.8",
           snapkv + "+think:0.4,form=paper",
-          snapkv + "+think:0.5,form=paper",
           snapkv + "+think:0.6,form=paper",
           snapkv + "+think:0.8,form=paper",
-          snapkv + "+think:0.8,bias,form=paper",
-          snapkv + "+think:0.8",
-          snapkv + "+think:keys=0.4,values=0.3,form=paper",
-          snapkv + "+think:0.4,form=paper+kivi:4",
-          snapkv + "+think:0.4,form=paper+kivi:2"};
+          snapkv + "+think:keys=0.4,values=0.3",
+          snapkv + "+think:0.4+kivi:4",
+          snapkv + "+think:0.4+kivi:2",
+          "auto:12%",
+          "auto:6%"};
 }
 
 std::string trimmed(std::string text) {
@@ -160,9 +160,11 @@ void show(const NeedleSample& sample, const std::vector<CacheSpec>& specs, const
                100.0 * sample.depth);
   print_output("  ... {} ...\n", one_line(std::string_view(sample.document).substr(from, to - from)));
   print_output("  question: {}\n", sample.question);
+  std::size_t width = 0;
+  for (const CacheSpec& spec : specs) width = std::max(width, spec.to_string().size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const std::string& answer = scores[i].answers[index];
-    print_output("  {:<52} answers {}{}\n", specs[i].to_string(), one_line(answer),
+    print_output("  {:<{}} answers {}{}\n", specs[i].to_string(), width, one_line(answer),
                  is_right(answer, sample, exact) ? "" : "  (wrong)");
   }
 }
