@@ -31,10 +31,13 @@ void pack_row(ElementFormat format, const std::uint8_t* codes, std::byte* row) {
   visit_planes(format, [&](std::size_t byte, std::size_t bytes, std::size_t bits, std::size_t from) {
     auto* to = reinterpret_cast<std::uint8_t*>(row) + byte;
     const unsigned mask = (1U << bits) - 1U;
-    for (std::size_t i = 0; i < kRowCodes; ++i) {
-      const unsigned part = (static_cast<unsigned>(codes[i]) >> from) & mask;
-      const std::size_t shift = i / bytes * bits;
-      to[i % bytes] = static_cast<std::uint8_t>(shift == 0 ? part : to[i % bytes] | (part << shift));
+    for (std::size_t part = 0; part < 8 / bits; ++part) {
+      const std::uint8_t* of = codes + part * bytes;
+      const auto up = static_cast<unsigned>(part * bits);
+      for (std::size_t i = 0; i < bytes; ++i) {
+        const unsigned moved = ((static_cast<unsigned>(of[i]) >> from) & mask) << up;
+        to[i] = static_cast<std::uint8_t>(part == 0 ? moved : to[i] | moved);
+      }
     }
   });
 }
@@ -44,9 +47,12 @@ void unpack_row(ElementFormat format, const std::byte* row, std::uint8_t* codes)
   visit_planes(format, [&](std::size_t byte, std::size_t bytes, std::size_t bits, std::size_t from) {
     const auto* stored = reinterpret_cast<const std::uint8_t*>(row) + byte;
     const unsigned mask = (1U << bits) - 1U;
-    for (std::size_t i = 0; i < kRowCodes; ++i) {
-      const unsigned part = (static_cast<unsigned>(stored[i % bytes]) >> (i / bytes * bits)) & mask;
-      codes[i] = static_cast<std::uint8_t>(codes[i] | (part << from));
+    for (std::size_t part = 0; part < 8 / bits; ++part) {
+      std::uint8_t* of = codes + part * bytes;
+      const auto up = static_cast<unsigned>(part * bits);
+      for (std::size_t i = 0; i < bytes; ++i) {
+        of[i] = static_cast<std::uint8_t>(of[i] | ((static_cast<unsigned>(stored[i]) >> up) & mask) << from);
+      }
     }
   });
 }
