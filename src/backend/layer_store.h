@@ -90,6 +90,7 @@ struct QueryMoments {
 struct NoiseCosts {
   double values = 0.0;
   double keys[3] = {};
+  double output = 0.0;  // mean square of what is disturbed, likewise after W_o
 };
 
 // A number for each token, [Hkv][n], or for each query head of the group too, [Hkv][G * n].

@@ -19,6 +19,7 @@ struct PromptView {
   std::size_t capacity = 0;  // tokens between two heads; >= T
 
   // Energy of the residual stream that the layer's output is added to (Pass::hidden_energy).
+  // 0: of the attention's own output, where a norm follows that.
   double residual = 1.0;
 };
 

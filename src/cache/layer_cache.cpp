@@ -64,9 +64,13 @@ void LayerCache::compress_prompt(const PromptView& prompt, ChannelBudget& budget
   scorer_.reset();
   if (compression_.spec.turbo.budgeted()) {
     costs_ = store_->noise_costs(prompt, static_cast<std::size_t>(kNoiseWindow), kept);
+    double energy = prompt.residual;
+    if (energy == 0.0) {
+      for (const NoiseCosts& costs : costs_) energy += costs.output;
+    }
     for (NoiseCosts& costs : costs_) {
-      costs.values /= prompt.residual;
-      for (double& cost : costs.keys) cost /= prompt.residual;
+      costs.values /= energy;
+      for (double& cost : costs.keys) cost /= energy;
     }
   }
   store_->pack(prompt, kept, plan(prompt, kept, budget, trace));

@@ -243,7 +243,9 @@ void Prefill::store() {
                             .k = pass_->layer_keys(),
                             .v = pass_->layer_values(),
                             .capacity = request_.key_places(),
-                            .residual = pass_->hidden_energy({tokens_.size() - observed, observed})};
+                            .residual = network_.layers[layer_].attention_post_norm
+                                            ? 0.0
+                                            : pass_->hidden_energy({tokens_.size() - observed, observed})};
     for (SequenceCache* cache : caches_) cache->compress_prompt(layer_, prompt);
     if (outputs_.observer != nullptr) outputs_.observer->compressed(layer_, prompt);
     return;

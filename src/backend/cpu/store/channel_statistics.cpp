@@ -216,6 +216,7 @@ NoiseCosts head_noise_costs(const WindowAttention& a, std::size_t dim, std::size
     const double gain =
         gains[r % gains.size()] / static_cast<double>(std::max<std::size_t>(1, a.rows / gains.size()));
     costs.values += gain * row.values;
+    costs.output += gain * output;
     for (std::size_t i = 0; i < 3; ++i) costs.keys[i] += gain * row.keys[i];
   }
   return costs;
