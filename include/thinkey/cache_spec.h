@@ -115,10 +115,11 @@ struct CacheSpec {
   // The last prompt queries a layer must keep for scoring; 0 when nothing is scored.
   [[nodiscard]] std::size_t observation_window() const;
 
-  // Whether the last prompt queries decide what is kept: an eviction policy that looks at them, or channels,
-  // which ThinK scores by them. Such a cache is made for the question it has seen.
+  // Whether the last prompt queries decide what is kept: an eviction policy that looks at them, channels,
+  // which ThinK scores by them, or a budget, whose bits go where they look. Such a cache is made for the
+  // question it has seen.
   [[nodiscard]] bool question_dependent() const {
-    return eviction.question_dependent() || channels.active() || automatic;
+    return eviction.question_dependent() || channels.active() || turbo.budgeted();
   }
 
   // Whether there is a thin segment that differs from whole 16-bit tokens.

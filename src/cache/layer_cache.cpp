@@ -25,11 +25,6 @@ bool observes_all(const EvictionSpec& spec) {
   return policy != nullptr && policy->observes_all(spec.policy);
 }
 
-// Keys and values of the tokens in reach, in 16 bits.
-std::size_t full_f16_bytes(const AttentionShape& shape, std::size_t tokens) noexcept {
-  return 2 * sizeof(f16_bits) * shape.kv_heads * shape.head_dim * tokens_in_reach(shape, tokens);
-}
-
 std::size_t key_channels(const HeadSizes& sizes) noexcept {
   return std::accumulate(sizes.keys.begin(), sizes.keys.end(), std::size_t{0});
 }

@@ -62,6 +62,10 @@ std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noe
   return shape.sliding_window == 0 ? tokens : std::min(tokens, shape.sliding_window);
 }
 
+std::size_t full_f16_bytes(const AttentionShape& shape, std::size_t tokens) noexcept {
+  return 2 * sizeof(f16_bits) * shape.kv_heads * shape.head_dim * tokens_in_reach(shape, tokens);
+}
+
 StoreFormat store_format(const CacheSpec& spec) {
   const Policy* policy = policy_of(spec.eviction.policy);
   const bool remembers = spec.eviction.every > 0 && policy != nullptr;

@@ -32,6 +32,9 @@ inline constexpr std::size_t kNoiseWindow = 16;
 // Of `tokens` tokens, those that a layer may hold: its window's.
 [[nodiscard]] std::size_t tokens_in_reach(const AttentionShape& shape, std::size_t tokens) noexcept;
 
+// Keys and values of the tokens in reach, in 16 bits.
+[[nodiscard]] std::size_t full_f16_bytes(const AttentionShape& shape, std::size_t tokens) noexcept;
+
 [[nodiscard]] StoreFormat store_format(const CacheSpec& spec);
 
 }  // namespace thinkey

@@ -31,14 +31,6 @@ double value_cost(const NoiseCosts& costs, std::size_t step) noexcept { return n
 // A broken model's NaN or infinity must not upset the comparisons.
 double finite(double x) noexcept { return std::isfinite(x) ? x : 0.0; }
 
-std::size_t full_bytes(const CacheShape& shape, std::size_t tokens) noexcept {
-  std::size_t sum = 0;
-  for (const AttentionShape& layer : shape.layers) {
-    sum += 2 * sizeof(f16_bits) * layer.kv_heads * layer.head_dim * tokens_in_reach(layer, tokens);
-  }
-  return sum;
-}
-
 class Allocation {
  public:
   Allocation(const CacheShape& shape, const LayerStores& stores, const std::vector<StoreFormat>& formats,
@@ -147,7 +139,9 @@ CacheSpec resolved_spec(const CacheSpec& spec, const CacheShape& shape, std::siz
   TurboSpec& turbo = out.turbo;
   if (!turbo.budgeted()) return out;
   if (turbo.bytes > 0) {
-    const std::size_t full = std::max<std::size_t>(1, full_bytes(shape, tokens));
+    std::size_t full = 0;
+    for (const AttentionShape& layer : shape.layers) full += full_f16_bytes(layer, tokens);
+    full = std::max<std::size_t>(1, full);
     turbo.percent = std::min(1e4, 100.0 * static_cast<double>(turbo.bytes) / static_cast<double>(full));
     turbo.bytes = 0;
   }

@@ -10,6 +10,7 @@ namespace thinkey {
 SequenceCache::SequenceCache(const CacheShape& shape, const CacheSpec& spec, AllocationCounter* counter,
                              const LayerStores& stores)
     : shape_(shape),
+      asked_(spec),
       spec_(spec),
       budget_(compressed_layers(shape), shape.kv_heads(),
               static_cast<std::size_t>(spec.channels.kept_keys(shape.head_dim())), shape.head_dim()),
@@ -103,7 +104,7 @@ SequenceCache SequenceCache::fork(std::int64_t end, AllocationCounter* counter) 
   std::vector<LayerCache> layers;
   layers.reserve(layers_.size());
   for (const LayerCache& layer : layers_) layers.push_back(layer.fork(end, counter));
-  return {shape_, spec_, std::move(layers), budget_};
+  return {*this, std::move(layers)};
 }
 
 void SequenceCache::quantize(const QuantizationSpec& quantization, AllocationCounter* counter,
@@ -134,7 +135,7 @@ void SequenceCache::quantize(const QuantizationSpec& quantization, AllocationCou
     thinner.compress_prompt(view, budget_, nullptr);
     layers_[l] = std::move(thinner);
   }
-  spec_ = spec;
+  asked_ = spec_ = spec;
 }
 
 bool SequenceCache::can_fork(std::int64_t end) const noexcept {

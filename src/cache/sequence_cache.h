@@ -26,7 +26,9 @@ class SequenceCache {
                 const LayerStores& stores = default_stores());
 
   [[nodiscard]] const CacheShape& shape() const noexcept { return shape_; }
-  // A budget's, once a prompt is compressed, as it was resolved (cache/level_budget.h).
+  // As it was given; and, once a prompt is compressed, as a budget was resolved for it
+  // (cache/level_budget.h).
+  [[nodiscard]] const CacheSpec& asked_spec() const noexcept { return asked_; }
   [[nodiscard]] const CacheSpec& spec() const noexcept { return spec_; }
 
   // Whether the eviction policy looks at every prompt query (H2O): then observe() must be told of each
@@ -96,13 +98,17 @@ class SequenceCache {
   [[nodiscard]] const LayerCache& layer(std::size_t i) const noexcept { return layers_[i]; }
 
  private:
-  SequenceCache(const CacheShape& shape, const CacheSpec& spec, std::vector<LayerCache> layers,
-                const ChannelBudget& budget)
-      : shape_(shape), spec_(spec), layers_(std::move(layers)), budget_(budget) {}
+  SequenceCache(const SequenceCache& of, std::vector<LayerCache> layers)
+      : shape_(of.shape_),
+        asked_(of.asked_),
+        spec_(of.spec_),
+        layers_(std::move(layers)),
+        budget_(of.budget_) {}
   void resolve(std::size_t tokens);  // the spec, for a prompt of so many tokens
   void spend_budget();               // all layers are packed
 
   CacheShape shape_;
+  CacheSpec asked_;
   CacheSpec spec_;
   std::vector<LayerCache> layers_;
   ChannelBudget budget_;

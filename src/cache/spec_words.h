@@ -1,7 +1,6 @@
 // Values in cache specs: read, refused with the word that is wrong, and printed.
 #pragma once
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include <string_view>
 
 #include "base/fail.h"
+#include "base/format_text.h"
 
 namespace thinkey {
 
@@ -34,22 +34,13 @@ template <typename Number>
   fail_usage("cache spec '{}': {} takes a ratio such as 0.4, not '{}'", spec, option, value);
 }
 
-// "512MiB", "4GiB", "1000000": at least 1 byte.
+// At least 1 byte.
 [[nodiscard]] inline std::size_t byte_count(std::string_view spec, std::string_view option,
                                             std::string_view value) {
-  const std::size_t digits = std::min(value.find_first_not_of("0123456789"), value.size());
-  const std::string_view unit = value.substr(digits);
-  const int shift = unit == "KiB"                 ? 10
-                    : unit == "MiB"               ? 20
-                    : unit == "GiB"               ? 30
-                    : unit.empty() || unit == "B" ? 0
-                                                  : -1;
-  const auto n = spec_number<std::size_t>(value.substr(0, digits));
-  if (shift < 0 || !n || *n < 1 || *n > (std::size_t{1} << 50U) >> shift) {
-    fail_usage("cache spec '{}': {} takes bytes such as 512MiB or a share such as 25%, not '{}'", spec,
-               option, value);
-  }
-  return *n << shift;
+  const std::optional<std::size_t> bytes = parse_bytes(value);
+  if (bytes.value_or(0) > 0) return *bytes;
+  fail_usage("cache spec '{}': {} takes bytes such as 512MiB or a share such as 25%, not '{}'", spec, option,
+             value);
 }
 
 inline void within(std::string_view what, std::size_t value, std::size_t least, std::size_t most) {

@@ -167,7 +167,7 @@ void Session::prefill(std::span<const std::int32_t> tokens, const Progress& prog
     s.check_logits(s.logits.span(), before + static_cast<std::int64_t>(count) - 1);
   } catch (...) {
     if (first) {
-      s.cache = SequenceCache(s.shape, s.cache.spec(), s.cache_bytes.get());
+      s.cache = SequenceCache(s.shape, s.cache.asked_spec(), s.cache_bytes.get());
     } else {
       s.interrupted = true;
     }
@@ -211,7 +211,7 @@ void Session::prefill_together(std::span<Session* const> sessions, std::span<con
   } catch (...) {
     for (Session* session : sessions) {
       Impl& s = *session->impl_;
-      s.cache = SequenceCache(s.shape, s.cache.spec(), s.cache_bytes.get());
+      s.cache = SequenceCache(s.shape, s.cache.asked_spec(), s.cache_bytes.get());
     }
     throw;
   }

@@ -125,12 +125,24 @@ TEST(Auto, ComposesStagesByTheBudget) {
   EXPECT_EQ(trial("auto:25%").spec, CacheSpec::parse("turbo:25%"));
   const CacheSpec thin = trial("auto:11%").spec;
   EXPECT_EQ(thin, CacheSpec::parse("snapkv:50%,chunk=10+turbo:11%"));
-  EXPECT_FALSE(CacheSpec::parse("turbo:25%").question_dependent());
+  EXPECT_FALSE(CacheSpec::parse("turbo:4").question_dependent());
+  EXPECT_TRUE(CacheSpec::parse("turbo:25%").question_dependent());
   EXPECT_TRUE(CacheSpec::parse("auto:25%").question_dependent());
   const Trial full = trial("full");
   const Trial bytes = trial("auto:" + std::to_string(full.report.full_bytes / 4));
   EXPECT_LE(bytes.live, full.report.full_bytes / 4);
   EXPECT_NEAR(bytes.spec.turbo.percent, 25.0, 0.01);
+}
+
+TEST(Auto, RemembersWhatWasAskedFor) {
+  const CacheSpec asked = CacheSpec::parse("auto:30KiB");
+  SequenceCache cache(CacheShape::uniform(1, kLayer), asked);
+  test::RandomPrompt prompt(kLayer, kTokens, 3);
+  cache.compress_prompt(0, prompt.view());
+  EXPECT_NE(cache.spec(), asked);
+  EXPECT_EQ(cache.asked_spec(), asked);
+  EXPECT_EQ(cache.fork(kTokens, nullptr).asked_spec(), asked);
+  EXPECT_EQ(cache.fork(kTokens, nullptr).spec(), cache.spec());
 }
 
 // The estimate is what inspect prints and servers reserve by.

@@ -241,6 +241,30 @@ TEST(Session, AnInterruptedFirstPrefillLeavesItEmpty) {
   EXPECT_THAT(error_of([&] { session.decode(5); }), ::testing::Pair(2, HasSubstr("interrupted")));
 }
 
+// A budget is resolved for the prompt that is compressed, not for one that was given up.
+TEST(Session, AnInterruptedPrefillLeavesABudgetAsItWasAskedFor) {
+  const Expected expects = expected("llama2");
+  const std::span<const std::int32_t> all = expects.ids;
+  const SessionOptions options{.cache = CacheSpec::parse("auto:4KiB")};
+  const auto model = load("llama2");
+  Session fresh(model, options);
+  fresh.prefill(all.first(all.size() / 2));
+  std::size_t steps = 0;
+  Session counted(model, options);
+  counted.prefill(all, [&](double, double) { ++steps; });
+  for (std::size_t stop = 1; stop <= steps; ++stop) {
+    Session session(model, options);
+    std::size_t calls = 0;
+    EXPECT_THROW(session.prefill(all,
+                                 [&](double, double) {
+                                   if (++calls == stop) throw std::runtime_error("interrupted");
+                                 }),
+                 std::runtime_error);
+    session.prefill(all.first(all.size() / 2));
+    ASSERT_EQ(session.cache_report().spec, fresh.cache_report().spec) << stop << " of " << steps;
+  }
+}
+
 TEST(Session, CanBeMoved) {
   const Expected expects = expected("llama2");
   Session first(load("llama2"));

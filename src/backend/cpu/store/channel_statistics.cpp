@@ -168,8 +168,8 @@ double dot(const float* a, const float* b, std::size_t n) {
 }
 
 // To first order in the noise of values, and of weights w' = w exp(e), e being normal of variance s r:
-// the mean square of the output's error is r sum w^2 |v|^2 / D and sum w^2 (exp(s r) - 1) |v - o|^2 for each
-// query; W_o multiplies the square of what has no direction of its own by |W_o|_F^2 / D.
+// the square of the output's error is r sum w^2 |v|^2 and sum w^2 (exp(s r) - 1) |v - o|^2 for each query;
+// W_o multiplies the square of what has no direction of its own by |W_o|_F^2 / D.
 NoiseCosts head_noise_costs(const WindowAttention& a, std::size_t dim, std::size_t thin_begin,
                             std::size_t thin_end, std::span<const double> gains) {
   NoiseCosts costs;
@@ -192,9 +192,9 @@ NoiseCosts head_noise_costs(const WindowAttention& a, std::size_t dim, std::size
   // v . o of every row and token.
   std::vector<float> products(a.rows * tokens);
   MatmulShape product;
-  product.m = static_cast<std::int64_t>(a.rows);
-  product.n = product.ldc = static_cast<std::int64_t>(tokens);
-  product.k = product.lda = product.ldb = static_cast<std::int64_t>(dim);
+  product.m = a.rows;
+  product.n = product.ldc = tokens;
+  product.k = product.lda = product.ldb = dim;
   matmul(product, a.outputs.data(), a.values.data(), products.data());
   for (std::size_t r = 0; r < a.rows; ++r) {
     const float* q = a.q.data() + r * dim;
@@ -227,7 +227,7 @@ std::vector<double> output_gains(const AttentionShape& shape) {
   std::vector<double> gains(shape.query_heads, 1.0);
   if (shape.output == nullptr) return gains;
   const std::size_t width = shape.query_heads * shape.head_dim;
-  const auto rows = static_cast<std::size_t>(shape.output->rows);
+  const std::size_t rows = shape.output->rows;
   constexpr std::size_t kRows = 64;
   std::vector<float> wide(std::min(kRows, rows) * width);
   std::fill(gains.begin(), gains.end(), 0.0);
