@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <string_view>
 
@@ -20,6 +21,21 @@ std::string format_bytes(std::size_t bytes) {
   }
   const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
   return fmt::format("{:.{}f} {}", value, decimals, kUnits[unit]);
+}
+
+std::optional<std::size_t> parse_bytes(std::string_view text) {
+  constexpr std::size_t kMost = std::size_t{1} << 50U;
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const int shift = unit == "KiB" || unit == "K"   ? 10
+                    : unit == "MiB" || unit == "M" ? 20
+                    : unit == "GiB" || unit == "G" ? 30
+                    : unit.empty() || unit == "B"  ? 0
+                                                   : -1;
+  if (shift < 0 || number > kMost >> shift) return std::nullopt;
+  return number << shift;
 }
 
 std::string format_count(double count) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "base/format_text.h"
 #include "base/stop_signal.h"
 #include "base/system_memory.h"
 #include "cli/commands.h"
@@ -52,21 +53,9 @@ struct Arguments {
   bool log_requests = false;
 };
 
-// "4GiB", "512MiB", "1000000".
-std::size_t parse_bytes(const std::string& text, const char* option) {
-  std::size_t digits = 0;
-  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') ++digits;
-  const std::string unit = text.substr(digits);
-  const std::size_t shift = unit == "KiB" || unit == "K"   ? 10
-                            : unit == "MiB" || unit == "M" ? 20
-                            : unit == "GiB" || unit == "G" ? 30
-                                                           : 0;
-  if (digits == 0 || digits > 15 || (shift == 0 && !unit.empty() && unit != "B")) {
-    fail_usage("{}: \"{}\" is not a number of bytes such as 4GiB or 512MiB", option, text);
-  }
-  const std::size_t number = std::stoull(text.substr(0, digits));
-  if (number > (SIZE_MAX >> 1U) >> shift) fail_usage("{}: \"{}\" is more than any machine has", option, text);
-  return number << shift;
+std::size_t byte_option(const std::string& text, const char* option) {
+  if (const auto bytes = parse_bytes(text)) return *bytes;
+  fail_usage("{}: \"{}\" is not a number of bytes such as 4GiB or 512MiB", option, text);
 }
 
 std::vector<std::string> read_keys(const Arguments& arguments) {
@@ -95,7 +84,7 @@ server::HttpOptions http_options(const Arguments& arguments) {
   options.host_names = arguments.host_names;
   options.connections = arguments.connections;
   options.limits.body = options.limits.write = std::chrono::seconds(arguments.timeout);
-  options.limits.body_bytes = parse_bytes(arguments.body_limit, "--body-limit");
+  options.limits.body_bytes = byte_option(arguments.body_limit, "--body-limit");
   if (arguments.log_requests) {
     options.log = [](const std::string& method, const std::string& path, int status) {
       print_message("{} {} {}\n", method, printable(path, 200), status);
@@ -132,12 +121,12 @@ SchedulerOptions scheduler_options(const Arguments& arguments) {
   options.queue = arguments.queue;
   options.compress_idle = arguments.pressure == "compress";
   options.cache_directory = arguments.cache_directory;
-  options.cache_disk = parse_bytes(arguments.cache_disk, "--cache-disk");
+  options.cache_disk = byte_option(arguments.cache_disk, "--cache-disk");
   if (arguments.kv_memory.empty()) {
     // Prefill needs some as well.
     options.kv_memory = std::max<std::size_t>(available_memory() / 2, std::size_t{64} << 20U);
   } else {
-    options.kv_memory = parse_bytes(arguments.kv_memory, "--kv-memory");
+    options.kv_memory = byte_option(arguments.kv_memory, "--kv-memory");
   }
   return options;
 }
@@ -154,7 +143,7 @@ int execute(const Arguments& arguments) {
     fail_usage("--system is for conversations; requests bring their own messages");
   static_cast<void>(arguments.cache.parse());
   const server::HttpOptions http = http_options(arguments);
-  static_cast<void>(parse_bytes(arguments.cache_disk, "--cache-disk"));
+  static_cast<void>(byte_option(arguments.cache_disk, "--cache-disk"));
   server::HttpServer web(http);
   const int port = web.bind();  // before the model is loaded: a port that is taken is soon said
 
