@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string bytes;
   if (data[0] % 2 == 0) {  // the header that belongs to us
     bytes =
-        R"({"thinkey_results":1,"task":"needle","model":"m","weights":"00aa","settings":{"depths":[0,50],"seed":1}})"
+        R"({"thinkey_results":2,"task":"needle","model":"m","weights":"00aa","settings":{"depths":[0,50],"seed":1}})"
         "\n";
   }
   bytes += fuzz::text_of(data + 1, size - 1);

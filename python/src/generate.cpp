@@ -24,8 +24,6 @@ nb::str text_of(const std::string& bytes) {
       PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
 }
 
-namespace {
-
 // -1: none.
 std::optional<std::size_t> limit_of(std::int64_t max_tokens) {
   if (max_tokens < -1) {
@@ -34,8 +32,6 @@ std::optional<std::size_t> limit_of(std::int64_t max_tokens) {
   }
   return max_tokens < 0 ? std::nullopt : std::optional(static_cast<std::size_t>(max_tokens));
 }
-
-}  // namespace
 
 void bind_sampler(nb::module_& m) {
   nb::class_<SamplerOptions>(m, "SamplerOptions", "How the next token is chosen, with llama.cpp's options.")

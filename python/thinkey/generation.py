@@ -30,6 +30,22 @@ def _tokens(model: _core.Model, prompt: str | Sequence[int]) -> Sequence[int]:
     return model.tokenize(prompt) if isinstance(prompt, str) else prompt
 
 
+def _generator(
+    session: _core.Session,
+    prompt: str | Sequence[int],
+    max_tokens: int,
+    progress: Progress | None,
+    sampling: Sampling,
+) -> _core.Generator:
+    return _core.Generator(
+        session,
+        _tokens(session.model, prompt),
+        max_tokens=max_tokens,
+        sampler=_core.SamplerOptions(**sampling),
+        progress=progress,
+    )
+
+
 def generate(
     session: _core.Session,
     prompt: str | Sequence[int],
@@ -45,13 +61,7 @@ def generate(
     tokens. Afterwards the session holds prompt and answer: a conversation goes on from there.
     `progress(done, total)`: of the prefill. Raises Error.
     """
-    generator = _core.Generator(
-        session,
-        _tokens(session.model, prompt),
-        max_tokens=max_tokens,
-        sampler=_core.SamplerOptions(**sampling),
-        progress=progress,
-    )
+    generator = _generator(session, prompt, max_tokens, progress, sampling)
     while generator.step():
         pass
     return generator.result
@@ -66,13 +76,7 @@ def stream(
     **sampling: Unpack[Sampling],
 ) -> Iterator[str]:
     """generate() that yields the answer's text, in whole characters, as it comes."""
-    generator = _core.Generator(
-        session,
-        _tokens(session.model, prompt),
-        max_tokens=max_tokens,
-        sampler=_core.SamplerOptions(**sampling),
-        progress=progress,
-    )
+    generator = _generator(session, prompt, max_tokens, progress, sampling)
     more = True
     while more:
         more = generator.step()

@@ -147,7 +147,7 @@ TEST(ResultFile, DefaultNameTellsRunsApart) {
 // A stranger's file: as deep and as long as it may be, it is refused in one short line.
 TEST(ResultFile, RefusesWhatNestsOrHasManyKeys) {
   const Scratch scratch;
-  const std::string deep = "{\"thinkey_results\":1,\"task\":\"needle\",\"settings\":{\"a\":";
+  const std::string deep = "{\"thinkey_results\":2,\"task\":\"needle\",\"settings\":{\"a\":";
   const auto path =
       scratch.write("deep", deep + std::string(100000, '[') + std::string(100000, ']') + "}}\n");
   EXPECT_THAT(error_opening(path), AllOf(HasSubstr("line 1"), HasSubstr("64 deep")));

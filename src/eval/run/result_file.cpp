@@ -23,7 +23,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;  // of what records mean; 1: think:0.4 pruned channels whole
 
 Json header_json(const RunIdentity& identity) {
   return {{"thinkey_results", kVersion},
