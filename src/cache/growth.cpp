@@ -62,8 +62,9 @@ class HeadGrowth {
 namespace {
 
 // A budget's layers wait in interim bits, which are also the most that a head gets.
-CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t prompt) {
-  CacheSpec out = resolved_spec(spec, shape, prompt);
+CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t prompt,
+                       const LayerStores& stores) {
+  CacheSpec out = resolved_spec(spec, shape, prompt, stores);
   if (!out.turbo.budgeted()) return out;
   out.turbo.keys = out.turbo.values = interim_bits(out);
   out.turbo.percent = 0.0;
@@ -76,7 +77,7 @@ CacheSpec waiting_spec(const CacheSpec& spec, const CacheShape& shape, std::size
 
 std::size_t most_cache_bytes(const CacheShape& shape, const CacheSpec& asked, std::size_t prompt,
                              std::size_t more, std::size_t chunk, const LayerStores& stores) {
-  const CacheSpec spec = waiting_spec(asked, shape, prompt);
+  const CacheSpec spec = waiting_spec(asked, shape, prompt, stores);
   constexpr std::size_t kRounding = 64;  // of a block whose channels are spread
   std::size_t total = 0;
   std::size_t widest_layer = 0;

@@ -5,7 +5,10 @@
 #include <cmath>
 #include <queue>
 
+#include "base/fail.h"
+#include "base/format_text.h"
 #include "cache/layer_compression.h"
+#include "cache/sequence_cache.h"
 
 namespace thinkey {
 namespace {
@@ -119,6 +122,22 @@ class Allocation {
   std::size_t bytes_ = 0;
 };
 
+// Few bits lose more than few tokens do: as many tokens as have kAutoDense for themselves, and no more than
+// fit beside the tokens that stay whole.
+void evict_for(CacheSpec& spec, const CacheShape& shape, std::size_t tokens, const LayerStores& stores,
+               std::size_t full) {
+  EvictionSpec& eviction = spec.eviction;
+  eviction.policy = SnapKV{};
+  eviction.percent = 100.0 * spec.turbo.percent / kAutoDense;
+  eviction.chunk = kAutoChunk;
+  const auto bytes = static_cast<std::size_t>(static_cast<double>(full) * spec.turbo.percent / 100.0);
+  constexpr double kLess = 0.9;
+  while (eviction.budget_for(tokens) > spec.observation_window() + kAutoChunk &&
+         least_bytes(spec, shape, tokens, stores) > bytes) {
+    eviction.percent *= kLess;
+  }
+}
+
 }  // namespace
 
 std::size_t interim_bits(const CacheSpec& spec) noexcept {
@@ -134,25 +153,39 @@ std::size_t interim_bits(const CacheSpec& spec) noexcept {
   return kBits.back();
 }
 
-CacheSpec resolved_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t tokens) {
+std::size_t least_bytes(const CacheSpec& spec, const CacheShape& shape, std::size_t tokens,
+                        const LayerStores& stores) {
+  CacheSpec least = spec;
+  least.turbo.keys = least.turbo.values = 1;
+  least.turbo.percent = 0.0;
+  least.turbo.bytes = 0;
+  return estimate_cache(shape, least, tokens, stores).bytes;
+}
+
+CacheSpec resolved_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t tokens,
+                        const LayerStores& stores) {
   CacheSpec out = spec;
   TurboSpec& turbo = out.turbo;
   if (!turbo.budgeted()) return out;
+  std::size_t full = 0;
+  for (const AttentionShape& layer : shape.layers) full += full_f16_bytes(layer, tokens);
+  full = std::max<std::size_t>(1, full);
   if (turbo.bytes > 0) {
-    std::size_t full = 0;
-    for (const AttentionShape& layer : shape.layers) full += full_f16_bytes(layer, tokens);
-    full = std::max<std::size_t>(1, full);
     turbo.percent = std::min(1e4, 100.0 * static_cast<double>(turbo.bytes) / static_cast<double>(full));
     turbo.bytes = 0;
   }
-  if (!spec.automatic) return out;
-  out.automatic = false;
-  if (turbo.percent >= kAutoWhole) return {};
-  if (turbo.percent < kAutoEvicts) {
-    // Few bits lose more than few tokens do: as many as keep kAutoDense.
-    out.eviction.policy = SnapKV{};
-    out.eviction.percent = 100.0 * turbo.percent / kAutoDense;
-    out.eviction.chunk = kAutoChunk;
+  if (spec.automatic) {
+    out.automatic = false;
+    if (turbo.percent >= kAutoWhole) return {};
+    if (turbo.percent < kAutoEvicts) evict_for(out, shape, tokens, stores, full);
+  }
+  if (spec.turbo.bytes > 0) {
+    const std::size_t least = least_bytes(out, shape, tokens, stores);
+    if (least > spec.turbo.bytes) {
+      fail_usage("cache spec '{}': a prompt of {} tokens takes at least {} of cache; give it as many{}",
+                 spec.to_string(), tokens, format_bytes(least),
+                 spec.automatic ? "" : ", or let auto evict tokens");
+    }
   }
   return out;
 }

@@ -18,8 +18,15 @@ struct LevelChoice {
 };
 
 // The spec for a prompt of so many tokens: a budget in bytes becomes a share of the full cache, `auto` the
-// stages it stands for. Other specs stay.
-[[nodiscard]] CacheSpec resolved_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t tokens);
+// stages it stands for. Other specs stay. Error(Usage) where a number of bytes cannot hold the prompt; a
+// share that cannot (of a prompt of little more than the tokens that stay whole) is taken to be what 1 bit
+// takes, as least_bytes() says.
+[[nodiscard]] CacheSpec resolved_spec(const CacheSpec& spec, const CacheShape& shape, std::size_t tokens,
+                                      const LayerStores& stores);
+
+// The fewest bytes of a compressed prompt under this budget's stages: 1 bit for all that is not whole.
+[[nodiscard]] std::size_t least_bytes(const CacheSpec& spec, const CacheShape& shape, std::size_t tokens,
+                                      const LayerStores& stores);
 
 // Levels that take at least half as much again as the budget: what layers are packed in until the last one
 // is there, and the most that a head may get. 1 to 6 or 8 bits.

@@ -51,7 +51,7 @@ void SequenceCache::compress_prompt(std::size_t layer, const PromptView& prompt,
 }
 
 void SequenceCache::resolve(std::size_t tokens) {
-  const CacheSpec resolved = resolved_spec(spec_, shape_, tokens);
+  const CacheSpec resolved = resolved_spec(spec_, shape_, tokens, *stores_);
   if (resolved == spec_) return;
   spec_ = resolved;
   const std::vector<LayerCompression> compression = compression_of_layers(shape_, spec_);
@@ -186,13 +186,17 @@ CacheReport SequenceCache::report() const {
 
 CacheReport estimate_cache(const CacheShape& shape, const CacheSpec& spec, std::size_t tokens,
                            const LayerStores& stores) {
-  const CacheSpec resolved = resolved_spec(spec, shape, static_cast<std::size_t>(tokens));
+  const CacheSpec resolved = resolved_spec(spec, shape, tokens, stores);
   const std::vector<LayerCompression> compression = compression_of_layers(shape, resolved);
   std::vector<LayerCacheReport> layers;
   for (std::size_t l = 0; l < compression.size(); ++l) {
     layers.push_back(estimate_layer(shape.layers[l], compression[l], stores, tokens));
   }
-  return report_of(shape, resolved, tokens, std::move(layers));
+  CacheReport report = report_of(shape, resolved, tokens, std::move(layers));
+  if (resolved.turbo.budgeted()) {
+    report.bytes = std::max(report.bytes, least_bytes(resolved, shape, tokens, stores));
+  }
+  return report;
 }
 
 }  // namespace thinkey

@@ -28,6 +28,7 @@ struct Command {
 // Of `thinkey eval`.
 [[nodiscard]] Command add_eval_needle_command(CLI::App& eval);
 [[nodiscard]] Command add_eval_ruler_command(CLI::App& eval);
+[[nodiscard]] Command add_eval_arithmetic_command(CLI::App& eval);
 [[nodiscard]] Command add_eval_perplexity_command(CLI::App& eval);
 [[nodiscard]] Command add_eval_kl_command(CLI::App& eval);
 [[nodiscard]] Command add_eval_longbench_command(CLI::App& eval);

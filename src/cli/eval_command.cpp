@@ -15,6 +15,7 @@ Command add_eval_command(CLI::App& program) {
   auto children = std::make_shared<std::vector<Command>>();
   children->push_back(add_eval_needle_command(*app));
   children->push_back(add_eval_ruler_command(*app));
+  children->push_back(add_eval_arithmetic_command(*app));
   children->push_back(add_eval_perplexity_command(*app));
   children->push_back(add_eval_kl_command(*app));
   children->push_back(add_eval_longbench_command(*app));

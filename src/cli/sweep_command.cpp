@@ -3,11 +3,13 @@
 #include <charconv>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/fail.h"
+#include "base/format_text.h"
 #include "cli/commands.h"
 #include "cli/eval_arguments.h"
 #include "eval/run/sweep.h"
@@ -25,27 +27,20 @@ struct Arguments {
   std::size_t length = 2048;
 };
 
-// "10%" of `full` bytes, "512KiB", "1.5MiB", "2GiB" or a number of bytes.
+// "10%" of `full` bytes, or a number of bytes such as "512KiB" and "2GiB".
 std::size_t parse_budget(const std::string& text, std::size_t full) {
-  double value = 0.0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  const std::string_view unit(stop, static_cast<std::size_t>(end - stop));
-  const std::pair<std::string_view, double> units[] = {{"", 1.0},
-                                                       {"B", 1.0},
-                                                       {"KiB", 1024.0},
-                                                       {"MiB", 1024.0 * 1024.0},
-                                                       {"GiB", 1024.0 * 1024.0 * 1024.0},
-                                                       {"%", static_cast<double>(full) / 100.0}};
-  for (const auto& [name, factor] : units) {
-    const double bytes = value * factor;
-    if (error == std::errc() && unit == name && bytes >= 1.0 && bytes < 1e18) {
+  if (text.ends_with('%')) {
+    double percent = 0.0;
+    const char* end = text.data() + text.size() - 1;
+    const auto [stop, error] = std::from_chars(text.data(), end, percent);
+    const double bytes = percent * static_cast<double>(full) / 100.0;
+    if (error == std::errc() && stop == end && bytes >= 1.0 && bytes < 1e18) {
       return static_cast<std::size_t>(bytes);
     }
+  } else if (const std::optional<std::size_t> bytes = parse_bytes(text); bytes.value_or(0) > 0) {
+    return *bytes;
   }
-  fail_usage(
-      "--budget: \"{}\" is not a number of bytes; write 512KiB, 1.5MiB, 2GiB, or 10% of the full cache",
-      text);
+  fail_usage("--budget: \"{}\" is not a number of bytes; write 512KiB, 2GiB, or 10% of the full cache", text);
 }
 
 int execute(Arguments& arguments) {

@@ -145,6 +145,41 @@ TEST(Auto, RemembersWhatWasAskedFor) {
   EXPECT_EQ(cache.fork(kTokens, nullptr).spec(), cache.spec());
 }
 
+// However few bytes: fewer tokens are kept until the rest fits, or the number is refused before any work.
+TEST(Auto, HoldsFewBytesOrSaysHowManyItTakes) {
+  const Trial full = trial("full");
+  for (const std::size_t share : {15, 20, 25}) {
+    const std::size_t bytes = full.report.full_bytes / share;
+    EXPECT_LE(trial("auto:" + std::to_string(bytes)).live, bytes) << share;
+  }
+  const CacheShape shape = CacheShape::uniform(2, kLayer);
+  for (const char* text : {"auto:2000B", "turbo:40KiB", "snapkv:50%+turbo:20KiB"}) {
+    SequenceCache cache(shape, CacheSpec::parse(text));
+    test::RandomPrompt prompt(kLayer, kTokens, 3);
+    try {
+      cache.compress_prompt(0, prompt.view());
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("a prompt of 1000 tokens takes at least")) << text;
+    }
+    EXPECT_THROW(static_cast<void>(estimate_cache(shape, CacheSpec::parse(text), kTokens)), Error);
+  }
+}
+
+// A share of a prompt of hardly more than the tokens that stay whole cannot be held; the estimate says so.
+TEST(LevelBudget, AShareOfAShortPromptIsWhatOneBitTakes) {
+  const CacheShape shape = CacheShape::uniform(1, kLayer);
+  for (const char* text : {"turbo:10%", "auto:10%", "auto:3%"}) {
+    for (const std::size_t tokens : {5, 40, 100}) {
+      SequenceCache cache(shape, CacheSpec::parse(text));
+      test::RandomPrompt prompt(kLayer, tokens, 3);
+      cache.compress_prompt(0, prompt.view());
+      EXPECT_GE(estimate_cache(shape, CacheSpec::parse(text), tokens).bytes, cache.report().bytes)
+          << text << " " << tokens;
+    }
+  }
+}
+
 // The estimate is what inspect prints and servers reserve by.
 TEST(Auto, IsEstimatedAsItIs) {
   const CacheShape shape = CacheShape::uniform(2, kLayer);

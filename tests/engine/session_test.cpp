@@ -245,7 +245,7 @@ TEST(Session, AnInterruptedFirstPrefillLeavesItEmpty) {
 TEST(Session, AnInterruptedPrefillLeavesABudgetAsItWasAskedFor) {
   const Expected expects = expected("llama2");
   const std::span<const std::int32_t> all = expects.ids;
-  const SessionOptions options{.cache = CacheSpec::parse("auto:4KiB")};
+  const SessionOptions options{.cache = CacheSpec::parse("auto:17KiB")};
   const auto model = load("llama2");
   Session fresh(model, options);
   fresh.prefill(all.first(all.size() / 2));

@@ -70,21 +70,34 @@ std::vector<CacheSpec> specs_within(const Model& model, std::size_t tokens, std:
     specs.push_back(with(low));
   };
   for (const char* whole :
-       {"full", "think:0.4,form=paper", "think:0.6,form=paper", "think:keys=0.5,values=0.5,form=paper",
-        "kivi:8", "kivi:4", "kivi:2", "think:0.4,form=paper+kivi:4", "think:0.4,form=paper+kivi:2",
-        "think:keys=0.4,values=0.3,form=paper+kivi:2"}) {
+       {"full", "think:0.4", "think:0.6", "think:0.8", "think:keys=0.5,values=0.5,form=paper", "kivi:8",
+        "kivi:4", "kivi:2", "turbo:6", "turbo:4", "turbo:3", "turbo:2", "turbo:keys=3,values=2",
+        "think:0.4+kivi:4", "think:0.4,form=paper+kivi:4"}) {
     if (const CacheSpec spec = CacheSpec::parse(whole); fits(spec)) specs.push_back(spec);
   }
-  const std::string snapkv = "snapkv:{},kernel=7,pool=max";
-  for (const std::string& policy : {std::string("streaming:{}"), std::string("h2o:{}"),
-                                    std::string("pyramidkv:{},kernel=7,pool=max"), snapkv}) {
-    for (const char* rest : {"", "+kivi:4", "+think:0.4,form=paper", "+think:0.4,form=paper+kivi:4"})
-      add(policy, rest);
+  // All the bytes as a budget: for every token, for a half or a quarter of them, or as `auto` sees fit. A
+  // cache that cannot be so small is no candidate.
+  const auto spend = [&](const std::string& before, const char* stage) {
+    const CacheSpec spec = CacheSpec::parse(fmt::format("{}{}:{}B", before, stage, bytes));
+    try {
+      if (fits(spec)) specs.push_back(spec);
+    } catch (const Error&) {
+    }
+  };
+  spend("", "auto");
+  for (const char* before : {"", "snapkv:50%,chunk=10+", "snapkv:25%,chunk=10+", "expected:50%+"}) {
+    spend(before, "turbo");
   }
-  for (const char* rest : {"+think:0.5,form=paper", "+think:0.6,form=paper", "+think:0.6", "+think:0.8",
-                           "+think:keys=0.4,values=0.3,form=paper", "+kivi:2", "+think:0.4,form=paper+kivi:2",
-                           "+think:0.5,form=paper+kivi:4", "+think:keys=0.4,values=0.3,form=paper+kivi:4"}) {
-    add(snapkv, rest);
+  for (const char* policy :
+       {"streaming:{}", "h2o:{}", "tova:{}", "expected:{}", "keydiff:{}", "lagkv:{}", "rkv:{}",
+        "compactor:{}", "compactor:{},chunk=10", "kvzip:{}", "pyramidkv:{},kernel=7,pool=max",
+        "snapkv:{},kernel=7,pool=max", "snapkv:{},chunk=10", "snapkv:{},chunk=10,adakv"}) {
+    for (const char* rest : {"", "+turbo:4"}) add(policy, rest);
+  }
+  for (const char* rest :
+       {"+think:0.6", "+think:0.8", "+think:0.4,form=paper", "+think:0.4,form=paper+kivi:4", "+kivi:4",
+        "+kivi:2", "+turbo:3", "+turbo:keys=3,values=2", "+turbo:2"}) {
+    add("snapkv:{},kernel=7,pool=max", rest);
   }
   return specs;
 }
