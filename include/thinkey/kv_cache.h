@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,17 +17,17 @@
 namespace thinkey {
 
 struct KvLayer {
-  std::int64_t sliding_window = 0;  // a query sees so many latest positions, its own included; 0: all
-  float scale = 0.0F;               // of the logits q . k; 0: 1 / sqrt(D)
-  float softcap = 0.0F;             // logits x become cap * tanh(x / cap); 0: they do not
-  bool sinks = false;               // a logit per query head joins the softmax; KvCache::set_sinks()
+  std::optional<std::size_t> sliding_window;  // a query sees so many latest positions, its own included
+  float scale = 0.0F;                         // of the logits q . k; 0: 1 / sqrt(D)
+  float softcap = 0.0F;                       // logits x become cap * tanh(x / cap); 0: they do not
+  bool sinks = false;  // a logit per query head joins the softmax; KvCache::set_sinks()
 };
 
 struct KvShape {
-  std::int64_t query_heads = 0;  // H
-  std::int64_t kv_heads = 0;     // Hkv
-  std::int64_t head_dim = 0;     // D, a multiple of 8 up to 512
-  std::vector<KvLayer> layers;   // [L]
+  std::size_t query_heads = 0;  // H
+  std::size_t kv_heads = 0;     // Hkv
+  std::size_t head_dim = 0;     // D, a multiple of 8 up to 512
+  std::vector<KvLayer> layers;  // [L]
   // How keys and queries were rotated, which some policies undo (expected, compactor): the inverse
   // frequencies of the first R channels, [R/2]. Empty: they have no positions in them.
   std::vector<float> inverse_frequencies = {};
@@ -35,7 +36,7 @@ struct KvShape {
 
 // One layer's n tokens, after RoPE, contiguous. Numbers must be finite.
 struct KvTokens {
-  std::int64_t n = 0;
+  std::size_t n = 0;
   const float* q = nullptr;  // [n, H, D]
   const float* k = nullptr;  // [Hkv, n, D]
   const float* v = nullptr;  // [Hkv, n, D]
@@ -51,32 +52,32 @@ class KvCache {
   KvCache& operator=(KvCache&&) noexcept;
 
   // [H]; before the layer's first tokens. Of all forks.
-  void set_sinks(std::int64_t layer, std::span<const float> sinks);
+  void set_sinks(std::size_t layer, std::span<const float> sinks);
 
   // A layer sees n more tokens: each attends to what the cache holds and, causally, to those of the call;
   // out [n, H, D], or null where it is not wanted. A layer's first tokens are its prompt, which is compressed
   // by the spec; later ones are appended. For every call the layers come in order, 0 .. L-1.
   // Error(Usage) for a layer out of order, and for no tokens.
-  void forward(std::int64_t layer, const KvTokens& tokens, float* out);
+  void forward(std::size_t layer, const KvTokens& tokens, float* out);
 
   // One token of each of several sequences of one shape, whose layers all hold tokens: forward() with n = 1,
   // as one stage. q, out [B, H, D], k and v [B, Hkv, D].
-  static void forward_together(std::span<KvCache* const> sequences, std::int64_t layer, const float* q,
+  static void forward_together(std::span<KvCache* const> sequences, std::size_t layer, const float* q,
                                const float* k, const float* v, float* out);
 
   // Attention of n queries [n, H, D] that all stand at the position after the last, over what a layer holds;
   // nothing is stored.
-  void attend(std::int64_t layer, std::int64_t n, const float* q, float* out) const;
+  void attend(std::size_t layer, std::size_t n, const float* q, float* out) const;
 
   // The cache as it was after its first `tokens` tokens; what both hold is stored once, and they must be used
   // by one thread at a time. Always possible at the end, further back where nothing has been dropped since;
   // Error(Usage) elsewhere.
-  [[nodiscard]] KvCache fork(std::int64_t tokens) const;
+  [[nodiscard]] KvCache fork(std::size_t tokens) const;
 
-  [[nodiscard]] std::int64_t tokens_seen() const noexcept;  // by all layers
+  [[nodiscard]] std::size_t tokens_seen() const noexcept;  // by all layers
   // Of one KV head: positions held, ascending, and the key channels of its thin segment.
-  [[nodiscard]] std::vector<std::int32_t> kept_tokens(std::int64_t layer, std::int64_t kv_head) const;
-  [[nodiscard]] std::vector<std::int32_t> kept_channels(std::int64_t layer, std::int64_t kv_head) const;
+  [[nodiscard]] std::vector<std::int32_t> kept_tokens(std::size_t layer, std::size_t kv_head) const;
+  [[nodiscard]] std::vector<std::int32_t> kept_channels(std::size_t layer, std::size_t kv_head) const;
   [[nodiscard]] CacheReport report() const;
   [[nodiscard]] std::size_t bytes_allocated() const noexcept;  // the allocator's count; of all forks together
   [[nodiscard]] const CacheSpec& spec() const noexcept;

@@ -41,6 +41,12 @@ void require_shape(const char* name, const Array& array, std::initializer_list<s
   if (!same) refuse(std::string("cache: ") + name + " has shape [" + is + "]; it must be [" + asked + "]");
 }
 
+// Python's integers have signs.
+std::size_t counted(const char* name, std::int64_t n) {
+  if (n < 0) refuse(std::string("cache: ") + name + " is " + std::to_string(n) + "; it must be 0 or more");
+  return static_cast<std::size_t>(n);
+}
+
 void require_finite(const char* name, const float* x, std::size_t n) {
   // A sum is finite only if all of it is, or it overflowed: then looked at one by one.
   float sum = 0.0F;
@@ -59,7 +65,7 @@ void forward(PyKvCache& s, std::int64_t layer, const In<3>& q, const In<3>& k, c
   require_finite("q", q.data(), q.size());
   require_finite("k", k.data(), k.size());
   require_finite("v", v.data(), v.size());
-  s.cache.forward(layer, {.n = static_cast<std::int64_t>(n), .q = q.data(), .k = k.data(), .v = v.data()},
+  s.cache.forward(counted("layer", layer), {.n = n, .q = q.data(), .k = k.data(), .v = v.data()},
                   out ? out->data() : nullptr);
 }
 
@@ -77,7 +83,7 @@ void forward_together(const std::vector<PyKvCache*>& caches, std::int64_t layer,
   require_finite("q", q.data(), q.size());
   require_finite("k", k.data(), k.size());
   require_finite("v", v.data(), v.size());
-  KvCache::forward_together(inner, layer, q.data(), k.data(), v.data(), out.data());
+  KvCache::forward_together(inner, counted("layer", layer), q.data(), k.data(), v.data(), out.data());
 }
 
 }  // namespace
@@ -87,8 +93,8 @@ void bind_kv_cache(nb::module_& m) {
       .def(
           "__init__",
           [](KvLayer* self, std::int64_t sliding_window, float scale, float softcap, bool sinks) {
-            new (self)
-                KvLayer{.sliding_window = sliding_window, .scale = scale, .softcap = softcap, .sinks = sinks};
+            new (self) KvLayer{.sliding_window = {}, .scale = scale, .softcap = softcap, .sinks = sinks};
+            if (sliding_window != 0) self->sliding_window = counted("sliding_window", sliding_window);
           },
           nb::kw_only(), nb::arg("sliding_window") = 0, nb::arg("scale") = 0.0F, nb::arg("softcap") = 0.0F,
           nb::arg("sinks") = false,
@@ -105,9 +111,9 @@ void bind_kv_cache(nb::module_& m) {
           [](PyKvCache* self, const SpecArgument& spec, std::int64_t query_heads, std::int64_t kv_heads,
              std::int64_t head_dim, const std::vector<KvLayer>& layers,
              const std::vector<float>& inverse_frequencies, bool interleaved) {
-            KvCache cache({.query_heads = query_heads,
-                           .kv_heads = kv_heads,
-                           .head_dim = head_dim,
+            KvCache cache({.query_heads = counted("query_heads", query_heads),
+                           .kv_heads = counted("kv_heads", kv_heads),
+                           .head_dim = counted("head_dim", head_dim),
                            .layers = layers,
                            .inverse_frequencies = inverse_frequencies,
                            .interleaved = interleaved},
@@ -123,7 +129,7 @@ void bind_kv_cache(nb::module_& m) {
       .def(
           "set_sinks",
           [](PyKvCache& s, std::int64_t layer, const std::vector<float>& sinks) {
-            s.cache.set_sinks(layer, sinks);
+            s.cache.set_sinks(counted("layer", layer), sinks);
           },
           nb::arg("layer"), nb::arg("sinks"), "[H], before the layer's first tokens.")
       .def("forward", &forward, nb::arg("layer"), nb::arg("q"), nb::arg("k"), nb::arg("v"),
@@ -141,14 +147,14 @@ void bind_kv_cache(nb::module_& m) {
             require_shape("q", q, {q.shape(0), s.heads, s.dim});
             require_shape("out", out, {q.shape(0), s.heads, s.dim});
             const Computing computing;
-            s.cache.attend(layer, static_cast<std::int64_t>(q.shape(0)), q.data(), out.data());
+            s.cache.attend(counted("layer", layer), q.shape(0), q.data(), out.data());
           },
           nb::arg("layer"), nb::arg("q"), nb::arg("out").noconvert(),
           "Attention of queries [n, H, D] that stand after the last token; nothing is stored.")
       .def(
           "fork",
           [](const PyKvCache& s, std::int64_t tokens) {
-            return PyKvCache{s.cache.fork(tokens), s.heads, s.kv_heads, s.dim};
+            return PyKvCache{s.cache.fork(counted("tokens", tokens)), s.heads, s.kv_heads, s.dim};
           },
           nb::arg("tokens"),
           "The cache as it was after its first tokens; what both hold is stored once. Raises Error where "
@@ -158,13 +164,13 @@ void bind_kv_cache(nb::module_& m) {
       .def(
           "kept_tokens",
           [](const PyKvCache& s, std::int64_t layer, std::int64_t h) {
-            return s.cache.kept_tokens(layer, h);
+            return s.cache.kept_tokens(counted("layer", layer), counted("kv_head", h));
           },
           nb::arg("layer"), nb::arg("kv_head"), "Positions that a KV head holds, ascending.")
       .def(
           "kept_channels",
           [](const PyKvCache& s, std::int64_t layer, std::int64_t h) {
-            return s.cache.kept_channels(layer, h);
+            return s.cache.kept_channels(counted("layer", layer), counted("kv_head", h));
           },
           nb::arg("layer"), nb::arg("kv_head"), "Key channels of its thin segment, ascending.")
       .def("report", [](const PyKvCache& s) { return s.cache.report(); })

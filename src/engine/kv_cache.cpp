@@ -17,9 +17,9 @@ struct Tables {
   std::vector<std::vector<float>> sinks;  // [L], of H or none
 };
 
-std::size_t count(std::string_view what, std::int64_t n) {
-  if (n < 1 || n > (std::int64_t{1} << 20U)) fail_usage("cache: {} {}: it must be 1 to 1048576", n, what);
-  return static_cast<std::size_t>(n);
+std::size_t count(std::string_view what, std::size_t n) {
+  if (n < 1 || n > (std::size_t{1} << 20U)) fail_usage("cache: {} {}: it must be 1 to 1048576", n, what);
+  return n;
 }
 
 std::shared_ptr<Tables> make_tables(const KvShape& shape) {
@@ -34,17 +34,16 @@ std::shared_ptr<Tables> make_tables(const KvShape& shape) {
 }
 
 CacheShape make_shape(const KvShape& shape, const Tables& tables) {
-  count("layers", static_cast<std::int64_t>(shape.layers.size()));
+  count("layers", shape.layers.size());
   CacheShape out;
   for (std::size_t l = 0; l < shape.layers.size(); ++l) {
     const KvLayer& layer = shape.layers[l];
-    if (layer.sliding_window < 0) {
-      fail_usage("cache: a sliding window of {} tokens; it must be 0 (none) or more", layer.sliding_window);
-    }
     out.layers.push_back({.query_heads = count("query heads", shape.query_heads),
                           .kv_heads = count("KV heads", shape.kv_heads),
                           .head_dim = count("channels of a head", shape.head_dim),
-                          .sliding_window = static_cast<std::size_t>(layer.sliding_window),
+                          .sliding_window = layer.sliding_window
+                                                ? count("tokens of a sliding window", *layer.sliding_window)
+                                                : 0,
                           .scale = layer.scale,
                           .softcap = layer.softcap,
                           .sinks = tables.sinks[l].empty() ? nullptr : tables.sinks[l].data(),
@@ -65,26 +64,26 @@ struct KvCache::Impl {
       : tables(make_tables(of)),
         bytes(std::make_shared<AllocationCounter>()),
         cache(make_shape(of, *tables), spec, bytes.get()) {}
-  Impl(const Impl& of, std::int64_t tokens)
-      : tables(of.tables), bytes(of.bytes), cache(of.cache.fork(tokens, bytes.get())) {}
+  Impl(const Impl& of, std::size_t tokens)
+      : tables(of.tables),
+        bytes(of.bytes),
+        cache(of.cache.fork(static_cast<std::int64_t>(tokens), bytes.get())) {}
 
   [[nodiscard]] std::size_t layers() const noexcept { return cache.shape().layers.size(); }
-  [[nodiscard]] std::size_t layer_index(std::int64_t layer) const {
-    if (layer < 0 || static_cast<std::size_t>(layer) >= layers()) {
-      fail_usage("cache: layer {} of {}; they are numbered from 0", layer, layers());
-    }
-    return static_cast<std::size_t>(layer);
+  [[nodiscard]] std::size_t layer_index(std::size_t layer) const {
+    if (layer >= layers()) fail_usage("cache: layer {} of {}; they are numbered from 0", layer, layers());
+    return layer;
   }
-  [[nodiscard]] std::size_t head_index(std::int64_t kv_head) const {
-    if (kv_head < 0 || static_cast<std::size_t>(kv_head) >= cache.shape().kv_heads()) {
+  [[nodiscard]] std::size_t head_index(std::size_t kv_head) const {
+    if (kv_head >= cache.shape().kv_heads()) {
       fail_usage("cache: KV head {} of {}; they are numbered from 0", kv_head, cache.shape().kv_heads());
     }
-    return static_cast<std::size_t>(kv_head);
+    return kv_head;
   }
   [[nodiscard]] const AttentionShape& heads(std::size_t layer) const { return cache.shape().layers[layer]; }
 
   // The layer whose turn it is.
-  [[nodiscard]] std::size_t in_turn(std::int64_t layer) const {
+  [[nodiscard]] std::size_t in_turn(std::size_t layer) const {
     const std::size_t l = layer_index(layer);
     if (l != next_layer) {
       fail_usage("cache: layer {} comes when layer {} is due; every call visits the layers in order", l,
@@ -105,7 +104,7 @@ struct KvCache::Impl {
 
 void KvCache::Impl::prompt(std::size_t layer, const KvTokens& tokens, float* out) {
   const AttentionShape& shape = heads(layer);
-  const auto n = static_cast<std::size_t>(tokens.n);
+  const std::size_t n = tokens.n;
   if (out != nullptr) {
     std::vector<float> lse(n * shape.query_heads);
     default_stores().attend_prompt(
@@ -126,7 +125,7 @@ void KvCache::Impl::prompt(std::size_t layer, const KvTokens& tokens, float* out
 // Later tokens, as a session's later turns and single steps: the past is attended to as it was before them.
 void KvCache::Impl::turn(std::size_t layer, const KvTokens& tokens, float* out) {
   const AttentionShape& shape = heads(layer);
-  const auto n = static_cast<std::size_t>(tokens.n);
+  const std::size_t n = tokens.n;
   const std::int64_t first = cache.next_position(layer);
   const std::size_t width = shape.kv_heads * shape.head_dim;
   std::vector<float> lse(n * shape.query_heads);
@@ -179,7 +178,7 @@ KvCache::~KvCache() = default;
 KvCache::KvCache(KvCache&&) noexcept = default;
 KvCache& KvCache::operator=(KvCache&&) noexcept = default;
 
-void KvCache::set_sinks(std::int64_t layer, std::span<const float> sinks) {
+void KvCache::set_sinks(std::size_t layer, std::span<const float> sinks) {
   std::vector<float>& own = impl_->tables->sinks[impl_->layer_index(layer)];
   if (own.size() != sinks.size()) {
     fail_usage("cache: {} sinks for a layer that has {}", sinks.size(), own.size());
@@ -187,13 +186,14 @@ void KvCache::set_sinks(std::int64_t layer, std::span<const float> sinks) {
   std::ranges::copy(sinks, own.begin());
 }
 
-void KvCache::forward(std::int64_t layer, const KvTokens& tokens, float* out) {
+void KvCache::forward(std::size_t layer, const KvTokens& tokens, float* out) {
   Impl& s = *impl_;
   const std::size_t l = s.in_turn(layer);
-  if (tokens.n < 1 || tokens.q == nullptr || tokens.k == nullptr || tokens.v == nullptr) {
+  if (tokens.n == 0 || tokens.q == nullptr || tokens.k == nullptr || tokens.v == nullptr) {
     fail_usage("cache: {} tokens; give at least one, with its queries, keys and values", tokens.n);
   }
-  if (tokens.n > (std::int64_t{1} << 31U) - 1 - s.cache.next_position(l)) {
+  constexpr std::size_t kMost = (std::size_t{1} << 31U) - 1;
+  if (tokens.n > kMost - static_cast<std::size_t>(s.cache.next_position(l))) {
     fail_usage("cache: {} tokens after {} are too many", tokens.n, s.cache.next_position(l));
   }
   if (s.cache.next_position(l) == 0) {
@@ -204,7 +204,7 @@ void KvCache::forward(std::int64_t layer, const KvTokens& tokens, float* out) {
   s.took_turn();
 }
 
-void KvCache::forward_together(std::span<KvCache* const> sequences, std::int64_t layer, const float* q,
+void KvCache::forward_together(std::span<KvCache* const> sequences, std::size_t layer, const float* q,
                                const float* k, const float* v, float* out) {
   if (sequences.empty()) return;
   const std::size_t l = sequences[0]->impl_->in_turn(layer);
@@ -244,21 +244,21 @@ void KvCache::forward_together(std::span<KvCache* const> sequences, std::int64_t
   }
 }
 
-void KvCache::attend(std::int64_t layer, std::int64_t n, const float* q, float* out) const {
+void KvCache::attend(std::size_t layer, std::size_t n, const float* q, float* out) const {
   const std::size_t l = impl_->layer_index(layer);
   const AttentionShape& shape = impl_->heads(l);
   const std::size_t width = shape.query_heads * shape.head_dim;
   std::vector<float> lse(shape.query_heads);
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::size_t row = static_cast<std::size_t>(i) * width;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t row = i * width;
     impl_->cache.attend(l, 1, impl_->cache.next_position(l), q + row, out + row, lse.data());
     default_stores().join_sinks(shape, 1, out + row, lse.data());
   }
 }
 
-KvCache KvCache::fork(std::int64_t tokens) const {
+KvCache KvCache::fork(std::size_t tokens) const {
   if (impl_->next_layer != 0) fail_usage("cache: it can be forked when all layers have seen the same tokens");
-  if (!impl_->cache.can_fork(tokens)) {
+  if (tokens > tokens_seen() || !impl_->cache.can_fork(static_cast<std::int64_t>(tokens))) {
     fail_usage(
         "cache: it cannot go back to its first {} of {} tokens: tokens it would still have then are dropped",
         tokens, tokens_seen());
@@ -266,16 +266,18 @@ KvCache KvCache::fork(std::int64_t tokens) const {
   return KvCache(std::make_unique<Impl>(*impl_, tokens));
 }
 
-std::int64_t KvCache::tokens_seen() const noexcept { return impl_->cache.next_position(impl_->layers() - 1); }
+std::size_t KvCache::tokens_seen() const noexcept {
+  return static_cast<std::size_t>(impl_->cache.next_position(impl_->layers() - 1));
+}
 
-std::vector<std::int32_t> KvCache::kept_tokens(std::int64_t layer, std::int64_t kv_head) const {
+std::vector<std::int32_t> KvCache::kept_tokens(std::size_t layer, std::size_t kv_head) const {
   const LayerStore& store = impl_->cache.layer(impl_->layer_index(layer)).store();
   std::vector<std::int32_t> positions = store.positions(impl_->head_index(kv_head));
   std::ranges::sort(positions);
   return positions;
 }
 
-std::vector<std::int32_t> KvCache::kept_channels(std::int64_t layer, std::int64_t kv_head) const {
+std::vector<std::int32_t> KvCache::kept_channels(std::size_t layer, std::size_t kv_head) const {
   const LayerStore& store = impl_->cache.layer(impl_->layer_index(layer)).store();
   return store.plan(impl_->head_index(kv_head)).keys.channels;
 }

@@ -25,7 +25,7 @@ using testing::expected;
 using testing::fixture_path;
 using ::testing::HasSubstr;
 
-constexpr std::int64_t kHeads = 4, kKvHeads = 2, kDim = 16;
+constexpr std::size_t kHeads = 4, kKvHeads = 2, kDim = 16;
 
 KvShape shape(std::size_t layers, const KvLayer& layer = {}) {
   return {.query_heads = kHeads,
@@ -35,17 +35,17 @@ KvShape shape(std::size_t layers, const KvLayer& layer = {}) {
 }
 
 struct Tensors {
-  Tensors(std::int64_t tokens, std::uint64_t seed) : n(tokens), random(seed) {
+  Tensors(std::size_t tokens, std::uint64_t seed) : n(tokens), random(seed) {
     for (std::vector<float>* x : {&q, &k, &v}) {
       std::normal_distribution<float> gauss;
-      x->resize(static_cast<std::size_t>(n * (x == &q ? kHeads : kKvHeads) * kDim));
+      x->resize(n * (x == &q ? kHeads : kKvHeads) * kDim);
       for (float& number : *x) number = gauss(random);
     }
     out.resize(q.size());
   }
   [[nodiscard]] KvTokens view() const { return {.n = n, .q = q.data(), .k = k.data(), .v = v.data()}; }
 
-  std::int64_t n;
+  std::size_t n;
   std::mt19937_64 random;
   std::vector<float> q, k, v, out;
 };
@@ -57,19 +57,19 @@ void expect_near(const std::vector<float>& got, const std::vector<float>& wanted
 
 // Attention over all of `n` tokens, the last query's, with a sink that takes a share.
 std::vector<float> exact_last(const Tensors& t, float sink) {
-  std::vector<float> out(static_cast<std::size_t>(kHeads * kDim), 0.0F);
-  for (std::int64_t h = 0; h < kHeads; ++h) {
+  std::vector<float> out(kHeads * kDim, 0.0F);
+  for (std::size_t h = 0; h < kHeads; ++h) {
     double sum = std::exp(static_cast<double>(sink));
     std::vector<double> rows(kDim, 0.0);
     const float* q = t.q.data() + ((t.n - 1) * kHeads + h) * kDim;
-    for (std::int64_t i = 0; i < t.n; ++i) {
-      const std::int64_t row = (h / (kHeads / kKvHeads) * t.n + i) * kDim;
+    for (std::size_t i = 0; i < t.n; ++i) {
+      const std::size_t row = (h / (kHeads / kKvHeads) * t.n + i) * kDim;
       double logit = 0.0;
-      for (std::int64_t c = 0; c < kDim; ++c) logit += static_cast<double>(q[c]) * t.k[row + c] / 4.0;
+      for (std::size_t c = 0; c < kDim; ++c) logit += static_cast<double>(q[c]) * t.k[row + c] / 4.0;
       sum += std::exp(logit);
-      for (std::int64_t c = 0; c < kDim; ++c) rows[c] += std::exp(logit) * t.v[row + c];
+      for (std::size_t c = 0; c < kDim; ++c) rows[c] += std::exp(logit) * t.v[row + c];
     }
-    for (std::int64_t c = 0; c < kDim; ++c) out[h * kDim + c] = static_cast<float>(rows[c] / sum);
+    for (std::size_t c = 0; c < kDim; ++c) out[h * kDim + c] = static_cast<float>(rows[c] / sum);
   }
   return out;
 }
@@ -78,19 +78,19 @@ TEST(KvCache, AttendsWithSinksOverPromptTurnsAndSteps) {
   const Tensors whole(90, 1);
   const std::vector<float> wanted = exact_last(whole, 0.5F);
   // The same tokens in one call, and in three: a prompt, a turn, a step.
-  for (const std::vector<std::int64_t>& parts :
-       {std::vector<std::int64_t>{90}, std::vector<std::int64_t>{50, 39, 1}}) {
+  for (const std::vector<std::size_t>& parts :
+       {std::vector<std::size_t>{90}, std::vector<std::size_t>{50, 39, 1}}) {
     KvCache cache(shape(1, {.sinks = true}), CacheSpec::parse("full"));
     cache.set_sinks(0, std::vector<float>(kHeads, 0.5F));
-    std::int64_t first = 0;
+    std::size_t first = 0;
     std::vector<float> out;
-    for (const std::int64_t n : parts) {
+    for (const std::size_t n : parts) {
       Tensors part(n, 2);
-      for (std::int64_t t = 0; t < n; ++t) {
+      for (std::size_t t = 0; t < n; ++t) {
         std::copy_n(whole.q.data() + (first + t) * kHeads * kDim, kHeads * kDim,
                     part.q.data() + t * kHeads * kDim);
-        for (std::int64_t h = 0; h < kKvHeads; ++h) {
-          const std::int64_t from = (h * whole.n + first + t) * kDim, to = (h * n + t) * kDim;
+        for (std::size_t h = 0; h < kKvHeads; ++h) {
+          const std::size_t from = (h * whole.n + first + t) * kDim, to = (h * n + t) * kDim;
           std::copy_n(whole.k.data() + from, kDim, part.k.data() + to);
           std::copy_n(whole.v.data() + from, kDim, part.v.data() + to);
         }
@@ -108,7 +108,7 @@ TEST(KvCache, SequencesGoOnTogetherAsAlone) {
   const CacheSpec spec = CacheSpec::parse("snapkv:40,every=4+think:0.25,recent=8,form=paper");
   std::vector<KvCache> together, alone;
   for (const std::uint64_t seed : {3U, 4U}) {
-    Tensors prompt(60 + static_cast<std::int64_t>(seed), seed);
+    Tensors prompt(60 + seed, seed);
     for (std::vector<KvCache>* caches : {&together, &alone}) {
       caches->emplace_back(shape(1), spec);
       caches->back().forward(0, prompt.view(), prompt.out.data());
@@ -135,7 +135,7 @@ TEST(KvCache, SequencesGoOnTogetherAsAlone) {
 TEST(KvCache, ForksShareWhatBothHold) {
   Tensors prompt(320, 5);
   KvCache cache(shape(2), CacheSpec::parse("full"));
-  for (const std::int64_t layer : {0, 1}) cache.forward(layer, prompt.view(), nullptr);
+  for (const std::size_t layer : {0, 1}) cache.forward(layer, prompt.view(), nullptr);
   const std::size_t bytes = cache.bytes_allocated();
   EXPECT_EQ(bytes, cache.report().bytes);
   auto fork = std::make_unique<KvCache>(cache.fork(320));
@@ -143,7 +143,7 @@ TEST(KvCache, ForksShareWhatBothHold) {
   Tensors next(1, 6);
   std::vector<float> wanted;
   for (KvCache* c : {&cache, fork.get()}) {
-    for (const std::int64_t layer : {0, 1}) c->forward(layer, next.view(), next.out.data());
+    for (const std::size_t layer : {0, 1}) c->forward(layer, next.view(), next.out.data());
     if (wanted.empty()) wanted = next.out;
   }
   EXPECT_EQ(next.out, wanted);
