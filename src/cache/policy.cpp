@@ -30,6 +30,21 @@ const Policy* policy_of(const PolicyOptions& options) {
   return options.index() == 0 ? nullptr : all_policies()[options.index() - 1];
 }
 
+void refuse_without_model(const CacheSpec& spec) {
+  const Policy* policy = policy_of(spec.eviction.policy);
+  if (policy != nullptr && policy->replays) {
+    fail_usage("cache: {} has the model repeat the prompt, and here is no model; choose another policy",
+               policy->name);
+  }
+  if (policy != nullptr && policy->weighs_outputs(spec.eviction.policy)) {
+    fail_usage("cache: {} looks at the model's output weights, and here is no model; leave norm=output out",
+               policy->name);
+  }
+  if (spec.eviction.critical) {
+    fail_usage("cache: critical looks at the model's output weights, and here is no model; leave it out");
+  }
+}
+
 TokenNumbers ScoredTokens::attention(std::size_t queries) const {
   if (prompt == nullptr) return store.votes();
   std::vector<float> sums(shape.query_heads * prompt->tokens, 0.0F);

@@ -68,6 +68,7 @@ struct Policy {
   bool ranks = true;         // its scores compare tokens: adakv, critical and chunk can work on them
   bool evicts_again = true;  // it can score what is held
   bool replays = false;      // it needs the model to repeat the prompt
+  bool unrotates = false;    // it looks at keys as they were before RoPE
   std::string_view always;   // options that say what is always kept
   std::function<bool(const PolicyOptions&)> question_dependent;
   std::function<std::size_t(const PolicyOptions&)> least;   // tokens always kept
@@ -75,6 +76,7 @@ struct Policy {
   // Latest queries it looks at when evicting again.
   std::function<std::size_t(const PolicyOptions&)> remembered;
   std::function<bool(const PolicyOptions&)> observes_all;
+  std::function<bool(const PolicyOptions&)> weighs_outputs;  // by the model's output weights, W_o
   std::function<std::unique_ptr<Scorer>(const PolicyOptions&)> scorer;
   // B of a layer from that of all, [layer] of [layers]; empty: the same.
   std::function<std::size_t(const PolicyOptions&, std::size_t budget, std::size_t tokens, std::size_t layer,
@@ -84,6 +86,8 @@ struct Policy {
 
 // The policy that a spec names; nullptr for none.
 [[nodiscard]] const Policy* policy_of(const PolicyOptions& options);
+// Error(Usage) for what needs the model itself: its repetition of the prompt (kvzip), its output weights.
+void refuse_without_model(const CacheSpec& spec);
 // All but none, in the order of PolicyOptions.
 [[nodiscard]] const std::vector<const Policy*>& all_policies();
 
@@ -121,7 +125,8 @@ class PolicyBuilder {
     policy_.paper = paper;
     policy_.summary = summary;
     policy_.standard = Options{};
-    policy_.question_dependent = policy_.observes_all = [](const PolicyOptions&) { return false; };
+    policy_.question_dependent = policy_.observes_all =
+        policy_.weighs_outputs = [](const PolicyOptions&) { return false; };
     policy_.least = policy_.window = policy_.remembered = [](const PolicyOptions&) { return std::size_t{0}; };
   }
 
@@ -222,6 +227,15 @@ class PolicyBuilder {
   }
   PolicyBuilder& replays() {
     policy_.replays = true;
+    return *this;
+  }
+  template <typename Function>
+  PolicyBuilder& weighs_outputs(Function f) {
+    policy_.weighs_outputs = erased(f);
+    return *this;
+  }
+  PolicyBuilder& unrotates() {
+    policy_.unrotates = true;
     return *this;
   }
   PolicyBuilder& prompts_only() {

@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "cache/layer_cache.h"
+#include "cache/policy.h"
 #include "cache/sequence_cache.h"
 #include "formats/safetensors.h"
 
@@ -47,7 +48,8 @@ std::vector<float> finite_floats(const SafetensorsFile& file, const SafetensorsT
 AttentionShape attention_shape(const DumpedLayer& layer) {
   return {.query_heads = static_cast<std::size_t>(layer.query_heads),
           .kv_heads = static_cast<std::size_t>(layer.kv_heads),
-          .head_dim = static_cast<std::size_t>(layer.head_dim)};
+          .head_dim = static_cast<std::size_t>(layer.head_dim),
+          .rope = layer.rope && layer.rope->rotated > 0 ? &*layer.rope : nullptr};
 }
 
 }  // namespace
@@ -80,10 +82,30 @@ DumpedLayer read_layer(const std::string& path) {
     require_shape(file, decode_q, {layer.query_heads, layer.head_dim}, "q");
     layer.decode_q = finite_floats(file, decode_q);
   }
+  if (file.find("inverse_frequencies") != nullptr) {
+    const SafetensorsTensor& frequencies = checked(file, "inverse_frequencies", 1);
+    if (2 * frequencies.shape[0] > layer.head_dim) {
+      fail_data("{}: {} inverse_frequencies turn more than the {} channels of a head", path,
+                frequencies.shape[0], layer.head_dim);
+    }
+    RopeSpec rope;
+    rope.inverse_frequencies = finite_floats(file, frequencies);
+    rope.rotated = 2 * rope.inverse_frequencies.size();
+    layer.rope = std::move(rope);
+  }
   return layer;
 }
 
 CompressedLayer compress(const DumpedLayer& layer, const CacheSpec& spec) {
+  refuse_without_model(spec);
+  const Policy* policy = policy_of(spec.eviction.policy);
+  if (policy != nullptr && policy->unrotates && !layer.rope) {
+    fail_usage(
+        "{} looks at keys before RoPE: give inverse_frequencies [R/2] in the file, or say --rope none if "
+        "they "
+        "have no positions in them",
+        policy->name);
+  }
   const auto heads = static_cast<std::size_t>(layer.kv_heads);
   const auto tokens = static_cast<std::size_t>(layer.tokens);
   const auto head_dim = static_cast<std::size_t>(layer.head_dim);
@@ -101,11 +123,14 @@ CompressedLayer compress(const DumpedLayer& layer, const CacheSpec& spec) {
                         &trace);
 
   CompressedLayer result;
+  std::size_t widest = 0;  // heads that share places keep different numbers (adakv)
+  for (const std::vector<std::int32_t>& kept : trace.kept_tokens) widest = std::max(widest, kept.size());
   result.kept_channels.assign(heads * head_dim, 0);
   result.channel_scores.assign(heads * head_dim, 0.0F);
   for (std::size_t head = 0; head < heads; ++head) {
     const std::vector<std::int32_t>& kept = trace.kept_tokens.at(head);
     result.kept_tokens.insert(result.kept_tokens.end(), kept.begin(), kept.end());
+    result.kept_tokens.resize((head + 1) * widest, -1);
     for (const std::int32_t channel : cache.layer(0).store().plan(head).keys.channels) {
       result.kept_channels.at(head * head_dim + static_cast<std::size_t>(channel)) = 1;
     }
@@ -114,7 +139,7 @@ CompressedLayer compress(const DumpedLayer& layer, const CacheSpec& spec) {
                         result.channel_scores.begin() + static_cast<std::ptrdiff_t>(head * head_dim));
     }
   }
-  result.budget = static_cast<std::int64_t>(trace.kept_tokens.front().size());
+  result.budget = static_cast<std::int64_t>(widest);
   if (!layer.decode_q.empty()) {
     result.decode_out.resize(layer.decode_q.size());
     cache.attend(0, 1, layer.tokens, layer.decode_q.data(), result.decode_out.data());

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "backend/stages.h"
 #include "thinkey/cache_report.h"
 #include "thinkey/cache_spec.h"
 
@@ -21,11 +23,13 @@ struct DumpedLayer {
   std::vector<float> k;          // [Hkv, T, D]
   std::vector<float> v;          // [Hkv, T, D]
   std::vector<float> decode_q;   // [H, D], or empty
+  // How q and k were rotated: the inverse frequencies of the first R channels. nullopt: nobody says.
+  std::optional<RopeSpec> rope;
 };
 
 // What `compress` writes.
 struct CompressedLayer {
-  std::vector<std::int32_t> kept_tokens;    // [Hkv, B]
+  std::vector<std::int32_t> kept_tokens;    // [Hkv, B]; -1 fills the rows of heads that keep fewer
   std::vector<std::uint8_t> kept_channels;  // [Hkv, D], 1 = kept
   std::vector<float> channel_scores;        // [Hkv, D]
   std::vector<float> decode_out;            // [H, D], or empty
@@ -37,6 +41,8 @@ struct CompressedLayer {
 // that are none.
 [[nodiscard]] DumpedLayer read_layer(const std::string& path);
 
+// Error(Usage) for a policy that needs what the dump does not have: the model itself, or keys as they were
+// before RoPE where nobody says how they were rotated.
 [[nodiscard]] CompressedLayer compress(const DumpedLayer& layer, const CacheSpec& spec);
 
 }  // namespace thinkey::cli

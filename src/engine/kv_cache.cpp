@@ -163,14 +163,7 @@ void KvCache::Impl::turn(std::size_t layer, const KvTokens& tokens, float* out) 
 
 KvCache::KvCache(const KvShape& shape, const CacheSpec& spec) {
   spec.validate();
-  const Policy* policy = policy_of(spec.eviction.policy);
-  if (policy != nullptr && policy->replays) {
-    fail_usage("cache: {} has the model repeat the prompt, and here is no model; choose another policy",
-               policy->name);
-  }
-  if (spec.eviction.critical) {
-    fail_usage("cache: critical looks at the model's output weights, and here is no model; leave it out");
-  }
+  refuse_without_model(spec);
   impl_ = std::make_unique<Impl>(shape, spec);
 }
 KvCache::KvCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

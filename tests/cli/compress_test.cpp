@@ -177,6 +177,55 @@ TEST_F(Compress, Shapes) {
   expect_failure(run(), 1, {"head dimension 6", "multiple of 8"});
 }
 
+// Heads that share places keep different numbers of tokens; the table stays a table.
+TEST_F(Compress, RowsOfDifferentLengthsAreFilled) {
+  tensors_.clear();
+  add("q", {4, 400, 8});
+  add("k", {2, 400, 8});
+  add("v", {2, 400, 8});
+  for (std::size_t i = 0; i < 400 * 8; ++i) tensors_["k"].values[i] *= 3.0F;  // the first head is peaked
+  const Outcome outcome = run("snapkv:160,window=8,adakv");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const SafetensorsFile got(directory_ / "out");
+  const std::vector<std::int64_t> shape = got.at("kept_tokens").shape;
+  const std::vector<std::int64_t> kept = to_integers(got.at("kept_tokens"));
+  ASSERT_EQ(shape.size(), 2U);
+  EXPECT_EQ(kept.size(), static_cast<std::size_t>(2 * shape[1]));
+  EXPECT_EQ(std::ranges::count_if(kept, [](std::int64_t t) { return t >= 0; }), 320);
+  EXPECT_GT(shape[1], 160);
+  EXPECT_EQ(std::ranges::count(kept, -1), 2 * shape[1] - 320);
+}
+
+TEST_F(Compress, PoliciesThatLookBehindRopeAreTold) {
+  for (const char* spec : {"expected:12,sinks=2", "compactor:14,sinks=2,recent=2"}) {
+    expect_failure(run(spec), 2, {"looks at keys before RoPE", "inverse_frequencies", "--rope none"});
+    const auto kept = [&](const std::vector<std::string>& more) {
+      std::vector<std::string> words = {"compress", write_input(), "-o", directory_ / "out", "--cache", spec};
+      words.insert(words.end(), more.begin(), more.end());
+      const Outcome outcome = run_thinkey(words);
+      EXPECT_EQ(outcome.status, 0) << outcome.err;
+      return to_integers(SafetensorsFile(directory_ / "out").at("kept_tokens"));
+    };
+    const auto saved = tensors_;
+    const std::vector<std::int64_t> none = kept({"--rope", "none"});
+    expect_failure(
+        run_thinkey({"compress", write_input(), "-o", directory_ / "out", "--cache", spec, "--rope", "half"}),
+        2, {"no inverse_frequencies"});
+    tensors_["inverse_frequencies"] = {{4}, {1.0F, 0.5F, 0.25F, 0.125F}};
+    EXPECT_NE(kept({}), none) << spec;
+    if (std::string_view(spec).starts_with("compactor")) {
+      EXPECT_NE(kept({}), kept({"--rope", "interleaved"}));
+    }
+    EXPECT_EQ(kept({}), kept({"--rope", "half"})) << spec;
+    tensors_["inverse_frequencies"] = {{5}, {1.0F, 0.5F, 0.25F, 0.125F, 0.1F}};
+    expect_failure(run(spec), 1, {"5 inverse_frequencies", "8 channels"});
+    tensors_ = saved;
+  }
+  expect_failure(run("kvzip:12"), 2, {"kvzip has the model repeat the prompt"});
+  expect_failure(run("expected:12,norm=output"), 2, {"norm=output"});
+  expect_failure(run("snapkv:12,window=4,critical"), 2, {"critical"});
+}
+
 TEST_F(Compress, NotFinite) {
   tensors_["k"].values[17] = std::numeric_limits<float>::quiet_NaN();
   expect_failure(run("snapkv:16,window=8"), 1, {"tensor k", "element 17"});

@@ -51,12 +51,25 @@ TEST(Summary, Tables) {
   ASSERT_EQ(table.rows.size(), 3U);
   EXPECT_EQ(table.rows[2][0].text, "thin");
   EXPECT_EQ(table.rows[2][1].text, "41.7 %");
-  EXPECT_EQ(table.rows[2][4].text, "33.3 %");
-  EXPECT_EQ(table.rows[2][5].text, "2.00");
+  EXPECT_EQ(table.rows[2][5].text, "33.3 %");
+  EXPECT_EQ(table.rows[2][6].text, "2.00");
   const TableBlock scores = score_table(records(), "length", "by length");
   EXPECT_EQ(scores.rows[0][2].text, "2k");
   EXPECT_EQ(scores.rows[2][1].text, "50.0 %");
   EXPECT_EQ(scores.rows[2][3].text, "37.5 %");  // mean of the columns
+}
+
+// Wilson's interval: of 8 in 15, 30 to 75 %; of none or all, not a point.
+TEST(Summary, IntervalsOfShares) {
+  const auto interval = [](double share, std::size_t n) {
+    return share_interval({.value = share, .count = n, .error = 0.0});
+  };
+  EXPECT_NEAR(interval(8.0 / 15.0, 15).first, 0.301, 0.002);
+  EXPECT_NEAR(interval(8.0 / 15.0, 15).second, 0.752, 0.002);
+  EXPECT_EQ(interval(0.0, 15).first, 0.0);
+  EXPECT_NEAR(interval(0.0, 15).second, 0.204, 0.002);
+  EXPECT_NEAR(interval(1.0, 15).first, 0.796, 0.002);
+  EXPECT_EQ(interval(0.0, 0), std::pair(0.0, 1.0));
 }
 
 TEST(Summary, HeatMapLeavesGapsEmpty) {

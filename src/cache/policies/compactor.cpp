@@ -92,6 +92,7 @@ const Policy& describe<Compactor>() {
                         [](const O& o) { return std::max<std::size_t>(1, o.sinks + o.recent); })
           .observes_all([](const O&) { return true; })
           .prompts_only()
+          .unrotates()
           .scored_by<CompactorScorer>();
   return policy;
 }

@@ -80,6 +80,8 @@ const Policy& describe<ExpectedAttention>() {
           .always_keeps("sinks", [](const O& o) { return std::max<std::size_t>(1, o.sinks); })
           .remembers([](const O& o) { return o.window; })
           .observes_all([](const O&) { return true; })
+          .unrotates()
+          .weighs_outputs([](const O& o) { return o.output_norm; })
           .scored_by<ExpectedScorer>();
   return policy;
 }

@@ -90,9 +90,19 @@ Cell number_cell(double value, int decimals) {
   return std::isnan(value) ? Cell("-") : Cell(fmt::format("{:.{}f}", value, decimals), value);
 }
 
+std::pair<double, double> share_interval(const Mean& mean) {
+  if (mean.count == 0) return {0.0, 1.0};
+  constexpr double kZ = 1.96;
+  const auto n = static_cast<double>(mean.count);
+  const double widened = 1.0 + kZ * kZ / n;
+  const double centre = (mean.value + kZ * kZ / (2.0 * n)) / widened;
+  const double half = kZ / widened * std::sqrt(mean.value * (1.0 - mean.value) / n + kZ * kZ / (4.0 * n * n));
+  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+}
+
 TableBlock cache_table(const std::vector<Record>& records, const std::string& score_title) {
   TableBlock table;
-  table.rows.push_back({"cache", score_title, "samples", "bytes", "of full", "decode ms/token"});
+  table.rows.push_back({"cache", score_title, "95 %", "samples", "bytes", "of full", "decode ms/token"});
   for (const std::string& cache : cache_names(records)) {
     const Selection all{.cache = cache, .labels = {}};
     const Mean score = mean_of(records, all, "score");
@@ -100,9 +110,11 @@ TableBlock cache_table(const std::vector<Record>& records, const std::string& sc
     const double share = sum_of(records, all, "cache_bytes") / sum_of(records, all, "full_bytes");
     const double milliseconds =
         1e3 * sum_of(records, all, "decode_seconds") / std::max(1.0, sum_of(records, all, "answer_tokens"));
-    table.rows.push_back({cache, percent_cell(score.value), std::to_string(score.count),
-                          Cell(format_bytes(static_cast<std::size_t>(bytes)), bytes), percent_cell(share),
-                          number_cell(milliseconds, 2)});
+    const auto [low, high] = share_interval(score);
+    table.rows.push_back(
+        {cache, percent_cell(score.value), fmt::format("{:.0f} to {:.0f}", 100.0 * low, 100.0 * high),
+         std::to_string(score.count), Cell(format_bytes(static_cast<std::size_t>(bytes)), bytes),
+         percent_cell(share), number_cell(milliseconds, 2)});
   }
   return table;
 }
@@ -164,6 +176,10 @@ Json summary_object(const RunIdentity& identity, const RunOutcome& outcome) {
     add_means(entry, own);
     const double full = sum_of(own, {}, "full_bytes");
     if (full > 0.0) entry["share_of_full"] = sum_of(own, {}, "cache_bytes") / full;
+    if (const Mean score = mean_of(own, {}, "score"); score.count > 0) {
+      const auto [low, high] = share_interval(score);
+      entry["score_interval"] = {low, high};
+    }
     Json groups = Json::array();
     std::vector<Labels> seen;
     for (const Record& record : own) {

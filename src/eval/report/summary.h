@@ -39,6 +39,10 @@ struct Mean {
 [[nodiscard]] Mean mean_of(const std::vector<Record>& records, const Selection& selection,
                            std::string_view value);
 
+// The 95 % interval of a mean of samples in [0, 1] (Wilson's score interval; where samples may lie between,
+// it is wider than need be).
+[[nodiscard]] std::pair<double, double> share_interval(const Mean& mean);
+
 // Sum of the value over the records selected that have it.
 [[nodiscard]] double sum_of(const std::vector<Record>& records, const Selection& selection,
                             std::string_view value);
@@ -48,7 +52,8 @@ struct Mean {
 // A cell with that many decimals; "-" for NaN.
 [[nodiscard]] Cell number_cell(double value, int decimals);
 
-// One row per cache: score in percent, mean bytes, share of the full cache, decode time per token.
+// One row per cache: score in percent with its interval, mean bytes, share of the full cache, decode time per
+// token.
 [[nodiscard]] TableBlock cache_table(const std::vector<Record>& records, const std::string& score_title);
 
 // Rows: caches. Columns: the label's values, then the mean of those columns. Cells: mean score in percent.
