@@ -2,12 +2,18 @@
 """Load on `thinkey serve` and on peers that speak OpenAI's API, by turns, on one model file and machine.
 
   bench/serve_load.py -m model.gguf
-  bench/serve_load.py -m model.gguf --peer 'llama=llama-server -m {model} --port {port} -c {context} -np {parallel}'
+  bench/serve_load.py -m model.gguf --peer 'llama=llama-server -m {model} --port {port} -c {total} -np {parallel} -t 2'
+
+In a command, {context} is what one conversation needs and {total} what all of them do (llama-server shares its -c out among
+slots); {parallel} is the largest number of clients. Answers are greedy and go on past end tokens, so all have --tokens tokens.
 
 For every number of clients and prompt length: requests/s, output tokens/s, time to the first token and time between
 tokens (50th and 99th percentile). `--shared` puts a common document in front of all prompts; `--rate` sends requests
 at that rate whether or not earlier ones are answered (open loop). Servers take turns, `--rounds` times, so that what
 else the machine does hits all alike; the median round is shown.
+
+`--intruder` measures instead how a long prompt that arrives delays an answer under way: time between its tokens before, and
+while the prompt is read.
 """
 import argparse
 import http.client
@@ -33,6 +39,8 @@ parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND
 parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
 parser.add_argument("--prompts", type=int, nargs="+", default=[512, 2048, 8192], help="words, of about a token each")
 parser.add_argument("--tokens", type=int, default=64, help="of an answer")
+parser.add_argument("--context", type=int, default=0, help="tokens of a conversation (a quarter more than the longest prompt's words, and the answer)")
+parser.add_argument("--intruder", type=int, default=0, metavar="WORDS", help="a prompt of so many words beside a running answer")
 parser.add_argument("--requests", type=int, default=2, help="per client and round")
 parser.add_argument("--shared", action="store_true", help="prompts are a common document and a question of 16 words each")
 parser.add_argument("--rate", type=float, default=0, help="requests/s, open loop; 0: a client sends when it has its answer")
@@ -57,8 +65,10 @@ class Served:
 
     def __enter__(self):
         self.port = free_port()
-        fill = {"model": options.model, "port": self.port, "context": max(options.prompts) * 2 + options.tokens + 64,
-                "parallel": max(options.clients)}
+        longest = options.intruder or max(options.prompts)
+        context = options.context or longest * 5 // 4 + options.tokens + 64
+        parallel = 2 if options.intruder else max(options.clients)
+        fill = {"model": options.model, "port": self.port, "context": context, "parallel": parallel, "total": context * parallel}
         self.process = subprocess.Popen(shlex.split(self.command.format(**fill)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 300
         while True:
@@ -86,13 +96,17 @@ def text(seed, words):
     return " ".join(chance.choice(WORDS) for _ in range(words))
 
 
-def one(port, prompt, out):
-    body = json.dumps({"prompt": prompt, "max_tokens": options.tokens, "temperature": 0, "stream": True, "ignore_eos": True,
+def send(port, prompt, tokens):
+    body = json.dumps({"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True,
                        "stream_options": {"include_usage": True}})
-    start = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3600)
     connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
+    return connection, connection.getresponse()
+
+
+def one(port, prompt, out):
+    start = time.monotonic()
+    _, response = send(port, prompt, options.tokens)
     if response.status != 200:
         out.put({"status": response.status, "text": response.read()[:300].decode(errors="replace")})
         return
@@ -139,11 +153,44 @@ def turn(server, clients, words, salt):
     seconds = time.monotonic() - start
     results = [out.get() for _ in range(out.qsize())]
     good = [r for r in results if r["status"] == 200]
+    if any(r["tokens"] != options.tokens for r in good):
+        sys.exit(f"{server.name}: answers are not of {options.tokens} tokens: {sorted({r['tokens'] for r in good})}")
     gaps = [g for r in good for g in r["gaps"]]
     first = [r["first"] for r in good if r["first"] is not None]
     return {"answered": len(good), "refused": len(results) - len(good), "seconds": seconds, "requests_s": len(good) / seconds,
             "tokens_s": sum(r["tokens"] for r in good) / seconds, "first_50": percentile(first, 0.5), "first_99": percentile(first, 0.99),
-            "gap_50": percentile(gaps, 0.5), "gap_99": percentile(gaps, 0.99), "cached": sum(r["cached"] for r in good)}
+            "gap_50": percentile(gaps, 0.5), "gap_99": percentile(gaps, 0.99), "prompt_tokens": sum(r["prompt"] for r in good), "cached": sum(r["cached"] for r in good)}
+
+
+def beside(server):
+    """Times between an answer's tokens, in ms: before a long prompt arrives, and until its first token is there."""
+    connection, response = send(server.port, text(1, 16), 10**6 if options.context == 0 else options.context - 64)
+    times, arrived, read = [], None, []
+
+    def intrude():
+        one(server.port, text(2, options.intruder), read_times)
+        read.append(time.monotonic())
+    read_times = queue.Queue()
+    thread = threading.Thread(target=intrude)
+    for line in response:
+        if not line.startswith(b"data: {"):
+            continue
+        times.append(time.monotonic())
+        if len(times) == 100:
+            arrived = times[-1]
+            thread.start()
+        if read:
+            break
+    connection.close()
+    thread.join()
+    result = read_times.get()
+    if result["status"] != 200:
+        sys.exit(f"{server.name}: {result}")
+    until = arrived + result["first"]
+    before = [b - a for a, b in zip(times[:99], times[1:100])]
+    during = [b - a for a, b in zip(times[99:], times[100:]) if a < until]
+    return {"before_50": percentile(before, 0.5), "during_50": percentile(during, 0.5), "during_99": percentile(during, 0.99),
+            "longest": max(during, default=float("nan")), "tokens": len(during), "prompt": result["prompt"], "first": result["first"]}
 
 
 threads = f" -t {options.threads}" if options.threads else ""
@@ -152,6 +199,15 @@ servers = [Served(f"thinkey {spec}", f"{options.program} serve -m {{model}} --po
 for peer in options.peer:
     name, command = peer.split("=", 1)
     servers.append(Served(name, command))
+if options.intruder:
+    for server in servers:
+        for _ in range(options.rounds):
+            with server:
+                r = beside(server)
+            print(f"{server.name:24} prompt of {r['prompt']} tokens read in {r['first']:.1f} s; between tokens before {1e3 * r['before_50']:.1f} ms, "
+                  f"meanwhile 50/99 % {1e3 * r['during_50']:.1f} /{1e3 * r['during_99']:.1f} ms ({r['during_99'] / r['before_50']:.1f} times), "
+                  f"longest {1e3 * r['longest']:.1f} ms, {r['tokens']} tokens", flush=True)
+    sys.exit()
 rows = {}
 for words in options.prompts:
     for clients in options.clients:
@@ -159,6 +215,7 @@ for words in options.prompts:
             for server in servers:
                 with server:
                     rows.setdefault((words, clients, server.name), []).append(turn(server, clients, words, (words, clients, round_)))
+                    print(f"{words} words, {clients} clients, {server.name}: {rows[words, clients, server.name][-1]}", file=sys.stderr, flush=True)
 if options.json:
     print(json.dumps([{"prompt": w, "clients": c, "server": n, "rounds": r} for (w, c, n), r in rows.items()], indent=1))
 else:

@@ -24,6 +24,7 @@
 #include "formats/text_file.h"
 #include "server/http_server.h"
 #include "server/service.h"
+#include "thinkey/generate.h"
 
 namespace thinkey::cli {
 namespace {
@@ -46,6 +47,7 @@ struct Arguments {
   std::string pressure = "evict";
   std::size_t parallel = 16;
   std::size_t queue = 64;
+  std::size_t lookup = 0;
   std::size_t connections = 256;
   int timeout = 60;
   std::string body_limit = "32MiB";
@@ -119,6 +121,7 @@ SchedulerOptions scheduler_options(const Arguments& arguments) {
   options.max_tokens = limit_of(arguments.predict);
   options.parallel = arguments.parallel;
   options.queue = arguments.queue;
+  options.lookup = arguments.lookup;
   options.compress_idle = arguments.pressure == "compress";
   options.cache_directory = arguments.cache_directory;
   options.cache_disk = byte_option(arguments.cache_disk, "--cache-disk");
@@ -211,6 +214,12 @@ Command add_serve_command(CLI::App& program) {
       ->type_name("N");
   app->add_option("--queue", a.queue, "Most requests waiting; more are refused with 429")
       ->check(within<std::size_t>(0, 100000))
+      ->type_name("N");
+  app->add_option(
+         "--lookup", a.lookup,
+         "Draft up to N tokens a step from what was said before, where that is likely to pay, and verify "
+         "them in it: the same answers, sooner where they quote; 0: off")
+      ->check(within<std::size_t>(0, kMostLookup))
       ->type_name("N");
   app->add_option(
          "--pressure", a.pressure,

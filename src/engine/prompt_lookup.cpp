@@ -9,12 +9,20 @@ constexpr std::size_t kNowhere = static_cast<std::size_t>(-1);
 constexpr std::size_t kPlaces = 64;    // earlier places that are compared
 constexpr std::size_t kLongest = 32;   // tokens of a match that are counted
 constexpr std::size_t kLongMatch = 4;  // from here on a match is long
-constexpr double kWorthwhile = 0.4;    // a further row costs about this share of a step of its own
+constexpr double kRowShare = 0.4;      // a further row costs about this share of a step of its own
 constexpr double kForget = 0.9;        // weight of what was learned before the latest draft
 
 std::uint64_t pair_of(std::int32_t first, std::int32_t second) noexcept {
   return static_cast<std::uint64_t>(static_cast<std::uint32_t>(first)) << 32U |
          static_cast<std::uint32_t>(second);
+}
+
+// How likely a token of a draft must be to be right, where a step has `rows` rows without drafts. With as
+// many tokens it takes 1 + kRowShare (rows - 1) steps of one row; a further row must not be dearer than a
+// token.
+double worthwhile(std::size_t rows) noexcept {
+  const auto n = static_cast<double>(rows);
+  return kRowShare * n / (1.0 + kRowShare * (n - 1.0));
 }
 
 }  // namespace
@@ -30,7 +38,7 @@ void PromptLookup::add(std::int32_t token) {
   place->second = here;
 }
 
-std::vector<std::int32_t> PromptLookup::draft(std::size_t most) {
+std::vector<std::int32_t> PromptLookup::draft(std::size_t most, std::size_t rows) {
   std::vector<std::int32_t> out;
   if (tokens_.empty()) return out;
   const std::size_t end = tokens_.size() - 1;
@@ -48,7 +56,8 @@ std::vector<std::int32_t> PromptLookup::draft(std::size_t most) {
   record_ = longest < kLongMatch ? &short_ : &long_;
   const double chance = record_->chance();
   double all_right = chance;
-  while (out.size() < most && (out.empty() || all_right >= kWorthwhile)) {
+  const double enough = worthwhile(rows);
+  while (out.size() < most && ((out.empty() && rows == 1) || all_right >= enough)) {
     const std::size_t from = best + 1 + out.size();  // a match that reaches the end repeats itself
     out.push_back(from <= end ? tokens_[from] : out[from - end - 1]);
     all_right *= chance;

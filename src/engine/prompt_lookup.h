@@ -19,8 +19,9 @@ class PromptLookup {
 
   // At most `most` tokens that may follow: those behind the earlier place where the most of the latest tokens
   // stand, two at least; of equals the latest place. None without such a place, and as many as earlier drafts
-  // make worth their while: a token is drafted when it is likely enough to be accepted.
-  [[nodiscard]] std::vector<std::int32_t> draft(std::size_t most);
+  // make worth their while: a token is drafted when it is likely enough to be accepted, the more so the more
+  // rows a step has without it, since the weights that it reads are then shared anyway.
+  [[nodiscard]] std::vector<std::int32_t> draft(std::size_t most, std::size_t rows = 1);
   // Of the latest draft, the first so many were right.
   void learn(std::size_t drafted, std::size_t accepted);
 

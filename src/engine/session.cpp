@@ -328,7 +328,8 @@ void Session::decode_ahead(std::span<const std::int32_t> tokens) {
     if (s.ahead_logits.size() < n * s.logits.size()) {
       s.ahead_logits = AlignedBuffer<float>(n * s.logits.size());
     }
-    thinkey::decode_ahead(s.decoder, tokens, s.cache, *pass, s.ahead_logits.data(), s.draft);
+    const AheadInput input{.tokens = tokens, .cache = &s.cache, .draft = &s.draft};
+    thinkey::decode_ahead(s.decoder, {&input, 1}, *pass, s.ahead_logits.data());
   });
   s.ahead = tokens.size();
   s.interrupted = false;

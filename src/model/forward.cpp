@@ -120,15 +120,14 @@ bool Prefill::next_chunk() noexcept {
   return false;
 }
 
-bool Prefill::advance() {
+bool Prefill::advance(double most) {
   switch (stage_) {
     case Stage::Embed:
       pass_->embed(chunk().rows, std::span(tokens_).subspan(chunk().rows.first, chunk().rows.count));
       if (!next_chunk()) begin_layer();
       return true;
     case Stage::Attention:
-      attention_chunk();
-      if (!next_chunk()) stage_ = Stage::Store;
+      if (!attention_step(most) && !next_chunk()) stage_ = Stage::Store;
       return true;
     case Stage::Store:
       store();
@@ -164,7 +163,43 @@ void Prefill::begin_layer() {
 }
 
 // hidden += attention of a chunk; the layer's keys and values stay in the pass.
-void Prefill::attention_chunk() {
+bool Prefill::attention_step(double most) {
+  const Rows rows = chunk().rows;
+  const Rows outputs = from(rows, extent_.first_output);
+  if (!projected_) project();
+  if (attended_ < outputs.count) {
+    const std::size_t n = std::min(rows_within(most), outputs.count - attended_);
+    attend({outputs.first + attended_, n}, attended_);
+    attended_ += n;
+    if (attended_ < outputs.count) return true;
+  }
+  if (outputs.count > 0) {
+    if (request_.has_past) pass_->join_past(outputs.count);
+    pass_->join_sinks(outputs.count);
+  }
+  observe();
+  if (outputs.count > 0) pass_->finish_attention(outputs);
+  report(attention_work(network_, layer_, rows.count, from(rows, extent_.first_query).count, outputs.count,
+                        static_cast<double>(past_ + chunk().place + rows.count)));
+  projected_ = false;
+  attended_ = 0;
+  return false;
+}
+
+// So many of the chunk's rows may attend in a step.
+std::size_t Prefill::rows_within(double most) const {
+  const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
+  double keys = static_cast<double>(past_ + chunk().place + chunk().rows.count);
+  if (shape.sliding_window > 0) {
+    keys = std::min(keys, static_cast<double>(shape.sliding_window + chunk().rows.count));
+  }
+  const double rows = most / (2.0 * keys * static_cast<double>(network_.query_width()));
+  if (rows >= static_cast<double>(chunk().rows.count)) return chunk().rows.count;
+  const std::size_t tile = pass_->attention_tile();
+  return std::max<std::size_t>(1, static_cast<std::size_t>(rows) / tile) * tile;
+}
+
+void Prefill::project() {
   const Rows rows = chunk().rows;
   // A replay's rotation is the prompt's, whose keys it looks at.
   const std::size_t length = past_ + tokens_.size() - prompt_first_;
@@ -180,24 +215,18 @@ void Prefill::attention_chunk() {
     }
     pass_->keep(rows, chunk().place, k, v);
   });
-  const Rows outputs = from(rows, extent_.first_output);
-  if (outputs.count > 0) attend(outputs);
-  observe();
-  if (outputs.count > 0) pass_->finish_attention(outputs);
-  report(attention_work(network_, layer_, rows.count, from(rows, extent_.first_query).count, outputs.count,
-                        static_cast<double>(past_ + chunk().place + rows.count)));
+  projected_ = true;
 }
 
-void Prefill::attend(Rows rows) {
+// Of rows before which so many of the chunk's have attended.
+void Prefill::attend(Rows rows, std::size_t before) {
   const std::size_t skipped = rows.first - chunk().rows.first;
-  pass_->attend_prompt(rows, chunk().place + chunk().rows.count);
-  if (request_.has_past) {
-    const float* q = pass_->queries() + skipped * network_.query_width();
-    caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + chunk().place + skipped), q,
-                       pass_->past_attended(), pass_->past_log_sums());
-    pass_->join_past(rows.count);
-  }
-  pass_->join_sinks(rows.count);
+  pass_->attend_prompt(rows, chunk().place + skipped + rows.count);
+  if (!request_.has_past) return;
+  const std::size_t width = network_.query_width();
+  caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + chunk().place + skipped),
+                     pass_->queries() + skipped * width, pass_->past_attended() + before * width,
+                     pass_->past_log_sums() + before * network_.heads().query_heads);
 }
 
 // Shows the caches every query of the chunk, with what its attention already found out.
@@ -387,37 +416,64 @@ PassRequest ahead_request(const Decoder& decoder, std::size_t tokens) {
   return request;
 }
 
-void decode_ahead(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
-                  Pass& pass, float* logits, Draft& draft) {
+void decode_ahead(const Decoder& decoder, std::span<const AheadInput> batch, Pass& pass, float* logits) {
   const Network& network = decoder.network;
   const std::size_t kv_width = network.kv_width();
   const std::size_t query_width = network.query_width();
   const std::size_t heads = network.heads().query_heads;
-  const std::int64_t first = cache.next_position(0);
+  std::vector<std::int32_t> tokens;
   std::vector<RowPosition> positions;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const std::int64_t position = first + static_cast<std::int64_t>(i);
-    positions.push_back({.position = position, .length = static_cast<std::size_t>(position + 1)});
+  std::vector<std::size_t> first_row;
+  std::size_t longest = 0;
+  for (const AheadInput& input : batch) {
+    const std::int64_t first = input.cache->next_position(0);
+    first_row.push_back(tokens.size());
+    longest = std::max(longest, input.tokens.size());
+    for (std::size_t i = 0; i < input.tokens.size(); ++i) {
+      const std::int64_t position = first + static_cast<std::int64_t>(i);
+      tokens.push_back(input.tokens[i]);
+      positions.push_back({.position = position, .length = static_cast<std::size_t>(position + 1)});
+    }
+    input.draft->tokens = input.tokens.size() - 1;
+    input.draft->position = first + 1;
+    input.draft->queries.clear();
   }
-  draft.tokens = tokens.size() - 1;
-  draft.position = first + 1;
-  draft.queries.clear();
   std::vector<float> keys;  // a token's go to the cache when those before it have been attended with
   std::vector<float> values;
   const auto store = [&](const StepRows& rows) {
     keys.assign(rows.k, rows.k + tokens.size() * kv_width);
     values.assign(rows.v, rows.v + tokens.size() * kv_width);
   };
+  std::vector<TokenAttention> attention;
   const auto attend = [&](const StepRows& rows, const float* queries, float* out, float* lse) {
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      const float* query = queries + i * query_width;
-      cache.append(rows.layer, 1, keys.data() + i * kv_width, values.data() + i * kv_width, kv_width);
-      cache.attend(rows.layer, 1, positions[i].position, query, out + i * query_width,
-                   lse == nullptr ? nullptr : lse + i * heads);
-      if (i == 0) cache.renew(rows.layer, 1, first, query, false);
+    for (std::size_t i = 0; i < longest; ++i) {  // the i-th token of every sequence that has one
+      attention.clear();
+      for (std::size_t b = 0; b < batch.size(); ++b) {
+        if (i >= batch[b].tokens.size()) continue;
+        SequenceCache& cache = *batch[b].cache;
+        const std::size_t r = first_row[b] + i;
+        cache.append(rows.layer, 1, keys.data() + r * kv_width, values.data() + r * kv_width, kv_width);
+        attention.push_back({.store = &cache.layer(rows.layer).store(),
+                             .position = positions[r].position,
+                             .q = queries + r * query_width,
+                             .out = out + r * query_width,
+                             .lse = lse == nullptr ? nullptr : lse + r * heads});
+      }
+      if (attention.size() == 1) {
+        const TokenAttention& only = attention[0];
+        only.store->attend(1, only.position, only.q, only.out, only.lse);
+      } else {
+        SequenceCache::attend_together(attention);
+      }
+      for (std::size_t b = 0; i == 0 && b < batch.size(); ++b) {
+        batch[b].cache->renew(rows.layer, 1, attention[b].position, attention[b].q, false);
+      }
     }
-    if (cache.remembers_queries()) {
-      draft.queries.insert(draft.queries.end(), queries + query_width, queries + tokens.size() * query_width);
+    for (std::size_t b = 0; b < batch.size(); ++b) {
+      if (!batch[b].cache->remembers_queries()) continue;
+      const float* first = queries + first_row[b] * query_width;
+      std::vector<float>& kept = batch[b].draft->queries;
+      kept.insert(kept.end(), first + query_width, first + batch[b].tokens.size() * query_width);
     }
   };
   run_step(decoder, tokens, positions, pass, logits, store, attend);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -97,15 +98,19 @@ class Prefill {
   Prefill(const Prefill&) = delete;
   Prefill& operator=(const Prefill&) = delete;
 
-  // Does a step; false when the prompt is through and the outputs have been delivered.
-  bool advance();
+  // Does a step; false when the prompt is through and the outputs have been delivered. A chunk whose
+  // attention takes more than `most` multiply-adds takes several steps, of as little as the backend can cut
+  // without changing a bit.
+  bool advance(double most = std::numeric_limits<double>::infinity());
 
  private:
   enum class Stage : std::uint8_t { Embed, Attention, Store, FeedForward, Logits, Done };
 
   void begin_layer();
-  void attention_chunk();
-  void attend(Rows rows);
+  void project();
+  [[nodiscard]] bool attention_step(double most);  // false when the chunk has attended
+  void attend(Rows rows, std::size_t before);
+  [[nodiscard]] std::size_t rows_within(double most) const;
   void observe();
   void store();
   void logits_chunk();
@@ -135,6 +140,8 @@ class Prefill {
   Stage stage_ = Stage::Embed;
   std::vector<Chunk> chunks_;
   std::size_t layer_ = 0, at_ = 0;  // at_: the chunk, or the first row of logits
+  bool projected_ = false;          // the chunk
+  std::size_t attended_ = 0;        // rows of it whose output is needed
   LayerExtent extent_;
   std::vector<RowPosition> positions_;  // of the chunk
   double done_ = 0, total_ = 0;
@@ -162,12 +169,18 @@ struct Draft {
   std::vector<float> queries;  // [L, tokens, H, D], where the cache remembers queries
 };
 
-// Appends tokens that follow one another, at most 1 + cache.withdrawable(): the first for good, the rest as a
-// draft until settle(). Every weight is read once; keys, values and logits [n, V] are, bit by bit, what
-// decode() of one token after the other gives. `pass`: made by ahead_request() for exactly n tokens.
+// Tokens of one sequence that follow one another, at most 1 + cache.withdrawable().
+struct AheadInput {
+  std::span<const std::int32_t> tokens;
+  SequenceCache* cache = nullptr;
+  Draft* draft = nullptr;
+};
+
+// Appends the first token of every sequence for good, the rest as a draft until settle(). Every weight is
+// read once; keys, values and logits [n, V], n all tokens, are, bit by bit, what decode() of one token after
+// the other gives. `pass`: made by ahead_request() for exactly n tokens.
 [[nodiscard]] PassRequest ahead_request(const Decoder& decoder, std::size_t tokens);
-void decode_ahead(const Decoder& decoder, std::span<const std::int32_t> tokens, SequenceCache& cache,
-                  Pass& pass, float* logits, Draft& draft);
+void decode_ahead(const Decoder& decoder, std::span<const AheadInput> batch, Pass& pass, float* logits);
 // The first `kept` tokens of the draft stay; it is as if the others had never been.
 void settle(SequenceCache& cache, std::size_t layers, Draft& draft, std::size_t kept);
 

@@ -36,29 +36,35 @@ Connection::Connection(socket_t socket, const ConnectionLimits& limits) : socket
 
 const Connection* Connection::current() noexcept { return answering; }
 
-bool Connection::wait(short events, Clock::time_point until) const {
+bool Connection::wait(short events, Clock::duration& patience) const {
+  constexpr Clock::duration kLongest = std::chrono::seconds(1);
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
-    if (left < 0) return false;
+    const Clock::duration most = std::clamp(patience, Clock::duration::zero(), kLongest);
+    const auto start = Clock::now();
     pollfd poll_{.fd = socket_, .events = events, .revents = 0};
-    const int ready = ::poll(&poll_, 1, static_cast<int>(std::min<long>(left + 1, 1000)));
+    const int ready =
+        ::poll(&poll_, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(most).count()));
+    patience -= std::min(Clock::now() - start, most);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return false;
+    if (patience <= Clock::duration::zero()) return false;
   }
 }
 
 bool Connection::wait_for_request(const std::atomic<bool>& stopping) {
-  const auto until = Clock::now() + limits_.idle;
+  Clock::duration idle = limits_.idle;
   while (begin_ == end_) {
     if (stopping.load()) return false;
-    const auto tick = std::min(until, Clock::now() + std::chrono::milliseconds(100));
-    if (wait(POLLIN, tick)) break;
-    if (Clock::now() >= until) return false;
+    const Clock::duration tick = std::min<Clock::duration>(idle, std::chrono::milliseconds(100));
+    Clock::duration rest = tick;
+    if (wait(POLLIN, rest)) break;
+    idle -= tick;
+    if (idle <= Clock::duration::zero()) return false;
   }
   in_head_ = true;
   read_ = 0;
   line_ends_ = 0;
-  deadline_ = Clock::now() + limits_.head;
+  patience_ = limits_.head;
   return alive();
 }
 
@@ -75,7 +81,7 @@ void Connection::note(const char* bytes, std::size_t n) {
     if (line_ends_ == 2) {
       in_head_ = false;
       read_ = 0;
-      deadline_ = Clock::now() + limits_.body;
+      patience_ = limits_.body;
     }
   }
 }
@@ -85,7 +91,7 @@ ssize_t Connection::read(char* to, std::size_t size) {
   const std::size_t most = in_head_ ? limits_.head_bytes : 2 * limits_.body_bytes + (std::size_t{1} << 20U);
   if (read_ >= most) return -1;
   if (begin_ == end_) {
-    if (!wait(POLLIN, deadline_)) return -1;
+    if (!wait(POLLIN, patience_)) return -1;
     const ssize_t n = ::recv(socket_, buffer_, sizeof(buffer_), 0);
     if (n <= 0) return n;
     begin_ = 0;
@@ -99,10 +105,10 @@ ssize_t Connection::read(char* to, std::size_t size) {
 }
 
 ssize_t Connection::write(const char* from, std::size_t size) {
-  const auto until = Clock::now() + limits_.write;
+  Clock::duration patience = limits_.write;
   std::size_t sent = 0;
   while (sent < size) {
-    if (!wait(POLLOUT, until)) return -1;
+    if (!wait(POLLOUT, patience)) return -1;
     const ssize_t n = ::send(socket_, from + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR) return -1;
     if (n > 0) sent += static_cast<std::size_t>(n);
@@ -119,9 +125,15 @@ bool Connection::alive() const {
   return ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-bool Connection::is_readable() const { return begin_ < end_ || wait(POLLIN, deadline_); }
+bool Connection::is_readable() const {
+  Clock::duration patience = patience_;
+  return begin_ < end_ || wait(POLLIN, patience);
+}
 
-bool Connection::is_writable() const { return alive() && wait(POLLOUT, Clock::now() + limits_.write); }
+bool Connection::is_writable() const {
+  Clock::duration patience = limits_.write;
+  return alive() && wait(POLLOUT, patience);
+}
 
 void Connection::get_remote_ip_and_port(std::string& ip, int& port) const {
   sockaddr_storage address{};

@@ -36,14 +36,16 @@ class Connection : public httplib::Stream {
 
  private:
   using Clock = std::chrono::steady_clock;
-  [[nodiscard]] bool wait(short events, Clock::time_point until) const;
+  // Until the client is ready for `events`; false when `patience`, of which only time spent waiting here is
+  // taken, is at its end: a machine that is busy or was asleep is not the client's fault.
+  [[nodiscard]] bool wait(short events, Clock::duration& patience) const;
   void note(const char* bytes, std::size_t n);
 
   socket_t socket_;
   ConnectionLimits limits_;
   char buffer_[16 << 10U];
   std::size_t begin_ = 0, end_ = 0;  // unread bytes of the buffer
-  Clock::time_point deadline_;       // of what is being read
+  Clock::duration patience_{};       // left for what is being read
   bool in_head_ = true;
   std::size_t read_ = 0;  // bytes of this request's head or body
   int line_ends_ = 0;     // "\r\n\r\n" so far

@@ -14,7 +14,6 @@
 #include <utility>
 
 #include "base/fail.h"
-#include "base/parallel.h"
 #include "server/api_error.h"
 #include "server/connection.h"
 
@@ -88,7 +87,6 @@ class Threads : public httplib::TaskQueue {
     }
     open_.fetch_add(1);
     const auto body = [this, connection = std::move(connection)] {
-      set_threads(1);  // whatever computes in parallel here must not have a team of its own
       connection();
       const std::scoped_lock lock(mutex_);
       open_.fetch_sub(1);

@@ -70,6 +70,8 @@ std::string prometheus_text(const SchedulerStatus& s, std::size_t connections, s
   counter("conversations_restored_total", "Conversations read from files", s.restored);
   counter("conversations_compressed_total", "Conversations quantized for want of memory", s.compressed);
   counter("decode_steps_total", "Steps of decoding", s.decode_steps);
+  counter("drafted_tokens_total", "Tokens drafted by prompt lookup, of answers that ended", s.drafted_tokens);
+  counter("draft_accepted_tokens_total", "Of those, tokens that were right", s.accepted_tokens);
   counter("decode_seconds_total", "Time in them", s.decode_seconds);
   counter("prefill_seconds_total", "Time in slices of prefill", s.prefill_seconds);
   out.add("first_token_seconds", "From a request's arrival to its first token", s.first_token);

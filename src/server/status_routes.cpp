@@ -2,6 +2,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/parallel.h"
 #include "formats/printable.h"
 #include "server/generation.h"
 #include "server/metrics.h"
@@ -47,6 +48,8 @@ void props(Service& service, HttpResponse& response) {
   out["kv_memory"] = options.kv_memory;
   out["parallel"] = options.parallel;
   out["queue"] = options.queue;
+  out["lookup"] = options.lookup;
+  out["threads"] = threads();
   out["version"] = THINKEY_VERSION;
   send_json(response, out);
 }

@@ -70,7 +70,8 @@ void expect_same(const TinyModel& model, const char* spec, std::mt19937& random)
     const auto pass = decoder.backend.pass(decoder.network, ahead_request(decoder, tokens.size()), nullptr);
     std::vector<float> logits(tokens.size() * model.vocabulary());
     Draft draft;
-    decode_ahead(decoder, tokens, ahead, *pass, logits.data(), draft);
+    const AheadInput input{.tokens = tokens, .cache = &ahead, .draft = &draft};
+    decode_ahead(decoder, {&input, 1}, *pass, logits.data());
     settle(ahead, layers, draft, right);
     tokens.resize(1 + right);
     const std::vector<float> wanted = model.token_major_logits(tokens, alone);
@@ -95,6 +96,54 @@ TEST_P(Ahead, IsOneTokenAfterTheOther) {
   const TinyModel int8(GetParam(), {.decode_activations = ActivationPrecision::Int8});
   for (const char* spec : {"full", "snapkv:40,window=8,every=11+think:0.25,recent=8+kivi:4,residual=16"}) {
     expect_same(int8, spec, random);
+  }
+}
+
+// Several sequences in one step, each with a draft of its own length.
+TEST(AheadTogether, IsEachAlone) {
+  std::mt19937 random(13);
+  const TinyModel model("llama31.gguf");
+  const Decoder decoder = model.decoder();
+  const std::size_t layers = decoder.network.layers.size();
+  const std::vector<const char*> specs = {"full", "snapkv:40,window=8,every=11", "kivi:4,residual=16",
+                                          "full"};
+  std::vector<SequenceCache> alone;
+  std::vector<SequenceCache> together;
+  for (const char* spec : specs) {
+    alone.emplace_back(model.shape(), CacheSpec::parse(spec));
+    together.emplace_back(model.shape(), CacheSpec::parse(spec));
+    (void)model.last_logits(decoder, model.expects.ids, alone.back());
+    (void)model.last_logits(decoder, model.expects.ids, together.back());
+  }
+  const auto any = [&](std::size_t end) { return static_cast<std::size_t>(random()) % end; };
+  for (int step = 0; step < 25; ++step) {
+    std::vector<std::vector<std::int32_t>> tokens(specs.size());
+    std::vector<Draft> drafts(specs.size());
+    std::vector<AheadInput> batch;
+    std::size_t rows = 0;
+    for (std::size_t b = 0; b < specs.size(); ++b) {
+      const std::size_t length = 1 + std::min(together[b].withdrawable(), any(5));
+      while (tokens[b].size() < length)
+        tokens[b].push_back(static_cast<std::int32_t>(any(model.vocabulary())));
+      rows += length;
+      batch.push_back({.tokens = tokens[b], .cache = &together[b], .draft = &drafts[b]});
+    }
+    const auto pass = decoder.backend.pass(decoder.network, ahead_request(decoder, rows), nullptr);
+    std::vector<float> logits(rows * model.vocabulary());
+    decode_ahead(decoder, batch, *pass, logits.data());
+    auto from = logits.begin();
+    for (std::size_t b = 0; b < specs.size(); ++b) {
+      const std::size_t right = any(tokens[b].size());
+      settle(together[b], layers, drafts[b], right);
+      const auto all = static_cast<std::ptrdiff_t>(tokens[b].size() * model.vocabulary());
+      tokens[b].resize(1 + right);
+      const std::vector<float> wanted = model.token_major_logits(tokens[b], alone[b]);
+      const std::vector<float> got(from, from + static_cast<std::ptrdiff_t>(wanted.size()));
+      ASSERT_EQ(got, wanted) << "sequence " << b << ", step " << step;
+      ASSERT_EQ(digest(together[b], layers), digest(alone[b], layers))
+          << "sequence " << b << ", step " << step;
+      from += all;
+    }
   }
 }
 

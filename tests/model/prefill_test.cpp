@@ -1,6 +1,8 @@
 // Layer-major prefill against transformers, and against itself in other orders and chunk sizes.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "model/fixture.h"
 
 namespace thinkey {
@@ -40,6 +42,38 @@ TEST_P(Checkpoint, LastLogitsAloneAreTheSame) {
         const auto wanted = testing::row(model.expects.logits, tokens - 1, model.vocabulary());
         EXPECT_LE(largest_difference(logits, wanted), 1e-3F)
             << tokens << " tokens, chunk " << chunk << ", " << spec;
+      }
+    }
+  }
+}
+
+// Attention in small steps, of a first prompt and of one after a past.
+TEST_P(Checkpoint, StepsDoNotMatter) {
+  for (const Precision precision : {Precision::F32, Precision::BF16}) {
+    const TinyModel model(GetParam(), {.precision = precision});
+    const Decoder decoder = model.decoder();
+    // Long enough for several tiles of queries in one chunk.
+    std::vector<std::int32_t> ids;
+    while (ids.size() < 300) ids.insert(ids.end(), model.expects.ids.begin(), model.expects.ids.end());
+    const auto logits = [&](std::span<const std::int32_t> tokens, SequenceCache& cache, double most,
+                            std::size_t& steps) {
+      std::vector<float> out(model.vocabulary());
+      SequenceCache* const caches[] = {&cache};
+      Prefill prefill(decoder, tokens, caches, {.last_logits = out});
+      for (steps = 1; prefill.advance(most); ++steps) {
+      }
+      return out;
+    };
+    for (const char* spec : {"full", "h2o:64,window=8"}) {
+      SequenceCache whole = model.cache(spec);
+      SequenceCache cut = model.cache(spec);
+      std::size_t steps = 0;
+      std::size_t more = 0;
+      for (int turn = 0; turn < 2; ++turn) {
+        const std::vector<float> expected =
+            logits(ids, whole, std::numeric_limits<double>::infinity(), steps);
+        EXPECT_EQ(logits(ids, cut, 0.0, more), expected) << spec << ", turn " << turn;
+        EXPECT_GT(more, steps);
       }
     }
   }

@@ -220,15 +220,22 @@ void CpuPass::attend_prompt(Rows rows, std::size_t keys) {
                                .queries = rows.count,
                                .keys = keys,
                                .key_capacity = request_.key_places()};
-  float* out = attended();
-  // Queries lie from the chunk's first row on; only the last `rows` of it may be asked for.
+  // Queries lie from the chunk's first row on, results from the first that is needed.
   const float* q = queries_ + (rows.first - chunk_first_) * network_.query_width();
+  const std::size_t before = rows.first - std::max(chunk_first_, extent_.first_output);
+  float* out =
+      (before == 0 ? attended() : memory_.attention.a.get(A::Attended)) + before * network_.query_width();
   float* lse = memory_.attention.lse;
+  if (lse != nullptr) lse += before * network_.heads().query_heads;
   if (options_.precision == Precision::BF16) {
     prefill_attention(shape, q, memory_.key_bf16.data(), memory_.value_bf16.data(), out, lse);
   } else {
     prefill_attention(shape, q, memory_.key_f32.data(), memory_.value_f32.data(), out, lse);
   }
+}
+
+std::size_t CpuPass::attention_tile() const {
+  return prefill_attention_tile(network_.layers[layer_].attention.spec.shape);
 }
 
 float* CpuPass::attended() {

@@ -26,6 +26,7 @@ class CpuPass final : public Pass {
   [[nodiscard]] std::span<const float> input_norms() const override { return input_norms_; }
   void keep(Rows rows, std::size_t place, const float* keys, const float* values) override;
   void attend_prompt(Rows rows, std::size_t keys) override;
+  [[nodiscard]] std::size_t attention_tile() const override;
   [[nodiscard]] float* attended() override;
   [[nodiscard]] float* log_sums() override { return memory_.attention.lse; }
   [[nodiscard]] float* past_attended() override { return memory_.attention.past; }

@@ -37,6 +37,7 @@ Answer::Answer(std::shared_ptr<GenerationJob> job, int choice, std::unique_ptr<C
   std::copy(logits.begin(), logits.end(), first_logits_.data());
   logits_ = first_logits_.span();
   for (const std::int32_t token : job_->request.prompt) sampler_.accept(token, false);
+  if (limits_.lookup > 0) lookup_.add(job_->request.prompt);
   if (job_->request.filter) filter_ = job_->request.filter();
   if (filter_) allowed_.resize(logits.size());
 }
@@ -75,7 +76,10 @@ std::optional<FinishReason> Answer::deliver() {
                      .logprobs = std::move(logprobs_),
                      .cache = {}};
   const std::size_t every = job_->request.report_every;
-  if (every > 0 && generated_ % every == 1 % every) event.cache = conversation_->cache.report();
+  if (every > 0 && generated_ % every == 1 % every) {
+    event.cache = conversation_->cache.report();
+    event.cache->tokens_seen = conversation_->tokens.size();  // without a draft
+  }
   job_->listener(std::move(event));
   if (text_.stopped()) return FinishReason::StopString;
   if (filter_ && filter_->finished()) return FinishReason::EndToken;
@@ -84,6 +88,47 @@ std::optional<FinishReason> Answer::deliver() {
     return FinishReason::ContextFull;
   }
   return std::nullopt;
+}
+
+std::span<const std::int32_t> Answer::plan(std::size_t most, std::size_t rows) {
+  step_.assign(1, token_);
+  if (limits_.lookup == 0) return step_;
+  lookup_.add(token_);
+  // No row is of use whose token would be chosen after the last.
+  const std::size_t wanted = job_->max_tokens - generated_;
+  const std::size_t left = limits_.context - conversation_->tokens.size();
+  const std::size_t room = std::min({most, wanted - 1, left - 1, conversation_->cache.withdrawable()});
+  if (room == 0) return step_;
+  const std::vector<std::int32_t> draft = lookup_.draft(room, rows);
+  step_.insert(step_.end(), draft.begin(), draft.end());
+  drafted_ += draft.size();
+  return step_;
+}
+
+void Answer::decoded(std::span<const float> logits) {
+  rows_ = logits;
+  taken_ = 1;
+  conversation_->tokens.push_back(token_);
+  logits_ = rows_.first(rows_.size() / step_.size());
+}
+
+bool Answer::follow_draft() {
+  if (taken_ == 0 || taken_ == step_.size() || step_[taken_] != token_) return false;
+  const std::size_t vocabulary = rows_.size() / step_.size();
+  logits_ = rows_.subspan(taken_ * vocabulary, vocabulary);
+  conversation_->tokens.push_back(token_);
+  lookup_.add(token_);
+  ++taken_;
+  ++accepted_;
+  return true;
+}
+
+void Answer::settle() {
+  if (taken_ == 0) return;
+  const std::size_t taken = std::exchange(taken_, 0);
+  if (draft_.tokens == 0) return;
+  lookup_.learn(draft_.tokens, taken - 1);
+  thinkey::settle(conversation_->cache, conversation_->cache.shape().layers.size(), draft_, taken - 1);
 }
 
 void Answer::finish(FinishReason reason, bool last) {

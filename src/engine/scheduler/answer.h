@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "engine/prompt_lookup.h"
 #include "engine/scheduler/conversations.h"
 #include "engine/scheduler/job.h"
 #include "engine/scheduler/text_stream.h"
+#include "model/forward.h"
 #include "thinkey/model.h"
 #include "thinkey/sampler.h"
 
@@ -19,6 +21,7 @@ namespace thinkey {
 
 struct AnswerLimits {
   std::size_t context = 0;
+  std::size_t lookup = 0;  // most tokens drafted at a time (engine/prompt_lookup.h)
   bool check_finite = false;
 };
 
@@ -33,21 +36,29 @@ class Answer {
   // Tells the listener of it. The reason if the answer ends with it; else its token is to be decoded.
   [[nodiscard]] std::optional<FinishReason> deliver();
 
-  // The token chosen has been decoded; `logits` [V] stay until the next choose().
-  void decoded(std::span<const float> logits) {
-    conversation_->tokens.push_back(token_);
-    logits_ = logits;
-  }
+  // The token chosen and, behind it, a draft: at most `most` tokens that may be chosen next, in a step that
+  // has `rows` rows without them. Valid until decoded().
+  [[nodiscard]] std::span<const std::int32_t> plan(std::size_t most, std::size_t rows);
+  // Where a draft's tokens are remembered while decoding.
+  [[nodiscard]] Draft& draft() noexcept { return draft_; }
+  // The tokens planned have been decoded; `logits` [n, V] stay until settle().
+  void decoded(std::span<const float> logits);
+  // Whether the token chosen is the one drafted: it has been decoded then.
+  [[nodiscard]] bool follow_draft();
+  // What is left of the draft goes; before decoding again, and before the conversation is anybody else's.
+  void settle();
   void finish(FinishReason reason, bool last);
 
   [[nodiscard]] GenerationJob& job() const noexcept { return *job_; }
   [[nodiscard]] const std::shared_ptr<GenerationJob>& ticket() const noexcept { return job_; }
-  [[nodiscard]] std::int32_t token() const noexcept { return token_; }
   [[nodiscard]] Conversation& conversation() noexcept { return *conversation_; }
   [[nodiscard]] std::unique_ptr<Conversation> release() { return std::move(conversation_); }
   // Why the latest choose() could not; empty when it could.
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
   [[nodiscard]] std::size_t generated() const noexcept { return generated_; }
+  // Tokens drafted, and those of them that were chosen.
+  [[nodiscard]] std::size_t drafted() const noexcept { return drafted_; }
+  [[nodiscard]] std::size_t accepted() const noexcept { return accepted_; }
 
  private:
   [[nodiscard]] bool is_end(std::int32_t token) const;
@@ -65,6 +76,12 @@ class Answer {
   std::span<const float> logits_;
   std::size_t generated_ = 0;
   std::int32_t token_ = -1;
+  PromptLookup lookup_;
+  std::vector<std::int32_t> step_;  // tokens decoded at once; those behind the first: a draft
+  std::span<const float> rows_;     // their logits
+  std::size_t taken_ = 0;           // of them, that have been chosen
+  Draft draft_;
+  std::size_t drafted_ = 0, accepted_ = 0;
   std::optional<TokenLogprobs> logprobs_;
   std::string failure_;
 };

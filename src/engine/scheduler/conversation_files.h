@@ -23,7 +23,7 @@ class ConversationFiles {
 
   struct Entry {
     std::filesystem::path path;
-    CacheSpec spec;
+    CacheSpec asked;  // of requests that it serves
     std::vector<std::int32_t> tokens;
     std::size_t bytes = 0;
   };

@@ -15,7 +15,7 @@ Match match_of(Conversation& conversation, std::span<const std::int32_t> prompt)
   const std::size_t held = conversation.tokens.size();
   const std::size_t shared = std::min(common_prefix(conversation.tokens, prompt), prompt.size() - 1);
   if (shared == held) return {.conversation = &conversation, .tokens = shared, .whole = true};
-  if (shared < Conversations::kLeastPrefix || conversation.spec().question_dependent() ||
+  if (shared < Conversations::kLeastPrefix || conversation.question_dependent() ||
       !conversation.cache.can_fork(static_cast<std::int64_t>(shared))) {
     return {};
   }
@@ -37,7 +37,7 @@ void Conversations::keep(std::unique_ptr<Conversation> conversation) {
     return older->asked == conversation->asked && older->tokens.size() <= conversation->tokens.size() &&
            std::equal(older->tokens.begin(), older->tokens.end(), conversation->tokens.begin()) &&
            (older->tokens.size() == conversation->tokens.size() ||
-            (!conversation->spec().question_dependent() &&
+            (!conversation->question_dependent() &&
              conversation->cache.can_fork(static_cast<std::int64_t>(older->tokens.size()))));
   });
   conversation->id = ++next_id_;

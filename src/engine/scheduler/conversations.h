@@ -34,6 +34,10 @@ class Conversation {
   [[nodiscard]] std::size_t allocated() const noexcept { return account_->counter.live(); }
   [[nodiscard]] AllocationCounter* counter() noexcept { return &account_->counter; }
   [[nodiscard]] const CacheSpec& spec() const noexcept { return cache.spec(); }
+  // Whether what is kept of a prompt suits its last tokens, so that only its own end can be gone on from.
+  [[nodiscard]] bool question_dependent() const {
+    return asked.question_dependent() || spec().question_dependent();
+  }
 
  private:
   KvMemory::Account* account_;

@@ -92,11 +92,14 @@ class Scheduler::Loop {
   // steps.cpp
   void prefill_slice();
   void begin_answers();
+  void choose_tokens();
   void decode_step();
+  // What the answer leaves is kept.
+  void keep(Answer& answer);
   void end(std::unique_ptr<Answer> answer, FinishReason reason);
   void fail(GenerationJob& job, const std::string& message, bool overloaded);
   void fail_running(const std::string& message, bool overloaded);
-  [[nodiscard]] Pass& decode_pass(std::size_t sequences);
+  [[nodiscard]] Pass& decode_pass(std::size_t rows, bool drafts);
 
   std::shared_ptr<const Model> model_;
   SchedulerOptions options_;
@@ -121,10 +124,10 @@ class Scheduler::Loop {
   std::optional<ConversationFiles> files_;
   std::optional<Starting> starting_;
   std::vector<std::unique_ptr<Answer>> running_;
-  std::map<std::size_t, std::unique_ptr<Pass>> decode_passes_;  // by sequences
-  AlignedBuffer<float> logits_;                                 // [parallel, V]
-  double step_seconds_ = 0;                                     // of the latest decode
-  std::thread thread_;                                          // last: it uses the rest
+  std::map<std::pair<std::size_t, bool>, std::unique_ptr<Pass>> decode_passes_;  // by rows, and with drafts
+  AlignedBuffer<float> logits_;                                                  // [parallel + lookup, V]
+  double step_seconds_ = 0;                                                      // of the latest decode
+  std::thread thread_;                                                           // last: it uses the rest
 };
 
 }  // namespace thinkey

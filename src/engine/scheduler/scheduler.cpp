@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "engine/model_impl.h"
 #include "engine/scheduler/loop.h"
+#include "thinkey/generate.h"
 
 namespace thinkey {
 namespace {
@@ -16,6 +17,9 @@ constexpr std::size_t kMostParallel = 256;
 SchedulerOptions checked(SchedulerOptions options) {
   if (options.parallel < 1 || options.parallel > kMostParallel) {
     fail_usage("{} answers at once: it must be 1 to {}", options.parallel, kMostParallel);
+  }
+  if (options.lookup > kMostLookup) {
+    fail_usage("lookup {}: it must be 0 (off) to {}", options.lookup, kMostLookup);
   }
   if (options.kv_memory == 0) fail_usage("a server needs memory for caches");
   return options;
@@ -31,7 +35,7 @@ Scheduler::Loop::Loop(std::shared_ptr<const Model> model, const SchedulerOptions
       context_(options.context > 0 ? options.context : model_->info().context_length),
       threads_(threads()),
       memory_(options.kv_memory),
-      logits_(options.parallel * decoder_.network.vocabulary) {
+      logits_((options.parallel + options.lookup) * decoder_.network.vocabulary) {
   if (!options_.cache_directory.empty()) {
     files_.emplace(options_.cache_directory, ModelAccess::impl(*model_).fingerprint(), options_.cache_disk);
   }
@@ -139,9 +143,7 @@ void Scheduler::Loop::drop_cancelled() {
   std::erase_if(running_, [&](std::unique_ptr<Answer>& answer) {
     if (!answer->job().cancelled.load()) return false;
     if (--answer->job().unfinished == 0) ++dropped;
-    auto conversation = answer->release();
-    conversation->reserve(0);
-    kept_.keep(std::move(conversation));
+    keep(*answer);
     return true;
   });
   const std::scoped_lock lock(mutex_);
@@ -172,7 +174,6 @@ bool Scheduler::Loop::take_in() {
 }
 
 void Scheduler::Loop::run() {
-  set_threads(threads_);  // of this thread's parallel regions
   while (take_in()) {
     drop_cancelled();
     admit();
@@ -187,7 +188,7 @@ std::vector<ConversationInfo> Scheduler::Loop::conversations() {
     const CacheReport report = conversation.cache.report();
     out.push_back({.id = conversation.id,
                    .cache = report.spec,
-                   .tokens = report.tokens_seen,
+                   .tokens = conversation.tokens.size(),  // the cache may hold a draft
                    .bytes = report.bytes,
                    .full_bytes = report.full_bytes,
                    .running = running});

@@ -28,6 +28,7 @@ struct SchedulerOptions {
   std::size_t kv_memory = 0;   // most bytes that all caches take
   std::size_t parallel = 16;   // most answers at once
   std::size_t queue = 64;      // most requests waiting
+  std::size_t lookup = 0;      // most tokens drafted in a step, of all answers (thinkey/generate.h); 0: none
   bool compress_idle = false;  // short of memory, quantize kept conversations (kivi:4) before they go
   std::filesystem::path cache_directory = {};  // conversations that memory has no room for; empty: nowhere
   std::size_t cache_disk = 0;                  // most bytes there
@@ -41,6 +42,7 @@ struct SchedulerStatus {
   std::uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   std::uint64_t evicted = 0, saved = 0, restored = 0, compressed = 0;  // conversations
   std::uint64_t decode_steps = 0;
+  std::uint64_t drafted_tokens = 0, accepted_tokens = 0;
   double prefill_seconds = 0, decode_seconds = 0;
   LatencyHistogram first_token, next_token, queue_wait;
 };

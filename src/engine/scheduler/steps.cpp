@@ -1,5 +1,6 @@
 // What the scheduler computes: slices of a prefill, and decode steps of all running answers.
 #include <algorithm>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -17,6 +18,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 // Longest slice of a prefill: so soon is a cancellation noticed, where nobody's answer waits.
 constexpr double kLongestSlice = 0.05;
 constexpr double kLongestBesideAnswers = 0.25;
+// Beside answers, attention is cut to so many multiply-adds for every thread: a few milliseconds.
+constexpr double kAttentionBesideAnswers = 2.5e8;
 
 }  // namespace
 
@@ -39,11 +42,13 @@ void Scheduler::Loop::prefill_slice() {
   if (!starting_) return;
   const auto start = Clock::now();
   const double most = running_.empty() ? kLongestSlice : std::min(step_seconds_, kLongestBesideAnswers);
+  const double attention = running_.empty() ? std::numeric_limits<double>::infinity()
+                                            : kAttentionBesideAnswers * static_cast<double>(threads_);
   Ticket job = starting_->job;
   try {
     bool more = true;
     do {
-      more = starting_->prefill->advance();
+      more = starting_->prefill->advance(attention);
     } while (more && seconds_since(start) < most);
     if (!more) begin_answers();
   } catch (const std::bad_alloc&) {
@@ -72,7 +77,8 @@ void Scheduler::Loop::begin_answers() {
   }
   job.listener(PrefillDone{.cached_tokens = start.cached, .logprobs = std::move(start.logprobs)});
 
-  const AnswerLimits limits{.context = context_, .check_finite = decoder_.check_finite};
+  const AnswerLimits limits{
+      .context = context_, .lookup = options_.lookup, .check_finite = decoder_.check_finite};
   job.unfinished = request.choices;
   std::vector<std::unique_ptr<Answer>> answers;
   const std::size_t each = request.choices == 1 ? 0 : most_bytes(request.cache, 0, job.max_tokens);
@@ -104,68 +110,113 @@ void Scheduler::Loop::end(std::unique_ptr<Answer> answer, FinishReason reason) {
     ++status_.completed;
     usual_seconds_ += 0.1 * (seconds_since(job.submitted) - usual_seconds_);
   }
+  bool whole = true;
+  try {
+    answer->settle();
+  } catch (const std::exception&) {
+    whole = false;  // what is left in the cache is of no use; the answer is
+  }
   answer->finish(reason, last);
-  auto conversation = answer->release();
+  if (whole) keep(*answer);
+}
+
+void Scheduler::Loop::keep(Answer& answer) {
+  {
+    const std::scoped_lock lock(mutex_);
+    status_.drafted_tokens += answer.drafted();
+    status_.accepted_tokens += answer.accepted();
+  }
+  try {
+    answer.settle();
+  } catch (const std::exception&) {
+    return;  // what is left in the cache is of no use
+  }
+  auto conversation = answer.release();
   conversation->reserve(0);
   kept_.keep(std::move(conversation));
 }
 
-Pass& Scheduler::Loop::decode_pass(std::size_t sequences) {
-  std::unique_ptr<Pass>& pass = decode_passes_[sequences];
+Pass& Scheduler::Loop::decode_pass(std::size_t rows, bool drafts) {
+  std::unique_ptr<Pass>& pass = decode_passes_[{rows, drafts}];
   if (!pass) {
-    pass = decoder_.backend.pass(decoder_.network, decode_request(decoder_, sequences), nullptr);
+    const PassRequest request = drafts ? ahead_request(decoder_, rows) : decode_request(decoder_, rows);
+    pass = decoder_.backend.pass(decoder_.network, request, nullptr);
   }
   return *pass;
+}
+
+// Every running answer gets its next token, and those that a draft foresaw; those that end leave.
+void Scheduler::Loop::choose_tokens() {
+  std::vector<std::unique_ptr<Answer>> choosing = std::move(running_);
+  running_.clear();
+  LatencyHistogram first;
+  LatencyHistogram next;
+  std::uint64_t generated = 0;
+  while (!choosing.empty()) {
+    parallel_for(choosing.size(), [&](std::size_t i) { choosing[i]->choose(); });
+    std::vector<std::unique_ptr<Answer>> ahead;
+    for (auto& answer : choosing) {
+      GenerationJob& job = answer->job();
+      if (!answer->failure().empty()) {
+        --job.unfinished;
+        if (!job.cancelled.exchange(true)) fail(job, answer->failure(), false);  // its other answers end, too
+        continue;
+      }
+      const auto now = Clock::now();
+      const bool begins = answer->generated() == 0;
+      const double waited =
+          std::chrono::duration<double>(now - (begins ? job.submitted : job.latest)).count();
+      const std::optional<FinishReason> reason = answer->deliver();
+      job.latest = now;
+      (begins ? first : next).add(waited);
+      if (!reason || *reason != FinishReason::EndToken) ++generated;
+      if (reason) {
+        end(std::move(answer), *reason);
+      } else if (answer->follow_draft()) {
+        ahead.push_back(std::move(answer));
+      } else {
+        running_.push_back(std::move(answer));
+      }
+    }
+    choosing = std::move(ahead);
+  }
+  const std::scoped_lock lock(mutex_);
+  status_.generated_tokens += generated;
+  for (std::size_t i = 0; i < first.counts.size(); ++i) {
+    status_.first_token.counts[i] += first.counts[i];
+    status_.next_token.counts[i] += next.counts[i];
+  }
+  status_.first_token.sum += first.sum;
+  status_.next_token.sum += next.sum;
 }
 
 void Scheduler::Loop::decode_step() {
   if (running_.empty()) return;
   const auto start = Clock::now();
-  parallel_for(running_.size(), [&](std::size_t i) { running_[i]->choose(); });
-
-  std::vector<std::unique_ptr<Answer>> going;
-  LatencyHistogram first;
-  LatencyHistogram next;
-  std::uint64_t generated = 0;
-  for (auto& answer : running_) {
-    GenerationJob& job = answer->job();
-    if (!answer->failure().empty()) {
-      --job.unfinished;
-      if (!job.cancelled.exchange(true)) fail(job, answer->failure(), false);  // its other answers end, too
-      continue;
-    }
-    const auto now = Clock::now();
-    const bool begins = answer->generated() == 0;
-    const double waited = std::chrono::duration<double>(now - (begins ? job.submitted : job.latest)).count();
-    const std::optional<FinishReason> reason = answer->deliver();
-    job.latest = now;
-    (begins ? first : next).add(waited);
-    if (!reason || *reason != FinishReason::EndToken) ++generated;
-    if (reason) {
-      end(std::move(answer), *reason);
-    } else {
-      going.push_back(std::move(answer));
-    }
-  }
-  running_ = std::move(going);
-  {
-    const std::scoped_lock lock(mutex_);
-    status_.generated_tokens += generated;
-    for (std::size_t i = 0; i < first.counts.size(); ++i) {
-      status_.first_token.counts[i] += first.counts[i];
-      status_.next_token.counts[i] += next.counts[i];
-    }
-    status_.first_token.sum += first.sum;
-    status_.next_token.sum += next.sum;
-  }
+  choose_tokens();
   if (running_.empty()) return;
 
-  std::vector<DecodeInput> inputs;
-  for (const auto& answer : running_) {
-    inputs.push_back({.token = answer->token(), .cache = &answer->conversation().cache});
-  }
+  const std::size_t vocabulary = decoder_.network.vocabulary;
+  std::size_t rows = running_.size();
+  const std::size_t most_rows = rows + options_.lookup;
+  std::vector<AheadInput> inputs;
   try {
-    decode(decoder_, inputs, decode_pass(inputs.size()), logits_.data());
+    for (const auto& answer : running_) {
+      answer->settle();
+      const auto tokens = answer->plan(most_rows - rows, rows);
+      rows += tokens.size() - 1;
+      inputs.push_back({.tokens = tokens, .cache = &answer->conversation().cache, .draft = &answer->draft()});
+    }
+    const bool drafts = rows > running_.size();
+    Pass& pass = decode_pass(rows, drafts);
+    if (drafts) {
+      decode_ahead(decoder_, inputs, pass, logits_.data());
+    } else {
+      std::vector<DecodeInput> single;
+      for (const AheadInput& input : inputs)
+        single.push_back({.token = input.tokens[0], .cache = input.cache});
+      decode(decoder_, single, pass, logits_.data());
+    }
   } catch (const std::bad_alloc&) {
     fail_running("out of memory", true);
     return;
@@ -173,9 +224,11 @@ void Scheduler::Loop::decode_step() {
     fail_running(error.what(), false);
     return;
   }
-  const std::size_t vocabulary = decoder_.network.vocabulary;
+  const float* logits = logits_.data();
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    running_[i]->decoded({logits_.data() + i * vocabulary, vocabulary});
+    const std::size_t n = inputs[i].tokens.size() * vocabulary;
+    running_[i]->decoded({logits, n});
+    logits += n;
   }
   step_seconds_ = seconds_since(start);
   const std::scoped_lock lock(mutex_);

@@ -134,7 +134,7 @@ class Chunk {
                  chunk.keys, chunk.key_capacity);
     }
     group_ = shape_.group();
-    tile_queries_ = std::clamp<std::size_t>(kRows / group_, 1, kMaxQueries);
+    tile_queries_ = prefill_attention_tile(shape_);
     tiles_ = (chunk.queries + tile_queries_ - 1) / tile_queries_;
   }
 
@@ -312,6 +312,10 @@ void attend_chunk(const PrefillAttention& chunk, const Arrays<T>& arrays) {
 }
 
 }  // namespace
+
+std::size_t prefill_attention_tile(const AttentionShape& shape) noexcept {
+  return std::clamp<std::size_t>(kRows / shape.group(), 1, kMaxQueries);
+}
 
 void prefill_attention(const PrefillAttention& chunk, const float* q, const float* k, const float* v,
                        float* out, float* lse) {

@@ -26,6 +26,8 @@ struct PrefillAttention {
 // not fit together.
 void prefill_attention(const PrefillAttention& chunk, const float* q, const float* k, const float* v,
                        float* out, float* lse = nullptr);
+// Queries of a tile: a chunk that is cut at multiples of it gives, bit by bit, what it gives whole.
+[[nodiscard]] std::size_t prefill_attention_tile(const AttentionShape& shape) noexcept;
 void prefill_attention(const PrefillAttention& chunk, const float* q, const bf16_bits* k, const bf16_bits* v,
                        float* out, float* lse = nullptr);
 
