@@ -105,9 +105,7 @@ void Scheduler::Loop::end(std::unique_ptr<Answer> answer, FinishReason reason) {
     usual_seconds_ += 0.1 * (seconds_since(job.submitted) - usual_seconds_);
   }
   answer->finish(reason, last);
-  auto conversation = answer->release();
-  conversation->reserve(0);
-  kept_.keep(std::move(conversation));
+  keep(answer->release());
 }
 
 Pass& Scheduler::Loop::decode_pass(std::size_t sequences) {
