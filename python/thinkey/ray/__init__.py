@@ -17,12 +17,12 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
 from thinkey.ray.ingress import Ingress
-from thinkey.ray.replica import Engine
+from thinkey.ray.replica import Engine, demand
 from thinkey.ray.router import PrefixRouter
 from thinkey.ray.scaling import KvPolicy
 from thinkey.ray.server import command_line
 
-__all__ = ["Arguments", "Engine", "Ingress", "KvPolicy", "PrefixRouter", "app"]
+__all__ = ["Arguments", "Engine", "Ingress", "KvPolicy", "PrefixRouter", "app", "demand"]
 
 
 class Arguments(BaseModel):

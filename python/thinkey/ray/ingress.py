@@ -6,6 +6,7 @@ import json
 import logging
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -24,6 +25,7 @@ LOST = (RayActorError, ServerLost)
 ATTEMPTS = 3
 # Paths that are about one server.
 OWN = ("/slots", "/metrics")
+REPLICA = "x-thinkey-replica"  # a header of answers: which one began it
 SEEDED = ("/v1/chat/completions", "/v1/completions")
 
 
@@ -73,10 +75,11 @@ class Answer:
         while True:
             try:
                 head = await self._begin()
-                if head.headers.get("content-type", "").startswith("text/event-stream"):
-                    return StreamingResponse(self._events(), status_code=head.status, headers=head.headers)
+                headers = {**head.headers, REPLICA: head.replica}
+                if headers.get("content-type", "").startswith("text/event-stream"):
+                    return StreamingResponse(self._events(), status_code=head.status, headers=headers)
                 body = b"".join([data async for data in self._stream])
-                return Response(body, status_code=head.status, headers=head.headers)
+                return Response(body, status_code=head.status, headers=headers)
             except LOST as error:
                 if not self._try_again(error):
                     return _error(502, f"{self._losses} replicas in turn ended while they answered this request")
@@ -85,7 +88,7 @@ class Answer:
         """At a replica that takes the request, or the answer of the last that does not."""
         avoid = self._call.avoid
         while True:
-            self._stream = self._engines.remote(_avoiding(self._call, avoid))
+            self._stream = self._engines.remote(replace(self._call, avoid=avoid))
             head: Head = await anext(self._stream)
             # Its queue is full, or it is ending: perhaps another's is not.
             if head.status not in (429, 503) or head.replica in avoid:
@@ -134,12 +137,6 @@ class Answer:
             named = {key: value for key, value in error.items() if key != "type"}
             return b"event: error\ndata: " + json.dumps({"type": "error", **named}).encode() + b"\n\n"
         return b"data: " + json.dumps({"error": error}).encode() + b"\n\ndata: [DONE]\n\n"
-
-
-def _avoiding(call: Call, avoid: frozenset[str]) -> Call:
-    from dataclasses import replace
-
-    return replace(call, avoid=avoid)
 
 
 async def _body(request: Request, limit: int) -> bytes | None:

@@ -41,12 +41,12 @@ class Engine:
                 f"http://127.0.0.1:{self._server.port}",
                 timeout=aiohttp.ClientTimeout(total=None),
                 connector=aiohttp.TCPConnector(limit=0),
-                auto_decompress=False,
             )
         return self._session
 
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
-        return {**headers, "Authorization": f"Bearer {self._server.key}"} if self._server.key else headers
+        plain = {**headers, "Accept-Encoding": "identity"}  # events are read on their way
+        return {**plain, "Authorization": f"Bearer {self._server.key}"} if self._server.key else plain
 
     async def answer(self, call: Call) -> AsyncIterator[Head | bytes]:
         """The server's answer: a Head, then the body as it comes. Raises ServerLost."""
