@@ -22,15 +22,17 @@ from thinkey.hf import ThinCache
 
 METHODS = [
     ("SnapKV, a quarter of the tokens", lambda: kvpress.SnapKVPress(0.75), "snapkv:25%,window=64"),
-    ("ThinK, 40 % of key channels", lambda: kvpress.ThinKPress(0.4), "think:0.4,form=paper"),
+    ("ThinK, 40 % of key channels", lambda: kvpress.ThinKPress(0.4), "think:0.4,form=paper,recent=0"),
     (
         "SnapKV and ThinK",
         lambda: kvpress.ComposedPress([kvpress.SnapKVPress(0.75), kvpress.ThinKPress(0.4)]),
-        "snapkv:25%,window=64+think:0.4,form=paper",
+        "snapkv:25%,window=64+think:0.4,form=paper,recent=0",
     ),
     ("Expected Attention, a quarter", lambda: kvpress.ExpectedAttentionPress(0.75), "expected:25%"),
     ("Ada-KV over SnapKV, a quarter", lambda: kvpress.AdaKVPress(kvpress.SnapKVPress(0.75)), "snapkv:25%,window=64,adakv"),
 ]
+# Not in kvpress: recent tokens whole, bits by channel, quantized.
+OWN = ["think:0.4", "snapkv:25%,window=64+think:0.4", "snapkv:25%,window=64+think:0.4+kivi:4"]
 
 
 def bytes_of(cache):
@@ -81,6 +83,7 @@ def main():
     for name, press, spec in METHODS:
         runs.append((name, "kvpress", "sdpa", press, None))
         runs.append(("", f"thinkey `{spec}`", "thinkey", None, spec))
+    runs += [("what thinkey would do", f"thinkey `{spec}`", "thinkey", None, spec) for spec in OWN]
     reference = []
     print("| method | by | MiB | KL | same token | prefill s | ms/token |\n| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for name, by, attention, press, spec in runs:

@@ -44,6 +44,7 @@ struct Arguments {
   std::string kv_memory;
   std::string cache_directory;
   std::string cache_disk = "16GiB";
+  bool cache_shared = false;
   std::string pressure = "evict";
   std::size_t parallel = 16;
   std::size_t queue = 64;
@@ -124,6 +125,7 @@ SchedulerOptions scheduler_options(const Arguments& arguments) {
   options.lookup = arguments.lookup;
   options.compress_idle = arguments.pressure == "compress";
   options.cache_directory = arguments.cache_directory;
+  options.cache_shared = arguments.cache_shared;
   options.cache_disk = byte_option(arguments.cache_disk, "--cache-disk");
   if (arguments.kv_memory.empty()) {
     // Prefill needs some as well.
@@ -147,6 +149,9 @@ int execute(const Arguments& arguments) {
   static_cast<void>(arguments.cache.parse());
   const server::HttpOptions http = http_options(arguments);
   static_cast<void>(byte_option(arguments.cache_disk, "--cache-disk"));
+  if (arguments.cache_shared && arguments.cache_directory.empty()) {
+    fail_usage("--cache-shared is about --cache-dir; name a directory");
+  }
   server::HttpServer web(http);
   const int port = web.bind();  // before the model is loaded: a port that is taken is soon said
 
@@ -231,6 +236,9 @@ Command add_serve_command(CLI::App& program) {
                   "Directory for conversations that memory has no room for, and at the end for all")
       ->type_name("PATH");
   app->add_option("--cache-disk", a.cache_disk, "Most bytes in that directory")->type_name("BYTES");
+  app->add_flag(
+      "--cache-shared", a.cache_shared,
+      "Other servers use the directory too: conversations are written as answers end, and found there");
   app->add_option("--api-key", a.api_keys, "Key that requests must show; may be given several times")
       ->type_name("KEY")
       ->envname("THINKEY_API_KEY");

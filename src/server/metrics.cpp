@@ -55,6 +55,7 @@ std::string prometheus_text(const SchedulerStatus& s, std::size_t connections, s
   gauge("kv_bytes_bound", "Most bytes that all caches may take", s.kv_bound);
   gauge("kv_bytes_used", "Bytes that caches take", s.kv_used);
   gauge("kv_bytes_reserved", "Bytes that caches take or are promised", s.kv_committed);
+  gauge("kv_bytes_running", "Of those, what answers under way take or are promised", s.kv_running);
   gauge("kv_bytes_peak", "Most bytes that caches have taken", s.kv_peak);
   counter("http_requests_total", "Requests over HTTP", http_requests);
   counter("requests_total", "Requests taken into the queue", s.requests);

@@ -590,6 +590,37 @@ TEST_F(Durable, ConversationsAreFoundUnderTheSpecAskedFor) {
   }
 }
 
+// Two servers of one directory: what one answered, the other continues, though the first never ended in
+// peace.
+TEST_F(Durable, ServersShareADirectory) {
+  SchedulerOptions shared = options();
+  shared.cache_shared = true;
+  Scheduler one(tiny(), shared);
+  Scheduler other(tiny(), shared);
+  const auto files = [&] {
+    std::size_t count = 0;
+    for (const auto& file : std::filesystem::directory_iterator(directory_))
+      count += file.is_regular_file() ? 1 : 0;
+    return count;
+  };
+  auto prompt = random_prompt(100, 9);
+  for (std::size_t turn = 0; turn < 4; ++turn) {
+    Scheduler& scheduler = turn % 2 == 0 ? one : other;
+    Client client;
+    client.start(scheduler, greedy(prompt, 20));
+    client.wait();
+    EXPECT_EQ(client.cached, turn == 0 ? 0 : prompt.size() - 2);
+    static_cast<void>(scheduler.conversations());  // the answer's end is told before it is written
+    EXPECT_EQ(files(), 1U) << "a conversation that another continues needs no file";
+    EXPECT_EQ(scheduler.status().kv_running, 0U);
+    prompt.insert(prompt.end(), client.tokens[0].begin(), client.tokens[0].end());
+    prompt.push_back(50);
+  }
+  EXPECT_EQ(one.status().restored, 1U);
+  EXPECT_EQ(other.status().restored, 2U);
+  EXPECT_EQ(one.status().evicted, 0U);
+}
+
 // Room for a file's conversation is made by putting others away, for which that very file may have to go.
 TEST_F(Durable, FilesMayGoWhileOneIsWanted) {
   SchedulerOptions tight = options();

@@ -82,19 +82,29 @@ int Scheduler::Loop::retry_after() const {
   return static_cast<int>(std::clamp(std::ceil(usual_seconds_ * std::max(rounds, 1.0)), 1.0, 120.0));
 }
 
-void Scheduler::Loop::put_away(std::unique_ptr<Conversation> conversation) {
-  bool saved = false;
-  if (files_ && conversation->asked == conversation->spec()) {
-    try {
-      files_->save(*conversation);
-      saved = true;
-    } catch (const Error&) {
-      // A full disk costs the conversation, not the server.
-    }
+bool Scheduler::Loop::write(const Conversation& conversation) {
+  if (!files_ || conversation.asked != conversation.spec()) return false;
+  try {
+    files_->save(conversation);
+  } catch (const Error&) {
+    return false;  // a full disk costs the conversation, not the server
   }
+  return true;
+}
+
+void Scheduler::Loop::put_away(std::unique_ptr<Conversation> conversation) {
+  const bool saved = write(*conversation);
   const std::scoped_lock lock(mutex_);
   ++status_.evicted;
   if (saved) ++status_.saved;
+}
+
+void Scheduler::Loop::keep(std::unique_ptr<Conversation> conversation) {
+  conversation->reserve(0);
+  if (options_.cache_shared && conversation->tokens.size() >= Conversations::kLeastPrefix) {
+    static_cast<void>(write(*conversation));
+  }
+  kept_.keep(std::move(conversation));
 }
 
 // Whether a conversation was made smaller. There must be room for one more layer of it meanwhile.
@@ -131,6 +141,7 @@ Match Scheduler::Loop::find(const GenerationJob& job) {
   if (!request.reuse || request.prompt_logprobs) return {};
   Match match = kept_.find(request.cache, request.prompt);
   if (!files_) return match;
+  if (options_.cache_shared) files_->refresh();
   const ConversationFiles::Entry* entry = files_->find(request.cache, request.prompt, match.tokens);
   if (entry == nullptr) return match;
   // Making room puts others away, for which this very file may have to go.

@@ -100,27 +100,47 @@ ConversationFiles::ConversationFiles(std::filesystem::path directory, std::uint6
   std::error_code error;
   std::filesystem::create_directories(directory_ / "slots", error);
   if (error) fail_data("{}: cannot make the cache directory: {}", directory_.string(), error.message());
+  refresh();
+  shrink();
+}
+
+void ConversationFiles::refresh() {
+  std::set<std::filesystem::path> here;
   std::vector<std::pair<std::filesystem::file_time_type, Entry>> found;
+  std::error_code error;
   for (const auto& file : std::filesystem::directory_iterator(directory_, error)) {
     if (!file.is_regular_file(error) || file.path().extension() != kSuffix) continue;
+    here.insert(file.path());
+    if (foreign_.contains(file.path()) || find(file.path()) != entries_.end()) continue;
     try {
       const CacheFileSummary summary = summarize_cache(file.path());
-      if (summary.fingerprint != fingerprint_) continue;
-      Attachment attachment = read_attachment(summary.attachment, file.path());
-      found.emplace_back(file.last_write_time(error), Entry{.path = file.path(),
-                                                            .asked = attachment.asked,
-                                                            .tokens = std::move(attachment.tokens),
-                                                            .bytes = file.file_size(error)});
-    } catch (const Error&) {
-      continue;  // of another version, or damaged: not ours to delete
+      if (summary.fingerprint == fingerprint_) {
+        Attachment attachment = read_attachment(summary.attachment, file.path());
+        found.emplace_back(file.last_write_time(error), Entry{.path = file.path(),
+                                                              .asked = attachment.asked,
+                                                              .tokens = std::move(attachment.tokens),
+                                                              .bytes = file.file_size(error)});
+        continue;
+      }
+    } catch (const Error&) {  // of another version, or damaged: not ours to delete
     }
+    foreign_.insert(file.path());
   }
+  std::erase_if(entries_, [&](const Entry& entry) {
+    if (here.contains(entry.path)) return false;
+    bytes_ -= entry.bytes;
+    return true;
+  });
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [time, entry] : found) {
     bytes_ += entry.bytes;
     entries_.push_back(std::move(entry));
   }
-  shrink();
+}
+
+std::list<ConversationFiles::Entry>::iterator ConversationFiles::find(const std::filesystem::path& path) {
+  return std::find_if(entries_.begin(), entries_.end(),
+                      [&](const Entry& entry) { return entry.path == path; });
 }
 
 const ConversationFiles::Entry* ConversationFiles::find(const CacheSpec& spec,
@@ -141,8 +161,7 @@ const ConversationFiles::Entry* ConversationFiles::find(const CacheSpec& spec,
 
 void ConversationFiles::save(const Conversation& conversation) {
   const std::filesystem::path path = directory_ / name_of(conversation, fingerprint_);
-  const auto same =
-      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.path == path; });
+  const auto same = find(path);
   if (same != entries_.end()) {  // what a file of that name holds, this would write
     entries_.splice(entries_.end(), entries_, same);
     std::error_code error;
@@ -150,6 +169,11 @@ void ConversationFiles::save(const Conversation& conversation) {
     return;
   }
   save_cache(path, conversation.cache, fingerprint_, attachment_of(conversation));
+  foreign_.erase(path);
+  for (auto older = entries_.begin(); older != entries_.end();) {
+    const auto at = older++;
+    if (at->asked == conversation.asked && continues(conversation, at->tokens)) forget(at);
+  }
   std::error_code error;
   const std::uintmax_t bytes = std::filesystem::file_size(path, error);
   entries_.push_back({.path = path,
@@ -162,8 +186,7 @@ void ConversationFiles::save(const Conversation& conversation) {
 
 std::unique_ptr<Conversation> ConversationFiles::load(const std::filesystem::path& path, KvMemory& memory,
                                                       const CacheShape& shape) {
-  const auto at =
-      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& other) { return other.path == path; });
+  const auto at = find(path);
   if (at == entries_.end()) return nullptr;
   try {
     auto conversation = read_conversation(path, fingerprint_, memory, shape);

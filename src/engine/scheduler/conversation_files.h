@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <list>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@ class ConversationFiles {
   // may be `limit` bytes large; beyond, those go that have not been used for longest. Error(Data).
   ConversationFiles(std::filesystem::path directory, std::uint64_t fingerprint, std::size_t limit);
 
+  // Looks again at what is there, where other processes write to the directory too.
+  void refresh();
+
   struct Entry {
     std::filesystem::path path;
     CacheSpec asked;  // of requests that it serves
@@ -32,7 +36,8 @@ class ConversationFiles {
   // a part of it can be used is known when it is loaded. Valid until the next call of save() or load().
   [[nodiscard]] const Entry* find(const CacheSpec& spec, std::span<const std::int32_t> prompt,
                                   std::size_t more_than) const;
-  // Atomic: whatever happens, there is a whole file or none. Error(Data).
+  // Atomic: whatever happens, there is a whole file or none. Files of conversations that this one continues,
+  // and whose every use it can serve, go. Error(Data).
   void save(const Conversation& conversation);
   // Of the file at `path`, if it is still known. Null where it is not, or is damaged; it is deleted then.
   [[nodiscard]] std::unique_ptr<Conversation> load(const std::filesystem::path& path, KvMemory& memory,
@@ -49,6 +54,7 @@ class ConversationFiles {
 
  private:
   [[nodiscard]] std::filesystem::path named(const std::string& name) const;
+  [[nodiscard]] std::list<Entry>::iterator find(const std::filesystem::path& path);
   void forget(std::list<Entry>::iterator entry);
   void shrink();
 
@@ -56,7 +62,8 @@ class ConversationFiles {
   std::uint64_t fingerprint_;
   std::size_t limit_;
   std::size_t bytes_ = 0;
-  std::list<Entry> entries_;  // oldest first
+  std::list<Entry> entries_;                 // oldest first
+  std::set<std::filesystem::path> foreign_;  // of other models or versions, or damaged
 };
 
 }  // namespace thinkey

@@ -32,13 +32,17 @@ Match Conversations::find(const CacheSpec& spec, std::span<const std::int32_t> p
   return best.tokens > 0 ? best : Match{};
 }
 
+bool continues(const Conversation& conversation, std::span<const std::int32_t> older) {
+  const std::vector<std::int32_t>& tokens = conversation.tokens;
+  return older.size() <= tokens.size() && std::equal(older.begin(), older.end(), tokens.begin()) &&
+         (older.size() == tokens.size() ||
+          (!conversation.question_dependent() &&
+           conversation.cache.can_fork(static_cast<std::int64_t>(older.size()))));
+}
+
 void Conversations::keep(std::unique_ptr<Conversation> conversation) {
   std::erase_if(kept_, [&](const std::unique_ptr<Conversation>& older) {
-    return older->asked == conversation->asked && older->tokens.size() <= conversation->tokens.size() &&
-           std::equal(older->tokens.begin(), older->tokens.end(), conversation->tokens.begin()) &&
-           (older->tokens.size() == conversation->tokens.size() ||
-            (!conversation->question_dependent() &&
-             conversation->cache.can_fork(static_cast<std::int64_t>(older->tokens.size()))));
+    return older->asked == conversation->asked && continues(*conversation, older->tokens);
   });
   conversation->id = ++next_id_;
   kept_.push_back(std::move(conversation));

@@ -86,6 +86,10 @@ class Conversations {
 [[nodiscard]] std::size_t common_prefix(std::span<const std::int32_t> a,
                                         std::span<const std::int32_t> b) noexcept;
 
+// Whether a conversation begins with these tokens of another of its spec and can serve all that that one
+// could.
+[[nodiscard]] bool continues(const Conversation& conversation, std::span<const std::int32_t> older);
+
 // Where a prompt of these tokens can go on from a conversation of those: 0 tokens when nowhere.
 [[nodiscard]] Match match_of(Conversation& conversation, std::span<const std::int32_t> prompt);
 

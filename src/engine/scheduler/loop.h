@@ -79,6 +79,10 @@ class Scheduler::Loop {
   [[nodiscard]] bool make_room(std::size_t bytes, const Conversation* keep);
   [[nodiscard]] bool compress_oldest(const Conversation* keep);
   void put_away(std::unique_ptr<Conversation> conversation);
+  // Among the kept ones; in a shared directory also as a file, which other servers find.
+  void keep(std::unique_ptr<Conversation> conversation);
+  // Whether there is a file of it now.
+  [[nodiscard]] bool write(const Conversation& conversation);
   // The conversation with which the job begins, and how many tokens of the prompt it holds; null when it has
   // to wait for memory.
   [[nodiscard]] std::unique_ptr<Conversation> begin(const GenerationJob& job, std::size_t& cached);

@@ -161,6 +161,9 @@ bool Scheduler::Loop::take_in() {
     status_.kv_bound = memory_.bound();
     status_.kv_used = memory_.used();
     status_.kv_committed = memory_.committed();
+    const auto promised = [](const Conversation& c) { return std::max(c.reserved(), c.allocated()); };
+    status_.kv_running = starting_ ? promised(*starting_->conversation) : 0;
+    for (const auto& answer : running_) status_.kv_running += promised(answer->conversation());
     status_.kv_peak = memory_.peak();
     if (idle()) changed_.wait(lock, [&] { return ending_ || !tasks_.empty() || !queue_.empty(); });
     if (ending_) {

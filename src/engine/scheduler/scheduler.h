@@ -32,12 +32,16 @@ struct SchedulerOptions {
   bool compress_idle = false;  // short of memory, quantize kept conversations (kivi:4) before they go
   std::filesystem::path cache_directory = {};  // conversations that memory has no room for; empty: nowhere
   std::size_t cache_disk = 0;                  // most bytes there
+  // Other servers use the directory too: conversations are written when an answer ends, not only when memory
+  // is short, and files that others wrote since are found.
+  bool cache_shared = false;
 };
 
 // Counted from the start.
 struct SchedulerStatus {
   std::size_t running = 0, prefilling = 0, queued = 0, conversations = 0, conversations_on_disk = 0;
   std::size_t kv_bound = 0, kv_used = 0, kv_committed = 0, kv_peak = 0;
+  std::size_t kv_running = 0;  // of kv_committed, what answers under way hold or are promised
   std::uint64_t requests = 0, completed = 0, cancelled = 0, failed = 0, refused = 0;
   std::uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   std::uint64_t evicted = 0, saved = 0, restored = 0, compressed = 0;  // conversations

@@ -131,9 +131,7 @@ void Scheduler::Loop::keep(Answer& answer) {
   } catch (const std::exception&) {
     return;  // what is left in the cache is of no use
   }
-  auto conversation = answer.release();
-  conversation->reserve(0);
-  kept_.keep(std::move(conversation));
+  keep(answer.release());
 }
 
 Pass& Scheduler::Loop::decode_pass(std::size_t rows, bool drafts) {
