@@ -31,14 +31,12 @@ constexpr std::uint32_t kAttachment = 0xC0DE0001U;  // no token begins like it: 
 std::vector<std::byte> attachment_of(const Conversation& conversation) {
   const std::string asked = conversation.asked.to_string();
   const auto length = static_cast<std::uint32_t>(asked.size());
-  std::vector<std::byte> out;
-  const auto add = [&](std::span<const std::byte> bytes) {
-    out.insert(out.end(), bytes.begin(), bytes.end());
-  };
-  add(std::as_bytes(std::span(&kAttachment, 1)));
-  add(std::as_bytes(std::span(&length, 1)));
-  add(std::as_bytes(std::span(asked)));
-  add(std::as_bytes(std::span(conversation.tokens)));
+  const std::array<std::uint32_t, 2> head = {kAttachment, length};
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(head)), std::as_bytes(std::span(asked)),
+                                              std::as_bytes(std::span(conversation.tokens))};
+  std::vector<std::byte> out(parts[0].size() + parts[1].size() + parts[2].size());
+  auto to = out.begin();
+  for (const std::span<const std::byte> part : parts) to = std::ranges::copy(part, to).out;
   return out;
 }
 
