@@ -15,9 +15,12 @@ function(thinkey_warnings target)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
   if(THINKEY_FUZZ)  # Clang's, with the coverage that libFuzzer goes by
-    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+    target_compile_options(${target} PRIVATE -fsanitize=${THINKEY_FUZZ_SANITIZERS} -fno-sanitize-recover=all
       -fno-omit-frame-pointer)
     target_compile_definitions(${target} PRIVATE THINKEY_FEW_TARGETS)
+    if(THINKEY_FUZZ_FAST)  # kernels for one CPU; the standard library still checks what it is asked for
+      target_compile_definitions(${target} PRIVATE HWY_COMPILE_ONLY_STATIC _GLIBCXX_ASSERTIONS)
+    endif()
   endif()
   if(THINKEY_TSAN)
     target_compile_options(${target} PRIVATE -fsanitize=thread)

@@ -12,11 +12,17 @@ inline constexpr int kMostValueDepth = 200;        // of lists in lists; what re
 inline constexpr int kMostEvaluationDepth = 1500;  // of expressions, blocks and macro calls within each other
 inline constexpr int kMostRange = 100000;          // as Jinja's sandbox has it
 
+// What a rendering may spend beside what grows with its input.
+struct RenderLimits {
+  std::size_t steps = 10'000'000;
+  std::size_t bytes = std::size_t{256} << 20U;
+};
+
 class Budget {
  public:
   // Work and memory grow with what is rendered; a small conversation cannot ask for much of either.
-  explicit Budget(std::size_t input_bytes)
-      : steps_(kSteps + 16 * input_bytes), bytes_(kBytes + 64 * input_bytes) {}
+  Budget(std::size_t input_bytes, const RenderLimits& limits)
+      : steps_(limits.steps + 16 * input_bytes), bytes_(limits.bytes + 64 * input_bytes) {}
 
   void step(std::size_t count = 1) {
     if (count > steps_) fault("the template takes too many steps");
@@ -49,9 +55,6 @@ class Budget {
   };
 
  private:
-  static constexpr std::size_t kSteps = 10'000'000;
-  static constexpr std::size_t kBytes = std::size_t{256} << 20U;
-
   std::size_t steps_;
   std::size_t bytes_;
   int depth_ = 0;

@@ -62,10 +62,11 @@ Template::~Template() = default;
 Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 
-std::string Template::render(const Dict& variables, std::optional<std::int64_t> now) const {
+std::string Template::render(const Dict& variables, std::optional<std::int64_t> now,
+                             const RenderLimits& limits) const {
   std::size_t input = size_;
   for (const auto& [key, value] : variables.entries()) input += weight(value);
-  Budget budget(input);
+  Budget budget(input, limits);
   Interpreter run(*program_, variables, budget, now);
   try {
     return run.run();

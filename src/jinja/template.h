@@ -27,7 +27,8 @@ class Template {
 
   // `now`: seconds since 1970 for strftime_now; nullopt: the clock's. Throws Error(Data) with the template's
   // own message, where it raises one, and the line.
-  [[nodiscard]] std::string render(const Dict& variables, std::optional<std::int64_t> now = {}) const;
+  [[nodiscard]] std::string render(const Dict& variables, std::optional<std::int64_t> now = {},
+                                   const RenderLimits& limits = {}) const;
 
  private:
   std::unique_ptr<const Program> program_;

@@ -96,7 +96,7 @@ std::vector<Tool> read_tools(const OrderedJson& tools) {
   for (std::size_t i = 0; i < tools.size(); ++i) {
     const std::string path = fmt::format("tools[{}]", i);
     const OrderedJson& tool = tools[i];
-    if (!tool.is_object() || tool.value("type", "") != "function" || !tool.contains("function") ||
+    if (!tool.is_object() || !says(tool, "type", "function") || !tool.contains("function") ||
         !tool["function"].is_object()) {
       refuse(path, "{} must be {{\"type\": \"function\", \"function\": {{...}}}}", path);
     }
@@ -143,7 +143,7 @@ bool read_choice(const OrderedJson* choice, ChatPrompt& out) {
     return true;
   }
   std::string name;
-  if (choice->is_object() && choice->value("type", "") == "function") {
+  if (choice->is_object() && says(*choice, "type", "function")) {
     const OrderedJson& at = choice->contains("function") ? (*choice)["function"] : *choice;
     if (at.is_object() && at.contains("name") && at["name"].is_string()) name = at["name"].get<std::string>();
   }

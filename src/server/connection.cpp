@@ -34,6 +34,8 @@ Connection::Connection(socket_t socket, const ConnectionLimits& limits) : socket
   answering = this;
 }
 
+Connection::~Connection() { answering = nullptr; }
+
 const Connection* Connection::current() noexcept { return answering; }
 
 bool Connection::wait(short events, Clock::duration& patience) const {

@@ -15,6 +15,9 @@ namespace thinkey::server {
 class Connection : public httplib::Stream {
  public:
   Connection(socket_t socket, const ConnectionLimits& limits);
+  ~Connection() override;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
   // Waits for a request's first byte; false when none came in time, the client has gone, or `stopping` is
   // set.

@@ -20,6 +20,7 @@ namespace {
 using Filter = std::function<std::unique_ptr<TokenFilter>()>;
 
 Filter filter_of(Service& service, FilterGrammar grammar) {
+  static_cast<void>(GrammarAutomaton(grammar.grammar, grammar.start));  // a GrammarError is better had now
   return [trie = service.vocabulary(), grammar = std::make_shared<const FilterGrammar>(std::move(grammar))] {
     return grammar_filter(trie, *grammar);
   };
@@ -177,13 +178,19 @@ Filter formatted(const OrderedJson& format, const ChatPrompt& prompt, Service& s
 }  // namespace
 
 Filter chat_constraint(const OrderedJson* response_format, const ChatPrompt& prompt, Service& service) {
-  Filter format;
-  if (response_format != nullptr) format = formatted(*response_format, prompt, service);
-  if (prompt.must_call) return forced_calls(prompt, service);
-  if (std::any_of(prompt.tools.begin(), prompt.tools.end(), [](const Tool& tool) { return tool.strict; })) {
-    return strict_calls(prompt, service);
+  const char* field = "response_format";
+  try {
+    Filter format;
+    if (response_format != nullptr) format = formatted(*response_format, prompt, service);
+    field = "tools";
+    if (prompt.must_call) return forced_calls(prompt, service);
+    if (std::any_of(prompt.tools.begin(), prompt.tools.end(), [](const Tool& tool) { return tool.strict; })) {
+      return strict_calls(prompt, service);
+    }
+    return format;
+  } catch (const GrammarError& error) {
+    refuse(field, "\"{}\" cannot be enforced: {}", field, error.what());
   }
-  return format;
 }
 
 OfferedTools set_prompt(ChatPrompt prompt, const OrderedJson* response_format, Service& service,

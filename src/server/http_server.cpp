@@ -149,6 +149,7 @@ class HttpServer::Impl : public httplib::Server {
 
   void route(const char* method, const std::string& pattern, HttpHandler handler, bool open);
   [[nodiscard]] int bind();
+  void answer(socket_t socket) { process_and_close_socket(socket); }
   // Not stop(), which also breaks off streams that are under way.
   void stop_accepting() { ::shutdown(svr_sock_, SHUT_RDWR); }
   void close_idle() noexcept { stopping_.store(true); }
@@ -336,6 +337,7 @@ void HttpServer::post(const std::string& pattern, HttpHandler handler) {
 }
 int HttpServer::bind() { return impl_->bind(); }
 void HttpServer::serve() { impl_->listen_after_bind(); }
+void HttpServer::answer(int socket) { impl_->answer(socket); }
 void HttpServer::stop_accepting() { impl_->stop_accepting(); }
 void HttpServer::close_idle() { impl_->close_idle(); }
 std::size_t HttpServer::connections() const noexcept { return impl_->connections(); }

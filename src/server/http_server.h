@@ -48,6 +48,8 @@ class HttpServer {
   [[nodiscard]] int bind();
   // Serves until stop_accepting(); returns when all connections are closed.
   void serve();
+  // Answers what comes over a socket that is connected already, and closes it; in the calling thread.
+  void answer(int socket);
   // Takes no further connections. Any thread.
   void stop_accepting();
   // Connections are closed after the request that they are at.

@@ -42,7 +42,7 @@ OrderedJson messages_of(const OrderedJson& input) {
     } else if (type == "function_call") {
       OrderedJson call = {{"id", item.require_text("call_id")}, {"type", "function"}};
       call["function"] = {{"name", item.require_text("name")}, {"arguments", item.require_text("arguments")}};
-      const bool joins = !messages.empty() && messages.back().value("role", "") == "assistant" &&
+      const bool joins = !messages.empty() && says(messages.back(), "role", "assistant") &&
                          messages.back().contains("tool_calls");
       if (!joins)
         messages.push_back(
@@ -113,7 +113,7 @@ ResponsesRequest read_request(const OrderedJson& body, Service& service) {
     RequestFields inner(*text, "text.");
     if (const OrderedJson* given = inner.object("format")) {
       format = *given;
-      if (format.value("type", "") == "json_schema") {  // flat here
+      if (says(format, "type", "json_schema")) {  // flat here
         OrderedJson wrapped = format;
         wrapped.erase("type");
         format = {{"type", "json_schema"}, {"json_schema", std::move(wrapped)}};

@@ -44,6 +44,11 @@ OrderedJson parse_body(std::string_view text) {
   return body;
 }
 
+bool says(const OrderedJson& object, const char* name, std::string_view text) {
+  const auto at = object.find(name);
+  return at != object.end() && at->is_string() && at->get_ref<const std::string&>() == text;
+}
+
 RequestFields::RequestFields(const OrderedJson& object, std::string path)
     : object_(object), path_(std::move(path)) {
   if (!object.is_object()) {

@@ -16,6 +16,9 @@ namespace thinkey::server {
 // Parses a body within bounds: depth, keys, UTF-8, no key twice. ApiError 400.
 [[nodiscard]] OrderedJson parse_body(std::string_view text);
 
+// Whether `name` is there and is that very text.
+[[nodiscard]] bool says(const OrderedJson& object, const char* name, std::string_view text);
+
 // An object with typed access; a field that is absent or null reads as nullopt, one of another type or out of
 // range is an ApiError naming it. The object must outlive the view.
 class RequestFields {

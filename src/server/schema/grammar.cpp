@@ -1,7 +1,6 @@
 #include "server/schema/grammar.h"
 
 #include <algorithm>
-#include <stdexcept>
 
 namespace thinkey::server {
 
@@ -9,6 +8,11 @@ namespace {
 
 // Rules that call each other before any byte; a bound on grammars that should not be.
 constexpr std::size_t kMostPlaces = 20000;
+constexpr std::size_t kMostElements = std::size_t{1} << 20U;
+
+void require_room(std::size_t elements) {
+  if (elements > kMostElements) throw GrammarError("the grammar is too large");
+}
 
 }  // namespace
 
@@ -24,6 +28,7 @@ Grammar::Rule Grammar::new_rule() {
 }
 
 void Grammar::add(Rule rule, const Sequence& alternative) {
+  require_room(elements_.size() + alternative.size());
   rules_[rule].push_back(static_cast<std::uint32_t>(elements_.size()));
   elements_.insert(elements_.end(), alternative.begin(), alternative.end());
   elements_.push_back({Element::Kind::End, 0});
@@ -42,11 +47,13 @@ Grammar::Element Grammar::bytes(const ByteSet& set) {
 }
 
 Grammar::Sequence Grammar::literal(std::string_view text) {
+  require_room(text.size());
   Sequence out;
+  out.reserve(text.size());
   for (const char c : text) {
-    ByteSet one;
-    one.set(static_cast<unsigned char>(c));
-    out.push_back(bytes(one));
+    const auto [at, fresh] = characters_.try_emplace(c);
+    if (fresh) at->second = bytes(bytes_between(static_cast<unsigned char>(c), static_cast<unsigned char>(c)));
+    out.push_back(at->second);
   }
   return out;
 }
@@ -75,7 +82,7 @@ void GrammarAutomaton::expand(Place place, std::vector<Place>& tops, bool& accep
   std::vector<Place> open = {place};
   std::size_t seen = 0;
   while (!open.empty()) {
-    if (++seen > kMostPlaces) throw std::runtime_error("the grammar is too ambiguous");
+    if (++seen > kMostPlaces) throw GrammarError("the grammar is too ambiguous");
     const Place at = open.back();
     open.pop_back();
     const Grammar::Element& element = grammar_.elements()[at.element];

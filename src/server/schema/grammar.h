@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -14,10 +15,16 @@
 
 namespace thinkey::server {
 
+// A grammar that is too large, or too ambiguous, to be followed.
+struct GrammarError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 using ByteSet = std::bitset<256>;
 [[nodiscard]] ByteSet bytes_between(unsigned char first, unsigned char last);
 
-// Rules that refer to each other; none may begin with itself.
+// Rules that refer to each other; none may begin with itself. What would have more than a million elements is
+// a GrammarError.
 class Grammar {
  public:
   using Rule = std::uint32_t;
@@ -46,6 +53,7 @@ class Grammar {
   std::vector<std::vector<std::uint32_t>> rules_;  // where alternatives begin
   std::vector<ByteSet> sets_;
   std::map<std::string, std::uint32_t> known_sets_;
+  std::map<char, Element> characters_;  // of literals
 };
 
 // Sequences of alternatives joined.

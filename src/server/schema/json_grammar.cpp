@@ -123,7 +123,24 @@ Grammar::Rule JsonGrammar::schema(const OrderedJson& document, const std::string
   document_ = &document;
   root_ = path;
   references_.clear();
+  heads_.clear();
+  open_ = {""};
   return compile(document, path);
+}
+
+bool JsonGrammar::begins_with_open(const std::string& reference) const {
+  std::set<std::string> seen;
+  std::vector<std::string> left = {reference};
+  while (!left.empty()) {
+    const std::string at = std::move(left.back());
+    left.pop_back();
+    if (!seen.insert(at).second) continue;
+    if (std::find(open_.begin(), open_.end(), at) != open_.end()) return true;
+    if (const auto heads = heads_.find(at); heads != heads_.end()) {
+      left.insert(left.end(), heads->second.begin(), heads->second.end());
+    }
+  }
+  return false;
 }
 
 Grammar::Rule JsonGrammar::reference(const OrderedJson& schema, const std::string& path) {
@@ -132,6 +149,10 @@ Grammar::Rule JsonGrammar::reference(const OrderedJson& schema, const std::strin
     refuse(path + ".$ref", "{}.$ref must be a reference within the document, such as \"#/$defs/name\"", path);
   }
   const auto pointer = ref.get<std::string>().substr(1);
+  if (begins_with_open(pointer)) {
+    refuse(path + ".$ref", "{}.$ref: \"{}\" refers to itself", path, printable(ref.get<std::string>(), 80));
+  }
+  if (!open_.empty()) heads_[open_.back()].insert(pointer);
   if (const auto known = references_.find(pointer); known != references_.end()) return known->second;
   const OrderedJson* target = nullptr;
   try {
@@ -142,7 +163,10 @@ Grammar::Rule JsonGrammar::reference(const OrderedJson& schema, const std::strin
   }
   const Grammar::Rule rule = g_.new_rule();
   references_[pointer] = rule;
-  g_.add(rule, call(compile(*target, root_ + pointer)));
+  open_.push_back(pointer);
+  const Grammar::Rule body = compile(*target, root_ + pointer);
+  open_.pop_back();
+  g_.add(rule, call(body));
   return rule;
 }
 
@@ -265,7 +289,9 @@ Grammar::Rule JsonGrammar::array(const OrderedJson& schema, const std::string& p
   const std::int64_t least = count_of(schema, "minItems", 0, path);
   const std::int64_t most = count_of(schema, "maxItems", -1, path);
   check_order(least, most, path);
+  const std::vector<std::string> outside = std::exchange(open_, {});  // a bracket comes first
   const Grammar::Rule item = schema.contains("items") ? compile(schema["items"], path + ".items") : value_;
+  open_ = outside;
   return g_.rule({text("[") + call(space_) +
                   call(repeat(call(item), call(space_) + text(",") + call(space_), least, most)) +
                   call(space_) + text("]")});
@@ -281,6 +307,7 @@ Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& 
       required.insert(name.get<std::string>());
     }
   }
+  const std::vector<std::string> outside = std::exchange(open_, {});  // a bracket comes first
   Grammar::Rule others = value_;
   if (schema.contains("additionalProperties") && schema["additionalProperties"].is_object()) {
     others = compile(schema["additionalProperties"], path + ".additionalProperties");
@@ -300,6 +327,7 @@ Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& 
       add(name, compile(value, path + ".properties." + name), required.erase(name) > 0);
     }
   }
+  open_ = outside;
   for (const std::string& name : required) add(name, others, true);
   const bool closed = schema.contains("additionalProperties") && schema["additionalProperties"] == false;
   if (properties.empty() && !closed) return map_of(others);

@@ -10,7 +10,9 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "server/api_error.h"
 #include "server/schema/grammar.h"
@@ -37,6 +39,8 @@ class JsonGrammar {
 
   [[nodiscard]] Grammar::Rule compile(const OrderedJson& schema, const std::string& path);
   [[nodiscard]] Grammar::Rule reference(const OrderedJson& schema, const std::string& path);
+  // Whether a text of `reference` may begin with one of open_.
+  [[nodiscard]] bool begins_with_open(const std::string& reference) const;
   void add_type(Grammar::Rule rule, const std::string& type, const OrderedJson& schema,
                 const std::string& path);
   [[nodiscard]] Grammar::Rule object(const OrderedJson& schema, const std::string& path);
@@ -61,6 +65,10 @@ class JsonGrammar {
   const OrderedJson* document_ = nullptr;
   std::string root_;
   std::map<std::string, Grammar::Rule> references_;
+  // Of references: those being compiled before any byte of their text, the innermost last; and for each with
+  // which others its text may begin.
+  std::vector<std::string> open_;
+  std::map<std::string, std::set<std::string>> heads_;
   std::size_t schemas_ = 0;
 };
 

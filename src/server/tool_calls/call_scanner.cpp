@@ -29,11 +29,13 @@ void CallScanner::end_string() {
     key_ = decoded(string_);
     // Some write "type": "function" or an "id" as well.
     if (!holds_arguments(key_) && key_ != "name" && key_ != "type" && key_ != "id") failed_ = true;
-  } else if (key_ == "name") {
+    // What has been said may have been passed on: of two the first one counts.
+    if (holds_arguments(key_) && std::exchange(has_arguments_, true)) key_ = "id";
+  } else if (key_ == "name" && name_.empty()) {
     name_ = decoded(string_);
     failed_ = name_.empty();
   } else if (holds_arguments(key_)) {
-    arguments_ = decoded(string_);  // JSON as a string
+    arguments_ += decoded(string_);  // JSON as a string
   }
 }
 

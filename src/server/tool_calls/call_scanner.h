@@ -29,7 +29,7 @@ class CallScanner {
   std::string key_;     // of the value being read
   int depth_ = 0;
   bool in_string_ = false, escaped_ = false, value_ = false;
-  bool done_ = false, failed_ = false;
+  bool done_ = false, failed_ = false, has_arguments_ = false;
 };
 
 // The rest of a JSON value that begins with a bracket: where it ends.

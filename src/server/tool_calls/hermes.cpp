@@ -1,5 +1,6 @@
 // Calls between <tool_call> and </tool_call>, each a JSON object; what stands before them is content.
 #include <optional>
+#include <utility>
 
 #include "server/tool_calls/call_scanner.h"
 #include "server/tool_calls/message_parser.h"
@@ -23,7 +24,7 @@ class Hermes : public MessageParser {
     MessageDelta out;
     if (in_call_) {
       // The answer broke off: a call that is named stays one, the rest was text after all.
-      if (!named_) out.content = std::string(kOpen) + call_->raw() + pending_;
+      if (!named_) out.content = content(std::string(kOpen) + call_->raw() + pending_);
     } else {
       out.content = content(pending_);
     }
@@ -32,10 +33,13 @@ class Hermes : public MessageParser {
   }
 
  private:
-  // Between calls there is white space, which says nothing.
+  // White space behind a call says nothing, unless text follows it.
   std::string content(std::string text) {
-    if (calls_ == 0) return text;
-    return text.find_first_not_of(" \n\r\t") == std::string::npos ? std::string() : text;
+    if (!after_call_) return text;
+    gap_ += text;
+    if (gap_.find_first_not_of(" \n\r\t") == std::string::npos) return {};
+    after_call_ = false;
+    return std::exchange(gap_, {});
   }
 
   bool read_content(MessageDelta& out) {
@@ -57,7 +61,7 @@ class Hermes : public MessageParser {
       add_call_delta(*call_, calls_, false, named_, out);
     }
     if (call_->failed() && !named_) {  // no call at all
-      out.content += std::string(kOpen) + call_->raw();
+      out.content += content(std::string(kOpen) + call_->raw());
       in_call_ = false;
       return true;
     }
@@ -69,14 +73,17 @@ class Hermes : public MessageParser {
     }
     pending_.erase(0, at + kClose.size());
     in_call_ = false;
+    after_call_ = true;
+    gap_.clear();
     ++calls_;
     return true;
   }
 
   std::string pending_;
+  std::string gap_;  // white space behind the latest call
   std::optional<CallScanner> call_;
   int calls_ = 0;
-  bool in_call_ = false, named_ = false;
+  bool in_call_ = false, named_ = false, after_call_ = false;
 };
 
 }  // namespace

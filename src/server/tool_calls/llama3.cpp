@@ -58,8 +58,9 @@ class Llama3 : public MessageParser {
     }
     if (pending_.empty()) return false;
     pending_.erase(0, call_->push(pending_));
+    // A call that is named stays one, whatever follows: its name may have been passed on.
     const bool known = std::find(tools_.begin(), tools_.end(), call_->name()) != tools_.end();
-    if (!named_ && (call_->failed() || (!call_->name().empty() && !known))) {
+    if (!named_ && (call_->name().empty() ? call_->failed() : !known)) {
       out.content += call_->raw();
       call_.reset();
       is_text_ = true;
