@@ -50,8 +50,8 @@ def load(port, options, stream):
         times = []
         for i in range(options.requests):
             prompt = [3 + (number * 7919 + i * 104729 + j * j) % 90 for j in range(options.prompt)]
-            body = {"prompt": prompt, "max_tokens": options.tokens, "temperature": 0, "ignore_eos": True, "stream": stream}
-            times.append(ask(port, "/v1/completions", body)[0])
+            body = {"prompt": prompt, "max_tokens": options.tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+            times.append(ask(port, "/v1/completions", {**body, "stream": stream})[0])
         return times
 
     start = time.perf_counter()
@@ -61,7 +61,7 @@ def load(port, options, stream):
 
 
 def row(name, port, options):
-    load(port, argparse.Namespace(**{**vars(options), "requests": 1}), True)
+    load(port, argparse.Namespace(**{**vars(options), "requests": 1}), stream=True)
     health = statistics.median(ask(port, "/health")[0] for _ in range(50))
     whole, stream = load(port, options, False), load(port, options, True)
     print(

@@ -25,7 +25,7 @@ from thinkey.ray.server import command_line
 __all__ = ["Arguments", "Engine", "Ingress", "KvPolicy", "PrefixRouter", "app", "demand"]
 
 
-class Arguments(BaseModel):
+class Arguments(BaseModel):  # type: ignore[misc]
     """What the application is made of."""
 
     model_config = ConfigDict(extra="forbid")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -20,6 +21,11 @@ _log = logging.getLogger("ray.serve")
 
 # How many of the latest hashes a replica tells the routers of.
 REPORTED = 4096
+
+
+# Seconds between two pieces of a stream: what comes meanwhile travels together. A piece costs the ingress the same,
+# however many events it has.
+PAUSE = 0.01
 
 
 class Engine:
@@ -57,9 +63,12 @@ class Engine:
             ) as response:
                 kept = ("content-type", "cache-control", "retry-after", "www-authenticate", "content-security-policy")
                 headers = {key: value for key in kept if (value := response.headers.get(key)) is not None}
+                events = response.content_type == "text/event-stream"
                 yield Head(replica=self._name, status=response.status, headers=headers)
                 async for data in response.content.iter_any():
                     yield data
+                    if events and not response.content.at_eof():
+                        await asyncio.sleep(PAUSE)
         except aiohttp.ClientError as error:
             raise ServerLost(f"replica {self._name}: {error}") from None
 
@@ -93,7 +102,7 @@ class Engine:
             return
         if self._session is not None:
             await self._session.close()
-        server.stop()
+        await asyncio.to_thread(server.stop)
 
 
 def demand(metrics: dict[str, float]) -> float:

@@ -12,7 +12,7 @@ from thinkey.ray.call import Call
 from thinkey.ray.prefix import Holders
 
 
-class PrefixRouter(RequestRouter):
+class PrefixRouter(RequestRouter):  # type: ignore[misc]
     """Chooses the replica with the smallest sum of the prompt's bytes that it has not seen and `request_bytes` for
     each request that it is at.
 
