@@ -33,6 +33,20 @@ TEST_P(Parallel, EveryIndexExactlyOnce) {
   }
 }
 
+// Tasks that last, so that other threads take part: it is their coming and going that ThreadSanitizer looks
+// at.
+TEST_P(Parallel, ThreadsSeeWhatTheOthersWrote) {
+  for (int region = 0; region < 20; ++region) {
+    const int written = region;
+    std::vector<int> seen(32, -1);
+    parallel_for(seen.size(), [&](std::size_t i) {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      seen[i] = written;
+    });
+    ASSERT_EQ(seen, std::vector<int>(seen.size(), region));
+  }
+}
+
 TEST_P(Parallel, ThreadIndexIsInRange) {
   EXPECT_EQ(threads(), GetParam());
   EXPECT_EQ(thread_index(), 0);
