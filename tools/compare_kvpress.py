@@ -83,7 +83,7 @@ def main():
     for name, press, spec in METHODS:
         runs.append((name, "kvpress", "sdpa", press, None))
         runs.append(("", f"thinkey `{spec}`", "thinkey", None, spec))
-    runs += [("what thinkey would do", f"thinkey `{spec}`", "thinkey", None, spec) for spec in OWN]
+    runs += [("what thinkey does by default", f"thinkey `{spec}`", "thinkey", None, spec) for spec in OWN]
     reference = []
     print("| method | by | MiB | KL | same token | prefill s | ms/token |\n| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for name, by, attention, press, spec in runs:

@@ -29,6 +29,7 @@ for _name, _value in {
     "RAY_agent_register_timeout_ms": "120000",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_worker_niceness": "0",
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -248,6 +249,38 @@ def test_replicas_follow_the_memory_that_caches_need() -> None:
     assert demand(2, 0, 50) == 0.5
     assert demand(2, 2, 80) == 1.6
     assert demand(0, 3, 0) == 1
+
+
+def test_a_replica_is_added_and_taken_away(service: Service) -> None:
+    """Under a prefix of its own, with memory for two of eight requests at once."""
+    serve.delete("thinkey")
+    wait_for("the end of the other application", lambda: not service.servers())
+    arguments = thinkey.ray.Arguments(
+        model=str(MODEL),
+        max_replicas=2,
+        upscale_delay_s=1,
+        downscale_delay_s=5,
+        options={"kv-memory": "16MiB", "cache-dir": str(service.directory)},
+    )
+    serve.run(thinkey.ray.app(arguments), name="scaled", route_prefix="/many")
+    assert len(service.servers()) == 1
+    assert service.post("/many/health", None).json == {"status": "ok"}
+    busy = True
+
+    def client(number: int) -> None:
+        while busy:
+            body = {"prompt": document(number), "max_tokens": 2000, "ignore_eos": True, "cache_prompt": False}
+            service.post("/many/v1/completions", body)
+
+    with ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(client, 70 + number) for number in range(8)]
+        try:
+            wait_for("a second replica", lambda: len(service.servers()) == 2 or any(c.done() for c in clients))
+        finally:
+            busy = False
+        for each in clients:
+            each.result()
+    wait_for("one replica again", lambda: len(service.servers()) == 1)
 
 
 def test_the_config_file_is_an_application(service: Service) -> None:

@@ -42,6 +42,9 @@ class Arguments(BaseModel):  # type: ignore[misc]
     """Autoscaling between the two, on the memory that caches need."""
     kv_target: float = Field(default=0.7, gt=0, le=1)
     """The share of a replica's memory for caches that is to be in use."""
+    upscale_delay_s: float = Field(default=30, ge=0)
+    """For so long more must be needed before there are more."""
+    downscale_delay_s: float = Field(default=600, ge=0)
     cpus: float = Field(default=1, gt=0)
     """Of each replica: its threads, unless `options` say, and what Ray reserves."""
     ingresses: int = Field(default=1, ge=1)
@@ -63,6 +66,8 @@ def app(arguments: Arguments) -> serve.Application:
         scaling = AutoscalingConfig(
             min_replicas=arguments.min_replicas,
             max_replicas=arguments.max_replicas,
+            upscale_delay_s=arguments.upscale_delay_s,
+            downscale_delay_s=arguments.downscale_delay_s,
             policy=AutoscalingPolicy(
                 policy_function="thinkey.ray.scaling:KvPolicy", policy_kwargs={"target": arguments.kv_target}
             ),

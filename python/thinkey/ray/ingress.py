@@ -40,7 +40,7 @@ class Ingress:
         self._seeded = seeded
 
     async def __call__(self, request: Request) -> Response:
-        path = request.scope["path"]
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", "").rstrip("/"))
         if path.startswith(OWN):
             return _error(404, f"{path} is each server's own; here there are several. Ray's metrics have their sums")
         body = await _body(request, self._body_limit)
