@@ -30,15 +30,12 @@ constexpr std::uint32_t kAttachment = 0xC0DE0001U;  // no token begins like it: 
 
 std::vector<std::byte> attachment_of(const Conversation& conversation) {
   const std::string asked = conversation.asked.to_string();
-  const auto length = static_cast<std::uint32_t>(asked.size());
-  std::vector<std::byte> out;
-  const auto add = [&](std::span<const std::byte> bytes) {
-    out.insert(out.end(), bytes.begin(), bytes.end());
-  };
-  add(std::as_bytes(std::span(&kAttachment, 1)));
-  add(std::as_bytes(std::span(&length, 1)));
-  add(std::as_bytes(std::span(asked)));
-  add(std::as_bytes(std::span(conversation.tokens)));
+  const std::array<std::uint32_t, 2> head = {kAttachment, static_cast<std::uint32_t>(asked.size())};
+  const auto tokens = std::as_bytes(std::span(conversation.tokens));
+  std::vector<std::byte> out(sizeof(head) + asked.size() + tokens.size());
+  std::memcpy(out.data(), head.data(), sizeof(head));
+  std::memcpy(out.data() + sizeof(head), asked.data(), asked.size());
+  if (!tokens.empty()) std::memcpy(out.data() + sizeof(head) + asked.size(), tokens.data(), tokens.size());
   return out;
 }
 
