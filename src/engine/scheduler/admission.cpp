@@ -84,7 +84,7 @@ int Scheduler::Loop::retry_after() const {
 
 void Scheduler::Loop::put_away(std::unique_ptr<Conversation> conversation) {
   bool saved = false;
-  if (files_ && conversation->asked == conversation->spec()) {
+  if (files_) {
     try {
       files_->save(*conversation);
       saved = true;
