@@ -166,9 +166,13 @@ void Prefill::begin_layer() {
 bool Prefill::attention_step(double most) {
   const Rows rows = chunk().rows;
   const Rows outputs = from(rows, extent_.first_output);
-  if (!projected_) project();
+  const std::size_t within = rows_within(most);
+  if (!projected_) {
+    project();
+    if (within < outputs.count) return true;
+  }
   if (attended_ < outputs.count) {
-    const std::size_t n = std::min(rows_within(most), outputs.count - attended_);
+    const std::size_t n = std::min(within, outputs.count - attended_);
     attend({outputs.first + attended_, n}, attended_);
     attended_ += n;
     if (attended_ < outputs.count) return true;

@@ -127,10 +127,7 @@ bool Connection::alive() const {
   return ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-bool Connection::is_readable() const {
-  Clock::duration patience = patience_;
-  return begin_ < end_ || wait(POLLIN, patience);
-}
+bool Connection::is_readable() const { return begin_ < end_ || wait(POLLIN, patience_); }
 
 bool Connection::is_writable() const {
   Clock::duration patience = limits_.write;

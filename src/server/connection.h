@@ -48,7 +48,8 @@ class Connection : public httplib::Stream {
   ConnectionLimits limits_;
   char buffer_[16 << 10U];
   std::size_t begin_ = 0, end_ = 0;  // unread bytes of the buffer
-  Clock::duration patience_{};       // left for what is being read
+  // Left for what is being read; asking whether there is something to read takes of it, too.
+  mutable Clock::duration patience_{};
   bool in_head_ = true;
   std::size_t read_ = 0;  // bytes of this request's head or body
   int line_ends_ = 0;     // "\r\n\r\n" so far

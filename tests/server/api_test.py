@@ -238,6 +238,26 @@ def many_at_once_answer_as_alone():
     assert server.metric("requests_running") == 0
 
 
+def connections_leave_the_model_its_threads():
+    with Server(program, model, "-t", 3) as other:
+        for _ in range(5):
+            other.post("/v1/completions", {"prompt": "one two", "max_tokens": 2})
+        assert other.get("/props")["threads"] == 3
+
+
+def drafts_change_no_answer():
+    body = {"prompt": "one two three four five six, " * 8 + "one two", "max_tokens": 80, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+    schema = {"prompt": body["prompt"], "max_tokens": 60, "temperature": 1, "seed": 5, "cache_prompt": False}
+    wanted = [server.post("/v1/completions", b)["choices"][0]["text"] for b in (body, schema)]
+    with Server(program, model, "--lookup", 8, "--alias", "tiny") as drafting:
+        assert drafting.get("/props")["lookup"] == 8
+        assert [drafting.post("/v1/completions", b)["choices"][0]["text"] for b in (body, schema)] == wanted
+        assert "".join(e["choices"][0]["text"] for e in drafting.events("/v1/completions", body)) == wanted[0]
+        accepted = drafting.metric("draft_accepted_tokens_total")
+        assert 20 < accepted <= drafting.metric("drafted_tokens_total"), accepted
+        assert drafting.metric("generated_tokens_total") > drafting.metric("decode_steps_total") + accepted / 2
+
+
 run([models_are_listed, greedy_answers_equal_run, streams_equal_whole_answers, log_probabilities, sampling_is_reproducible_and_bounded,
      json_answers_are_json, tools_are_called, responses, conversations_go_on, what_would_change_the_answer_is_refused,
-     many_at_once_answer_as_alone])
+     many_at_once_answer_as_alone, connections_leave_the_model_its_threads, drafts_change_no_answer])

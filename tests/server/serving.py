@@ -60,11 +60,11 @@ class Server:
         if self.process.poll() is None:
             self.end()
 
-    def end(self, signal_=signal.SIGTERM, timeout=60):
+    def end(self, signal_=signal.SIGTERM, timeout=600):
         self.process.send_signal(signal_)
         return self.process.wait(timeout)
 
-    def request(self, method, path, body=None, headers=None, timeout=120):
+    def request(self, method, path, body=None, headers=None, timeout=600):
         """Status, headers and the body, parsed where it is JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         headers = dict(headers or {})
