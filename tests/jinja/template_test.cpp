@@ -50,7 +50,7 @@ TEST(Template, InvalidUtf8IsRefused) { EXPECT_THAT(message_of("abc\xff"), HasSub
 
 TEST(Template, JsonKeepsItsOrderAndItsIntegers) {
   const Value value = from_json(R"({"z": 1, "a": [1.0, 9007199254740993, true, null, "é"], "z": 2})");
-  Budget budget(1000);
+  Budget budget(1000, {});
   EXPECT_EQ(to_json(value, {}, budget), R"({"z": 2, "a": [1.0, 9007199254740993, true, null, "é"]})");
 }
 
