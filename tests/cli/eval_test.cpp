@@ -150,7 +150,7 @@ TEST(Eval, Sweep) {
 
 TEST(Eval, Mistakes) {
   const TemporaryDirectory directory;
-  expect_failure(run_thinkey({"eval"}), 2, {"needle, ruler, perplexity, kl"});
+  expect_failure(run_thinkey({"eval"}), 2, {"needle, ruler, arithmetic, perplexity, kl"});
   expect_failure(run_thinkey({"eval", "neelde"}), 2, {"\"neelde\"", "needle"});
   expect_failure(needle(directory, {"--cache", "snapkv:20,windw=4"}), 2, {"windw"});
   expect_failure(needle(directory, {"--lengths", "1kk"}), 2, {"--lengths", "1kk"});
@@ -167,7 +167,7 @@ TEST(Eval, Mistakes) {
 }
 
 TEST(Eval, HelpHasExamples) {
-  for (const char* name : {"needle", "ruler", "perplexity", "kl"}) {
+  for (const char* name : {"needle", "ruler", "arithmetic", "perplexity", "kl"}) {
     const Outcome outcome = run_thinkey({"eval", name, "--help"});
     EXPECT_EQ(outcome.status, 0);
     EXPECT_THAT(outcome.out, HasSubstr("Examples:\n  thinkey eval " + std::string(name)));
