@@ -1,5 +1,5 @@
-// What a client sends: the bytes of a connection as they are, or a JSON body for one of the paths. The server is
-// whole but for its scheduler, which turns every answer away just before it would be computed.
+// What a client sends: the bytes of a connection as they are, or a JSON body for one of the paths. The server
+// is whole but for its scheduler, which turns every answer away just before it would be computed.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,20 +18,17 @@
 namespace thinkey::fuzz {
 namespace {
 
-constexpr std::array<std::string_view, 7> kPaths = {"/v1/chat/completions",
-                                                    "/v1/completions",
-                                                    "/v1/responses",
-                                                    "/tokenize",
-                                                    "/detokenize",
-                                                    "/apply-template",
-                                                    "/slots/1?action=restore"};
+constexpr std::array<std::string_view, 7> kPaths = {
+    "/v1/chat/completions", "/v1/completions", "/v1/responses",          "/tokenize",
+    "/detokenize",          "/apply-template", "/slots/1?action=restore"};
 // One for each form of tool calls.
 constexpr std::array<const char*, 5> kTemplates = {
     "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
     "{{ tools | tojson }}<tool_call>{% for m in messages %}{{ m.role }}: {{ m.content }}{{ m.tool_calls }}\n"
     "{% endfor %}",
     "<|python_tag|>{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
-    "[TOOL_CALLS]{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{% endfor %}"
+    "[TOOL_CALLS]{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{% "
+    "endfor %}"
     "{% endfor %}",
     "<|channel|><|message|>{% for m in messages %}{{ m.content }}{% endfor %}"};
 
@@ -57,7 +54,8 @@ class Server {
   std::string answer(std::string_view bytes, bool whole) {
     std::array<int, 2> ends{};
     FUZZ_REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    FUZZ_REQUIRE(::send(ends[0], bytes.data(), bytes.size(), MSG_DONTWAIT) == static_cast<ssize_t>(bytes.size()));
+    FUZZ_REQUIRE(::send(ends[0], bytes.data(), bytes.size(), MSG_DONTWAIT) ==
+                 static_cast<ssize_t>(bytes.size()));
     if (whole) ::shutdown(ends[0], SHUT_WR);
     http_.answer(ends[1]);
     std::string out;
@@ -100,10 +98,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FUZZ_REQUIRE(answer.empty() || answer.starts_with("HTTP/1.1 "));
     return 0;
   }
-  std::string request = "POST " + std::string(fuzz::kPaths[kind]) +
-                        " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                        "Content-Length: " +
-                        std::to_string(rest.size()) + "\r\n\r\n";
+  std::string request =
+      "POST " + std::string(fuzz::kPaths[kind]) +
+      " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+      "Content-Length: " +
+      std::to_string(rest.size()) + "\r\n\r\n";
   request += rest;
   const std::string answer = server.answer(request, false);
   FUZZ_REQUIRE(answer.starts_with("HTTP/1.1 "));

@@ -1,5 +1,5 @@
-// A JSON schema and, after a zero byte, what chooses among the bytes that its grammar allows: what is written so is
-// JSON as soon as the grammar lets it end.
+// A JSON schema and, after a zero byte, what chooses among the bytes that its grammar allows: what is written
+// so is JSON as soon as the grammar lets it end.
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
