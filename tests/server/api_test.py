@@ -214,6 +214,11 @@ def what_would_change_the_answer_is_refused():
     server.refused(path, {"messages": [{"content": "x"}]}, "messages[0].role")
     server.refused(path, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
                    "messages[0].content[0].type", "image_url")
+    # Words that are of another type.
+    server.refused(path, {"messages": HELLO, "tools": [{"type": 1, "function": {"name": "f"}}]}, "tools[0]")
+    server.refused(path, {"messages": HELLO, "tool_choice": {"type": 1}}, "tool_choice")
+    server.refused(path, {"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"schema":
+                   {"$ref": "#"}}}}, "response_format.json_schema.schema.$ref", "refers to itself")
     server.refused("/v1/completions", {"prompt": "x", "suffix": "y"}, "suffix")
     server.refused("/v1/completions", {"prompt": "x", "best_of": 2}, "best_of")
     error = server.post("/v1/completions", {"prompt": "x y " * 9000}, 400)["error"]

@@ -118,6 +118,19 @@ TEST(JsonGrammar, References) {
       {R"({"a":"x"})"}, {R"({"a":1})"});
 }
 
+TEST(JsonGrammar, HasABound) {
+  const auto compile = [](const OrderedJson& schema) {
+    Grammar grammar;
+    JsonGrammar json(grammar);
+    static_cast<void>(json.schema(schema, "schema"));
+  };
+  EXPECT_THROW(compile({{"const", std::string(2 << 20U, 'x')}}), GrammarError);
+  OrderedJson many = {{"anyOf", OrderedJson::array()}};
+  for (int i = 0; i < 200; ++i)
+    many["anyOf"].push_back({{"type", "string"}, {"minLength", i}, {"maxLength", 4096}});
+  EXPECT_THROW(compile(many), GrammarError);
+}
+
 TEST(JsonGrammar, RefusesByName) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({"type":"string","pattern":"a+"})", "\"pattern\""},
@@ -131,6 +144,10 @@ TEST(JsonGrammar, RefusesByName) {
       {R"({"type":"thing"})", "\"thing\""},
       {R"({"$ref":"http://example.org/x"})", "$ref"},
       {R"({"$ref":"#/nowhere"})", "nowhere"},
+      {R"({"$ref":"#"})", "refers to itself"},
+      {R"({"anyOf":[{"type":"object","properties":{"p":{"$ref":"#/$defs/b"}}},{"$ref":"#/$defs/b"}],
+        "$defs":{"b":{"anyOf":[{"$ref":"#"},{"type":"null"}]}}})",
+       "refers to itself"},
       {R"({"allOf":[{},{}]})", "allOf"},
       {R"({"minLength":1})", "\"minLength\""},
       {R"({"type":"integer","minimum":5,"maximum":4})", "leave nothing"},

@@ -67,6 +67,23 @@ TEST(ToolCalls, Hermes) {
   check(ToolForm::Hermes, "<tool_call>{\"nam", {"<tool_call>{\"nam", "", {}});
 }
 
+TEST(ToolCalls, TextBehindACallKeepsItsSpaces) {
+  check(ToolForm::Hermes,
+        "<tool_call>{\"name\": \"time\", \"arguments\": {}}</tool_call>\n Two words, then "
+        "<tool_call>[1]</tool_call> "
+        "three",
+        {"\n Two words, then <tool_call>[1]</tool_call> three", "", {{"time", "{}"}}});
+}
+
+TEST(ToolCalls, OfTwoNamesOrArgumentsTheFirstCounts) {
+  const std::string call =
+      "{\"name\": \"time\", \"arguments\": {\"a\": 1}, \"name\": \"weather\", \"arguments\": \"{}\"}";
+  const Message expected{"", "", {{"time", "{\"a\": 1}"}}};
+  check(ToolForm::Hermes, "<tool_call>" + call + "</tool_call>", expected);
+  check(ToolForm::Llama3, call, expected);
+  check(ToolForm::Mistral, "[TOOL_CALLS][" + call + "]", expected);
+}
+
 TEST(ToolCalls, Llama3) {
   check(ToolForm::Llama3, "{\"name\": \"weather\", \"parameters\": {\"city\": \"Paris\"}}",
         {"", "", {{"weather", "{\"city\": \"Paris\"}"}}});
@@ -79,6 +96,10 @@ TEST(ToolCalls, Llama3) {
   check(ToolForm::Llama3, "{\"answer\": 42} is it", {"{\"answer\": 42} is it", "", {}});
   check(ToolForm::Llama3, "Plain text {\"name\": \"weather\"}",
         {"Plain text {\"name\": \"weather\"}", "", {}});
+}
+
+TEST(ToolCalls, ANamedCallStaysOneWhateverFollows) {
+  check(ToolForm::Llama3, "{\"name\": \"time\", \"colour\": 1}", {"", "", {{"time", ""}}});
 }
 
 TEST(ToolCalls, Mistral) {

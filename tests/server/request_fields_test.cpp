@@ -31,6 +31,14 @@ TEST(Body, MustBeSoundJson) {
   EXPECT_EQ(refusal([] { (void)parse_body(R"({"a":[{"x":1},{"x":2}]})"); }), "taken");
 }
 
+TEST(Body, WordsOfAnotherTypeSayNothing) {
+  const OrderedJson body = OrderedJson::parse(R"({"type":1,"role":"user","none":null})");
+  EXPECT_FALSE(says(body, "type", "function"));
+  EXPECT_FALSE(says(body, "none", ""));
+  EXPECT_FALSE(says(body, "absent", ""));
+  EXPECT_TRUE(says(body, "role", "user"));
+}
+
 TEST(Fields, AreReadOrRefusedByName) {
   const OrderedJson body = OrderedJson::parse(
       R"({"n":3,"x":1.5,"whole":16.0,"yes":true,"word":"hi","none":null,"stop":["a","b"],"big":18446744073709551615,"extra":1})");

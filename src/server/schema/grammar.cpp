@@ -52,7 +52,8 @@ Grammar::Sequence Grammar::literal(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     const auto [at, fresh] = characters_.try_emplace(c);
-    if (fresh) at->second = bytes(bytes_between(static_cast<unsigned char>(c), static_cast<unsigned char>(c)));
+    if (fresh)
+      at->second = bytes(bytes_between(static_cast<unsigned char>(c), static_cast<unsigned char>(c)));
     out.push_back(at->second);
   }
   return out;
