@@ -5,6 +5,7 @@ usage: limits_test.py THINKEY MODEL WORK_DIRECTORY
 """
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -113,6 +114,21 @@ def slow_clients_hold_nobody():
     assert ended == len(slow), f"{len(slow) - ended} slow connections are still there"
     for s in slow:
         s.close()
+
+
+def a_machine_that_stood_still_is_not_the_clients_fault():
+    """Longer than a head may take, with all of it there when the server goes on."""
+    whole = post(BODY)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=600) as s:
+        s.sendall(whole[:40])
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            s.sendall(whole[40:])
+            time.sleep(11)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        assert s.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def many_connections_are_turned_away():
@@ -232,6 +248,6 @@ def mistakes_on_the_command_line():
         assert wrong.returncode == 2 and word in wrong.stderr and wrong.stderr.count("\n") == 1, wrong
 
 
-run([bodies_in_any_shape, large_bodies_are_refused, slow_clients_hold_nobody, many_connections_are_turned_away,
-     a_client_that_goes_away_stops_its_answer, a_full_queue_is_429, what_never_fits_is_400_with_numbers, keys_are_asked_for,
-     other_sites_names_are_refused, sigterm_drains, mistakes_on_the_command_line])
+run([bodies_in_any_shape, large_bodies_are_refused, slow_clients_hold_nobody, a_machine_that_stood_still_is_not_the_clients_fault,
+     many_connections_are_turned_away, a_client_that_goes_away_stops_its_answer, a_full_queue_is_429,
+     what_never_fits_is_400_with_numbers, keys_are_asked_for, other_sites_names_are_refused, sigterm_drains, mistakes_on_the_command_line])
