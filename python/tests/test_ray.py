@@ -58,7 +58,9 @@ class Service:
     port: int
     directory: Path
 
-    def send(self, path: str, body: dict[str, Any] | None) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def send(
+        self, path: str, body: dict[str, Any] | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         data = None if body is None else json.dumps(body)
         connection.request("GET" if body is None else "POST", path, data, {"Content-Type": "application/json"})

@@ -32,7 +32,8 @@ def test_tutorial(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(TUTORIALS / f"{name}.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "notebooks are kept without outputs"
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(TUTORIALS)}}).execute()
+    where = {"metadata": {"path": str(TUTORIALS)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
     if name == "compare-specs":
         pages = [
             output["data"]["text/html"]
