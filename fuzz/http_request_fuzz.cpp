@@ -71,7 +71,10 @@ class Server {
  private:
   static server::HttpOptions options() {
     server::HttpOptions out;
-    out.limits.head = out.limits.body = out.limits.idle = out.limits.write = std::chrono::seconds(0);
+    // Whatever the machine does meanwhile; but nobody reads while an answer that the socket does not hold is
+    // written.
+    out.limits.head = out.limits.body = out.limits.idle = std::chrono::seconds(3600);
+    out.limits.write = std::chrono::seconds(1);
     return out;
   }
 
