@@ -117,17 +117,19 @@ def slow_clients_hold_nobody():
 
 
 def a_machine_that_stood_still_is_not_the_clients_fault():
-    """Longer than a head may take, with all of it there when the server goes on."""
-    whole = post(BODY)
+    """Longer than a body may take, with all of it there, in several buffers' worth, when the server goes on."""
+    whole = post(b" " * 600000 + json.dumps(BODY).encode())
     with socket.create_connection(("127.0.0.1", server.port), timeout=600) as s:
-        s.sendall(whole[:40])
+        s.sendall(whole[:500])
         time.sleep(0.5)
         server.process.send_signal(signal.SIGSTOP)
+        rest = threading.Thread(target=s.sendall, args=(whole[500:],))
         try:
-            s.sendall(whole[40:])
-            time.sleep(11)
+            rest.start()
+            time.sleep(5)
         finally:
             server.process.send_signal(signal.SIGCONT)
+        rest.join()
         assert s.recv(100).startswith(b"HTTP/1.1 200")
 
 
