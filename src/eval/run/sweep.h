@@ -24,9 +24,9 @@ namespace thinkey::eval {
 [[nodiscard]] std::vector<std::string> needle_prompts(const PromptEncoder& encoder, std::size_t count,
                                                       std::size_t tokens, std::uint64_t seed);
 
-// Specs whose cache of a `tokens` prompt is just within `bytes`: every eviction policy, ThinK, KIVI and Turbo,
-// alone and combined, each with the largest token budget that fits, and the bytes themselves as a budget.
-// Combinations that do not fit at all are left out.
+// Specs whose cache of a `tokens` prompt is just within `bytes`: every eviction policy, ThinK, KIVI and
+// Turbo, alone and combined, each with the largest token budget that fits, and the bytes themselves as a
+// budget. Combinations that do not fit at all are left out.
 [[nodiscard]] std::vector<CacheSpec> specs_within(const Model& model, std::size_t tokens, std::size_t bytes);
 
 struct SweepOptions {
