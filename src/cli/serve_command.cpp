@@ -144,8 +144,9 @@ void wait_for_signal() {
 }
 
 int execute(const Arguments& arguments) {
-  if (arguments.chat.has_system())
+  if (arguments.chat.has_system()) {
     fail_usage("--system is for conversations; requests bring their own messages");
+  }
   static_cast<void>(arguments.cache.parse());
   const server::HttpOptions http = http_options(arguments);
   static_cast<void>(byte_option(arguments.cache_disk, "--cache-disk"));

@@ -69,8 +69,9 @@ struct Session::Impl {
 
   // Error when `tokens` cannot follow what the session holds.
   void check_tokens(std::span<const std::int32_t> tokens) const {
-    if (interrupted)
+    if (interrupted) {
       fail_usage("an earlier call of this session was interrupted or failed; start a new session");
+    }
     check_at_rest();
     if (tokens.empty()) fail_usage("there are no tokens to run; give at least one");
     for (const std::int32_t token : tokens) {
@@ -268,8 +269,9 @@ void Session::decode(std::int32_t token) {
   const DecodeInput input{.token = token, .cache = &s.cache};
   s.interrupted = true;  // unless it comes to its end
   with_memory([&] {
-    if (!s.token_pass)
+    if (!s.token_pass) {
       s.token_pass = s.decoder.backend.pass(s.decoder.network, decode_request(s.decoder, 1), nullptr);
+    }
     thinkey::decode(s.decoder, {&input, 1}, *s.token_pass, s.logits.data());
   });
   s.check_logits(logits(), s.cache.next_position(0) - 1);

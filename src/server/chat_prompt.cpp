@@ -115,8 +115,9 @@ std::vector<Tool> read_tools(const OrderedJson& tools) {
     }
     if (function.contains("parameters")) known.parameters = function["parameters"];
     if (function.contains("strict") && !function["strict"].is_null()) {
-      if (!function["strict"].is_boolean())
+      if (!function["strict"].is_boolean()) {
         refuse(path + ".function.strict", "{}.function.strict must be true or false", path);
+      }
       known.strict = function["strict"].get<bool>();
     }
     if (!known.parameters.is_null() && !known.parameters.is_object()) {
@@ -150,8 +151,9 @@ bool read_choice(const OrderedJson* choice, ChatPrompt& out) {
   if (name.empty()) refuse("tool_choice", "\"tool_choice\" must be none, auto, required or a function");
   const bool known =
       std::any_of(out.tools.begin(), out.tools.end(), [&](const Tool& t) { return t.name == name; });
-  if (!known)
+  if (!known) {
     refuse("tool_choice", "\"tool_choice\" names \"{}\", which is not among the tools", printable(name, 60));
+  }
   out.must_call = true;
   out.forced_tool = name;
   return true;

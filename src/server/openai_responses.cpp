@@ -44,9 +44,10 @@ OrderedJson messages_of(const OrderedJson& input) {
       call["function"] = {{"name", item.require_text("name")}, {"arguments", item.require_text("arguments")}};
       const bool joins = !messages.empty() && says(messages.back(), "role", "assistant") &&
                          messages.back().contains("tool_calls");
-      if (!joins)
+      if (!joins) {
         messages.push_back(
             {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", OrderedJson::array()}});
+      }
       messages.back()["tool_calls"].push_back(std::move(call));
     } else if (type == "function_call_output") {
       messages.push_back({{"role", "tool"},
@@ -69,8 +70,9 @@ OrderedJson tools_of(const OrderedJson* tools) {
   for (std::size_t i = 0; i < tools->size(); ++i) {
     RequestFields tool((*tools)[i], fmt::format("tools[{}].", i));
     const std::string type = tool.require_text("type");
-    if (type != "function")
+    if (type != "function") {
       tool.fail("type", fmt::format("\"{}\" is not supported: function is", printable(type, 40)));
+    }
     OrderedJson function = {{"name", tool.require_text("name")}};
     if (const auto text = tool.text("description")) function["description"] = *text;
     if (const OrderedJson* parameters = tool.object("parameters")) function["parameters"] = *parameters;
@@ -92,8 +94,9 @@ ResponsesRequest read_request(const OrderedJson& body, Service& service) {
     messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", *instructions}});
   }
   out.stream = fields.boolean("stream").value_or(false);
-  if (fields.boolean("store").value_or(false))
+  if (fields.boolean("store").value_or(false)) {
     fields.fail("store", "is not supported: this server stores no responses");
+  }
   if (fields.boolean("background").value_or(false)) fields.fail("background", "is not supported");
   if (fields.find("previous_response_id") != nullptr) {
     fields.fail("previous_response_id",

@@ -34,12 +34,14 @@ OrderedJson parse_body(std::string_view text) {
   } catch (const nlohmann::json::exception& error) {
     // "[json.exception.parse_error.101] parse error at ...": what follows the bracket is for people.
     std::string_view message = error.what();
-    if (const std::size_t at = message.find("] "); at != std::string_view::npos)
+    if (const std::size_t at = message.find("] "); at != std::string_view::npos) {
       message.remove_prefix(at + 2);
+    }
     refuse("", "the body is not JSON: {}", printable(message, 200));
   }
-  if (!twice.empty())
+  if (!twice.empty()) {
     refuse(printable(twice, 60), "the key \"{}\" occurs twice in one object", printable(twice, 60));
+  }
   if (!body.is_object()) refuse("", "the body must be a JSON object");
   return body;
 }

@@ -113,8 +113,9 @@ void add_status_routes(HttpServer& server, Service& service) {
   });
   server.get("/slots", [&](const Request&, Response& response) {
     OrderedJson out = OrderedJson::array();
-    for (const ConversationInfo& info : service.scheduler.conversations())
+    for (const ConversationInfo& info : service.scheduler.conversations()) {
       out.push_back(conversation_json(info));
+    }
     send_json(response, out);
   });
   server.post("/slots/([0-9]+)",

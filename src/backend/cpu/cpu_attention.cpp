@@ -123,8 +123,9 @@ void CpuPass::project(Rows rows, std::span<const RowPosition> positions, const S
   chunk_first_ = rows.first;
   if (request_.input_norms) {
     input_norms_.resize(n);
-    for (std::size_t r = 0; r < n; ++r)
+    for (std::size_t r = 0; r < n; ++r) {
       input_norms_[r] = row_norm(normed + r * network_.width, network_.width);
+    }
   }
   products_.set_input(normed, n, network_.width);
   float* keys = together ? s.b.begin(B::All, n * (query_width + 2 * kv_width)) + n * query_width
@@ -250,8 +251,9 @@ void CpuPass::join_past(std::size_t rows) {
 
 void CpuPass::join_sinks(std::size_t rows) {
   const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
-  if (shape.sinks != nullptr)
+  if (shape.sinks != nullptr) {
     apply_sinks(shape, rows, memory_.attention.a.get(A::Attended), memory_.attention.lse);
+  }
 }
 
 void CpuPass::finish_attention(Rows rows) {

@@ -214,8 +214,9 @@ void Scheduler::Loop::decode_step() {
       decode_ahead(decoder_, inputs, pass, logits_.data());
     } else {
       std::vector<DecodeInput> single;
-      for (const AheadInput& input : inputs)
+      for (const AheadInput& input : inputs) {
         single.push_back({.token = input.tokens[0], .cache = input.cache});
+      }
       decode(decoder_, single, pass, logits_.data());
     }
   } catch (const std::bad_alloc&) {

@@ -52,8 +52,9 @@ Grammar::Sequence Grammar::literal(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     const auto [at, fresh] = characters_.try_emplace(c);
-    if (fresh)
+    if (fresh) {
       at->second = bytes(bytes_between(static_cast<unsigned char>(c), static_cast<unsigned char>(c)));
+    }
     out.push_back(at->second);
   }
   return out;
@@ -127,8 +128,9 @@ GrammarAutomaton::State GrammarAutomaton::intern(std::vector<Place> tops, bool a
 
 GrammarAutomaton::State GrammarAutomaton::next(State state, unsigned char byte) {
   if (state == kDead) return kDead;
-  if (const State known = states_[static_cast<std::size_t>(state)].next[byte]; known != kUnknown)
+  if (const State known = states_[static_cast<std::size_t>(state)].next[byte]; known != kUnknown) {
     return known;
+  }
   std::vector<Place> tops;
   bool accepts = false;
   const std::vector<Place> from = states_[static_cast<std::size_t>(state)].tops;

@@ -103,8 +103,9 @@ Grammar::Rule JsonGrammar::repeat(const Sequence& item, const Sequence& separato
     g_.add(more, next + call(more));
   } else {
     more = g_.rule({{}});
-    for (std::int64_t i = std::max<std::int64_t>(least, 1); i < most; ++i)
+    for (std::int64_t i = std::max<std::int64_t>(least, 1); i < most; ++i) {
       more = g_.rule({{}, next + call(more)});
+    }
     if (most == 0) return more;
   }
   for (std::int64_t i = 1; i < least; ++i) more = g_.rule({next + call(more)});
@@ -195,8 +196,9 @@ Grammar::Rule JsonGrammar::compile(const OrderedJson& schema, const std::string&
   }
   if (schema.contains("enum")) {
     finish({"enum", "type"});
-    if (!schema["enum"].is_array() || schema["enum"].empty())
+    if (!schema["enum"].is_array() || schema["enum"].empty()) {
       refuse(path + ".enum", "{}.enum must be a list", path);
+    }
     const Grammar::Rule rule = g_.new_rule();
     for (const OrderedJson& value : schema["enum"]) g_.add(rule, text(dump(value)));
     return rule;
@@ -205,8 +207,9 @@ Grammar::Rule JsonGrammar::compile(const OrderedJson& schema, const std::string&
     if (!schema.contains(word)) continue;
     finish({word});
     const OrderedJson& list = schema[word];
-    if (!list.is_array() || list.empty())
+    if (!list.is_array() || list.empty()) {
       refuse(path + "." + word, "{}.{} must be a list of schemas", path, word);
+    }
     if (std::string_view(word) == "allOf" && list.size() > 1) {
       refuse(path + ".allOf", "{}.allOf: only one schema can be enforced", path);
     }
@@ -251,8 +254,9 @@ void JsonGrammar::add_type(Grammar::Rule rule, const std::string& type, const Or
     return g_.add(rule, text("false"));
   }
   if (type == "string") return g_.add(rule, call(string(schema, path)));
-  if (type == "integer" || type == "number")
+  if (type == "integer" || type == "number") {
     return g_.add(rule, call(number(schema, path, type == "integer")));
+  }
   if (type == "array") return g_.add(rule, call(array(schema, path)));
   if (type == "object") return g_.add(rule, call(object(schema, path)));
   refuse(path + ".type", "{}.type: \"{}\" is no type", path, printable(type, 40));
@@ -300,8 +304,9 @@ Grammar::Rule JsonGrammar::array(const OrderedJson& schema, const std::string& p
 Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& path) {
   std::set<std::string> required;
   if (schema.contains("required")) {
-    if (!schema["required"].is_array())
+    if (!schema["required"].is_array()) {
       refuse(path + ".required", "{}.required must be a list of names", path);
+    }
     for (const OrderedJson& name : schema["required"]) {
       if (!name.is_string()) refuse(path + ".required", "{}.required must be a list of names", path);
       required.insert(name.get<std::string>());
@@ -321,8 +326,9 @@ Grammar::Rule JsonGrammar::object(const OrderedJson& schema, const std::string& 
     properties.push_back({text(dump(OrderedJson(name))) + call(space_) + colon() + call(value), needed});
   };
   if (schema.contains("properties")) {
-    if (!schema["properties"].is_object())
+    if (!schema["properties"].is_object()) {
       refuse(path + ".properties", "{}.properties must be an object", path);
+    }
     for (const auto& [name, value] : schema["properties"].items()) {
       add(name, compile(value, path + ".properties." + name), required.erase(name) > 0);
     }
