@@ -63,8 +63,8 @@ for part in "${parts[@]}"; do
       evaluate longbench longbench --data "${LONGBENCH:-../shared/data/longbench}" --limit "${LIMIT:-100}" "${specs[@]}"
       ;;
     arithmetic)
-      mapfile -t specs < <(caches full kivi:4 kivi:2 turbo:4 turbo:3 turbo:2 think:0.6 think:0.6,form=paper)
-      evaluate arithmetic arithmetic --steps 4,8 --samples "${SAMPLES:-15}" "${specs[@]}"
+      mapfile -t specs < <(caches full kivi:4 kivi:2 turbo:4 turbo:2 auto:15% think:0.6 think:0.6,form=paper)
+      evaluate arithmetic arithmetic --steps 4,8 --samples "${SAMPLES:-10}" "${specs[@]}"
       ;;
     *)
       echo "evidence_models.sh: no part \"$part\"; choose among kl needle ruler longbench arithmetic" >&2

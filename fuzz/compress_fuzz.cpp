@@ -58,8 +58,7 @@ std::string built(Numbers& in) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace thinkey;
-  static const bool one_thread = (set_threads(1), true);
-  static_cast<void>(one_thread);
+  fuzz::use_one_thread();
   if (size < 2 || size > (std::size_t{1} << 16U)) return 0;
   fuzz::Numbers in(data, size);
   const bool whole_file = in.byte() % 8 == 0;

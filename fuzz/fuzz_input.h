@@ -13,11 +13,18 @@
 #include <string_view>
 
 #include "base/fail.h"
+#include "base/parallel.h"
 
 namespace thinkey::fuzz {
 
 inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
   return {reinterpret_cast<const char*>(data), size};
+}
+
+// The pool's threads would only be woken and put to sleep: inputs are small.
+inline void use_one_thread() {
+  static const bool once = (set_threads(1), true);
+  static_cast<void>(once);
 }
 
 // A property that must hold does not.

@@ -89,8 +89,7 @@ class Server {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace thinkey;
-  static const bool one_thread = (set_threads(1), true);
-  static_cast<void>(one_thread);
+  fuzz::use_one_thread();
   static auto& server = *new fuzz::Server;  // its threads run until the process ends
   if (size < 1 || size > 4096) return 0;
   const std::string_view rest = fuzz::text_of(data + 1, size - 1);

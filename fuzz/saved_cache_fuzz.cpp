@@ -54,8 +54,7 @@ void use(SequenceCache& cache) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace thinkey;
-  static const bool one_thread = (set_threads(1), true);
-  static_cast<void>(one_thread);
+  fuzz::use_one_thread();
   if (size < 1 || size > (std::size_t{1} << 16U)) return 0;
   const CacheShape& shape = fuzz::kShapes[data[0] % std::size(fuzz::kShapes)];
   const fuzz::MemoryFile file(fuzz::file_of({data + 1, size - 1}));

@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "cache/bit_allocation.h"
 #include "cache/eviction.h"
+#include "cache/level_budget.h"
 #include "cache/think.h"
 
 namespace thinkey {
@@ -320,8 +321,7 @@ LayerCacheReport estimate_layer(const AttentionShape& shape, const LayerCompress
   layer.bytes = shape.kv_heads * head_bytes;
   layer.full_bytes = full_f16_bytes(shape, tokens);
   if (spec.turbo.budgeted()) {  // about: layers share the budget by need, and less than 1 bit there is not
-    layer.bytes = std::min(layer.bytes, static_cast<std::size_t>(static_cast<double>(layer.full_bytes) *
-                                                                 spec.turbo.percent / 100.0));
+    layer.bytes = std::min(layer.bytes, budget_bytes(spec.turbo, layer.full_bytes));
   }
   return layer;
 }

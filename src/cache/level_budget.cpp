@@ -130,7 +130,7 @@ void evict_for(CacheSpec& spec, const CacheShape& shape, std::size_t tokens, con
   eviction.policy = SnapKV{};
   eviction.percent = 100.0 * spec.turbo.percent / kAutoDense;
   eviction.chunk = kAutoChunk;
-  const auto bytes = static_cast<std::size_t>(static_cast<double>(full) * spec.turbo.percent / 100.0);
+  const std::size_t bytes = budget_bytes(spec.turbo, full);
   constexpr double kLess = 0.9;
   while (eviction.budget_for(tokens) > spec.observation_window() + kAutoChunk &&
          least_bytes(spec, shape, tokens, stores) > bytes) {
@@ -139,6 +139,10 @@ void evict_for(CacheSpec& spec, const CacheShape& shape, std::size_t tokens, con
 }
 
 }  // namespace
+
+std::size_t budget_bytes(const TurboSpec& turbo, std::size_t full) noexcept {
+  return static_cast<std::size_t>(static_cast<double>(full) * turbo.percent / 100.0);
+}
 
 std::size_t interim_bits(const CacheSpec& spec) noexcept {
   const EvictionSpec& eviction = spec.eviction;

@@ -28,6 +28,9 @@ struct LevelChoice {
 [[nodiscard]] std::size_t least_bytes(const CacheSpec& spec, const CacheShape& shape, std::size_t tokens,
                                       const LayerStores& stores);
 
+// What a budget is of `full` bytes of f16.
+[[nodiscard]] std::size_t budget_bytes(const TurboSpec& turbo, std::size_t full) noexcept;
+
 // Levels that take at least half as much again as the budget: what layers are packed in until the last one
 // is there, and the most that a head may get. 1 to 6 or 8 bits.
 [[nodiscard]] std::size_t interim_bits(const CacheSpec& spec) noexcept;

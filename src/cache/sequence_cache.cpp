@@ -70,8 +70,8 @@ void SequenceCache::spend_budget() {
     heads.push_back(layers_[l].waiting());
     formats.push_back(store_format(compression[l].spec));
   }
-  const auto bytes = static_cast<std::size_t>(static_cast<double>(full) * spec_.turbo.percent / 100.0);
-  const auto choices = allocate_levels(shape_, *stores_, formats, heads, interim_bits(spec_), bytes);
+  const auto choices =
+      allocate_levels(shape_, *stores_, formats, heads, interim_bits(spec_), budget_bytes(spec_.turbo, full));
   for (std::size_t l = 0; l < layers_.size(); ++l) layers_[l].recode(choices[l]);
 }
 

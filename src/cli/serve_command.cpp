@@ -219,7 +219,7 @@ Command add_serve_command(CLI::App& program) {
       ->check(within<std::size_t>(1, 256))
       ->type_name("N");
   app->add_option("--queue", a.queue, "Most requests waiting; more are refused with 429")
-      ->check(within<std::size_t>(0, 100000))
+      ->check(within<std::size_t>(1, 100000))
       ->type_name("N");
   app->add_option(
          "--lookup", a.lookup,

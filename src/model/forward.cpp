@@ -193,7 +193,7 @@ bool Prefill::attention_step(double most) {
 // So many of the chunk's rows may attend in a step.
 std::size_t Prefill::rows_within(double most) const {
   const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
-  double keys = static_cast<double>(past_ + chunk().place + chunk().rows.count);
+  auto keys = static_cast<double>(past_ + chunk().place + chunk().rows.count);
   if (shape.sliding_window > 0) {
     keys = std::min(keys, static_cast<double>(shape.sliding_window + chunk().rows.count));
   }

@@ -101,7 +101,8 @@ std::vector<Tool> read_tools(const OrderedJson& tools) {
       refuse(path, "{} must be {{\"type\": \"function\", \"function\": {{...}}}}", path);
     }
     const OrderedJson& function = tool["function"];
-    if (!function.contains("name") || !function["name"].is_string() || function["name"] == "") {
+    if (!function.contains("name") || !function["name"].is_string() ||
+        function["name"].get_ref<const std::string&>().empty()) {
       refuse(path + ".function.name", "{}.function has no \"name\"", path);
     }
     Tool known{.name = function["name"].get<std::string>(), .parameters = nullptr};

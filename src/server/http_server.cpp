@@ -187,7 +187,7 @@ HttpServer::Impl::Impl(const HttpOptions& options) : options_(options) {
     return admitted(request, response) ? HandlerResponse::Unhandled : HandlerResponse::Handled;
   });
   set_exception_handler([](const httplib::Request&, httplib::Response& response,
-                           std::exception_ptr exception) { answer_exception(response, exception); });
+                           const std::exception_ptr& exception) { answer_exception(response, exception); });
   // What the library itself refuses has no body.
   set_error_handler(httplib::Server::Handler([](const httplib::Request&, httplib::Response& response) {
     if (!response.body.empty()) return;

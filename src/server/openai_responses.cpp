@@ -226,12 +226,12 @@ class Responses : public EventSource {
     }
   }
 
-  OrderedJson at(OrderedJson fields) const {
+  [[nodiscard]] OrderedJson at(OrderedJson fields) const {
     OrderedJson out = {{"item_id", item_["id"]}, {"output_index", output_.size()}};
     for (auto& [key, value] : fields.items()) out[key] = value;
     return out;
   }
-  OrderedJson part_event() const {
+  [[nodiscard]] OrderedJson part_event() const {
     return at({{"content_index", 0},
                {"part", {{"type", "output_text"}, {"text", text_}, {"annotations", OrderedJson::array()}}}});
   }

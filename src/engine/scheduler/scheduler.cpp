@@ -18,6 +18,7 @@ SchedulerOptions checked(SchedulerOptions options) {
   if (options.parallel < 1 || options.parallel > kMostParallel) {
     fail_usage("{} answers at once: it must be 1 to {}", options.parallel, kMostParallel);
   }
+  if (options.queue < 1) fail_usage("a queue of 0: every request passes it; it must hold 1 at least");
   if (options.lookup > kMostLookup) {
     fail_usage("lookup {}: it must be 0 (off) to {}", options.lookup, kMostLookup);
   }

@@ -73,13 +73,7 @@ Task arithmetic_task(std::shared_ptr<const Model> model, ChatUse chat, const Ari
 }
 
 Report arithmetic_report(const RunIdentity& identity, const RunOutcome& outcome) {
-  Report report;
-  report.title = "Arithmetic word problems: " + identity.model;
-  describe_run(report, identity, outcome);
-  report.blocks.emplace_back(cache_table(outcome.records, "score"));
-  report.blocks.emplace_back(score_table(outcome.records, "steps", "score by number of steps"));
-  report.json = summary_json(identity, outcome);
-  return report;
+  return score_report("Arithmetic word problems", identity, outcome, {{"steps", "score by number of steps"}});
 }
 
 }  // namespace thinkey::eval

@@ -113,19 +113,14 @@ Task needle_task(std::shared_ptr<const Model> model, ChatUse chat, Haystack hays
 }
 
 Report needle_report(const RunIdentity& identity, const RunOutcome& outcome) {
-  Report report;
-  report.title = "Needle in a haystack: " + identity.model;
-  describe_run(report, identity, outcome);
-  report.blocks.emplace_back(cache_table(outcome.records, "score"));
-  report.blocks.emplace_back(score_table(outcome.records, "length", "score by length, tokens"));
-  report.blocks.emplace_back(score_table(outcome.records, "depth", "score by depth, percent"));
+  Report report = score_report("Needle in a haystack", identity, outcome,
+                               {{"length", "score by length, tokens"}, {"depth", "score by depth, percent"}});
   if (!outcome.records.empty()) {
     HeatMap map = score_heat_map(outcome.records, "depth", "length", "score by depth and length, percent");
     map.row_title = "depth, %";
     map.column_title = "length, tokens";
     report.add_figure(heat_map_svg(map), "Depth: how much of the document stands before the needle.");
   }
-  report.json = summary_json(identity, outcome);
   return report;
 }
 

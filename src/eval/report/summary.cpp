@@ -237,4 +237,17 @@ std::string family_of(const std::string& cache) {
   return cache.substr(0, std::min(cache.find(':'), plus)) + cache.substr(plus);
 }
 
+Report score_report(const std::string& title, const RunIdentity& identity, const RunOutcome& outcome,
+                    std::initializer_list<std::pair<std::string_view, const char*>> labels) {
+  Report report;
+  report.title = title + ": " + identity.model;
+  describe_run(report, identity, outcome);
+  report.blocks.emplace_back(cache_table(outcome.records, "score"));
+  for (const auto& [label, caption] : labels) {
+    report.blocks.emplace_back(score_table(outcome.records, label, caption));
+  }
+  report.json = summary_json(identity, outcome);
+  return report;
+}
+
 }  // namespace thinkey::eval

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -68,6 +69,12 @@ struct Mean {
 // "share_of_full", "groups": [{labels, means, "samples"}]}], "skipped": [...]} as text; a group is a
 // combination of labels.
 [[nodiscard]] std::string summary_json(const RunIdentity& identity, const RunOutcome& outcome);
+
+// What reports of scores begin with: title, model, the table over caches, and one by each label with its
+// caption; and their JSON.
+[[nodiscard]] Report score_report(const std::string& title, const RunIdentity& identity,
+                                  const RunOutcome& outcome,
+                                  std::initializer_list<std::pair<std::string_view, const char*>> labels);
 
 // A paragraph about the model and the settings, and one about skipped samples, if any.
 void describe_run(Report& report, const RunIdentity& identity, const RunOutcome& outcome);

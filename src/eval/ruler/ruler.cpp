@@ -129,19 +129,14 @@ Task ruler_task(std::shared_ptr<const Model> model, ChatUse chat, RulerSources s
 }
 
 Report ruler_report(const RunIdentity& identity, const RunOutcome& outcome) {
-  Report report;
-  report.title = "RULER: " + identity.model;
-  describe_run(report, identity, outcome);
-  report.blocks.emplace_back(cache_table(outcome.records, "score"));
-  report.blocks.emplace_back(score_table(outcome.records, "task", "score by task"));
-  report.blocks.emplace_back(score_table(outcome.records, "category", "score by category"));
-  report.blocks.emplace_back(score_table(outcome.records, "length", "score by length, tokens"));
+  Report report = score_report(
+      "RULER", identity, outcome,
+      {{"task", "score by task"}, {"category", "score by category"}, {"length", "score by length, tokens"}});
   if (!outcome.records.empty()) {
     HeatMap map = score_heat_map(outcome.records, "task", "length", "score by task and length, percent");
     map.column_title = "length, tokens";
     report.add_figure(heat_map_svg(map));
   }
-  report.json = summary_json(identity, outcome);
   return report;
 }
 

@@ -47,7 +47,6 @@ JsonGrammar::JsonGrammar(Grammar& grammar) : g_(grammar) {
   plain.reset('\\');
   // A surrogate's escape must have its other half.
   const ByteSet not_d = bytes_between('0', '9') | one_of("abcefABCEF");
-  const Sequence any_hex = hex;
   character_ = g_.rule({
       set(plain),
       text("\\") + set(one_of("\"\\/bfnrt")),
