@@ -20,6 +20,9 @@ function(thinkey_warnings target)
     target_compile_definitions(${target} PRIVATE THINKEY_FEW_TARGETS)
     if(THINKEY_FUZZ_FAST)  # kernels for one CPU; the standard library still checks what it is asked for
       target_compile_definitions(${target} PRIVATE HWY_COMPILE_ONLY_STATIC _GLIBCXX_ASSERTIONS)
+      if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")  # without it Highway emulates vectors
+        target_compile_options(${target} PRIVATE -march=haswell -maes)
+      endif()
     endif()
   endif()
   if(THINKEY_TSAN)

@@ -13,9 +13,10 @@ namespace {
 
 // A safetensors file of q, k, v and perhaps decode_q whose elements repeat the input's bytes.
 std::string built(Numbers& in) {
-  std::size_t kv_heads = in.within(1, 3);
-  std::size_t heads = kv_heads * in.within(1, 4) + (in.byte() == 7 ? 1 : 0);
-  std::size_t tokens = in.within(1, 96);
+  // Small, since the work grows with all of them; more tokens than a block has, for two blocks.
+  std::size_t kv_heads = in.within(1, 2);
+  std::size_t heads = kv_heads * in.within(1, 3) + (in.byte() == 7 ? 1 : 0);
+  std::size_t tokens = in.within(1, 40);
   const std::uint8_t wide = in.byte();
   const std::size_t dim = wide < 8 ? 512 : wide < 10 ? 520 : wide == 10 ? 4096 : 8 * (1 + wide % 10);
   if (dim > 80) {  // the width is what is tried, not the work it makes

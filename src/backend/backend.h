@@ -91,10 +91,9 @@ class Pass {
   // The chunk's keys and values into the layer's own [Hkv, key_places(), D], from `place` on.
   virtual void keep(Rows rows, std::size_t place, const float* keys, const float* values) = 0;
   // Attention of rows of the current chunk over the layer's first `keys` keys; the last row sees all of them.
-  // The chunk's rows that are needed, at once or in order; cut at multiples of attention_tile() they get, bit
-  // by bit, the same.
-  virtual void attend_prompt(Rows rows, std::size_t keys) = 0;
-  [[nodiscard]] virtual std::size_t attention_tile() const = 0;
+  // Does about `most` multiply-adds of it, or the least that it can be cut into; true when more is left: it
+  // is called with the same rows and keys until there is none. Steps change no bit of the result.
+  virtual bool attend_prompt(Rows rows, std::size_t keys, double most) = 0;
   // Where attention goes, [n, H, D] and [n, H] (null unless request.log_sums), of the current chunk's rows
   // whose output is needed.
   [[nodiscard]] virtual float* attended() = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <queue>
 #include <vector>
 
 namespace thinkey {
@@ -28,30 +29,14 @@ struct Channel {
 
 constexpr int kSteps = 4;
 
-// Channels per step, and what they cost.
-struct Counts {
-  std::size_t at[kSteps] = {};
-
-  // Bytes of a block's keys, without the exponents that any 16-bit rows bring.
-  [[nodiscard]] std::size_t bytes() const {
-    std::size_t sum = 0;
-    for (int s = 0; s < kSteps; ++s) {
-      sum += at[s] * (key_run_bytes(kAscending[s], 2) - key_run_bytes(kAscending[s], 1));
-    }
-    return sum;
-  }
-  [[nodiscard]] Counts after(int from, int to) const {
-    Counts next = *this;
-    if (from >= 0) --next.at[from];
-    if (to >= 0) ++next.at[to];
-    return next;
-  }
-};
+// Bytes of a channel in a block's keys, without the exponents that any 16-bit rows bring.
+std::size_t channel_bytes(int step) {
+  return step < 0 ? 0 : key_run_bytes(kAscending[step], 2) - key_run_bytes(kAscending[step], 1);
+}
 
 struct Allocation {
   std::vector<Channel> channels;
   int steps;  // the first so many of kAscending may be used
-  Counts counts;
 
   [[nodiscard]] double error() const {
     double sum = 0.0;
@@ -59,33 +44,38 @@ struct Allocation {
     return sum;
   }
 
-  void move(Channel& channel, int to) {
-    counts = counts.after(channel.step, to);
-    channel.step = to;
-  }
-
-  // Gives channels more bits, the most error saved per byte first, while the bytes do not exceed `most`.
-  void raise(std::size_t most) {
-    for (;;) {
-      const std::size_t now = counts.bytes();
-      Channel* best = nullptr;
-      int best_step = -1;
-      double best_gain = -1.0;
-      for (Channel& channel : channels) {
-        for (int step = channel.step + 1; step < steps; ++step) {
-          const std::size_t then = counts.after(channel.step, step).bytes();
-          if (then > most) continue;
-          const double saved = channel.error(channel.step) - channel.error(step);
-          const double gain = saved / static_cast<double>(then - now);
-          if (gain > best_gain && saved >= 0.0) {
-            best = &channel;
-            best_step = step;
-            best_gain = gain;
-          }
+  // Gives channels more bits, the most error saved per byte first, while the bytes do not exceed `left`.
+  void raise(std::size_t left) {
+    struct Raise {
+      double gain;  // error saved per byte
+      std::size_t channel;
+      int from, to;
+      bool operator<(const Raise& other) const {  // comes later
+        if (gain != other.gain) return gain < other.gain;
+        return channel != other.channel ? channel > other.channel : to > other.to;
+      }
+    };
+    std::priority_queue<Raise> raises;
+    const auto offer = [&](std::size_t j) {
+      const Channel& channel = channels[j];
+      for (int step = channel.step + 1; step < steps; ++step) {
+        const double saved = channel.error(channel.step) - channel.error(step);
+        const std::size_t bytes = channel_bytes(step) - channel_bytes(channel.step);
+        if (saved >= 0.0 && bytes <= left) {
+          raises.push({saved / static_cast<double>(bytes), j, channel.step, step});
         }
       }
-      if (best == nullptr) return;
-      move(*best, best_step);
+    };
+    for (std::size_t j = 0; j < channels.size(); ++j) offer(j);
+    while (!raises.empty()) {
+      const Raise best = raises.top();
+      raises.pop();
+      Channel& channel = channels[best.channel];
+      const std::size_t bytes = channel_bytes(best.to) - channel_bytes(best.from);
+      if (channel.step != best.from || bytes > left) continue;
+      channel.step = best.to;
+      left -= bytes;
+      offer(best.channel);
     }
   }
 };
@@ -100,7 +90,7 @@ KeyPlan allocate_bits(std::span<const float> dropped, std::span<const float> noi
   }
   const std::size_t most = key_run_bytes(format, rows);
   const auto allocate = [&](int steps, std::size_t exponents) {
-    Allocation allocation{unplaced, steps, {}};
+    Allocation allocation{unplaced, steps};
     allocation.raise(most - std::min(most, exponents));
     return allocation;
   };

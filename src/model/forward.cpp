@@ -120,6 +120,23 @@ bool Prefill::next_chunk() noexcept {
   return false;
 }
 
+Prefill::Step Prefill::next_step() const noexcept {
+  switch (stage_) {
+    case Stage::Embed:
+      return Step::Embed;
+    case Stage::Attention:
+      return !projected_ ? Step::Project : Step::Attend;
+    case Stage::Store:
+      return Step::Store;
+    case Stage::FeedForward:
+      return Step::FeedForward;
+    case Stage::Logits:
+    case Stage::Done:
+      break;
+  }
+  return Step::Logits;
+}
+
 bool Prefill::advance(double most) {
   switch (stage_) {
     case Stage::Embed:
@@ -166,16 +183,18 @@ void Prefill::begin_layer() {
 bool Prefill::attention_step(double most) {
   const Rows rows = chunk().rows;
   const Rows outputs = from(rows, extent_.first_output);
-  const std::size_t within = rows_within(most);
   if (!projected_) {
     project();
-    if (within < outputs.count) return true;
+    if (most < std::numeric_limits<double>::infinity()) return true;
   }
-  if (attended_ < outputs.count) {
-    const std::size_t n = std::min(within, outputs.count - attended_);
-    attend({outputs.first + attended_, n}, attended_);
-    attended_ += n;
-    if (attended_ < outputs.count) return true;
+  if (!attended_) {
+    if (outputs.count > 0 && pass_->attend_prompt(outputs, chunk().place + rows.count, most)) return true;
+    attended_ = true;
+    if (request_.has_past && most < std::numeric_limits<double>::infinity()) return true;
+  }
+  if (request_.has_past && past_attended_ < outputs.count) {
+    attend_past(outputs, most);
+    if (past_attended_ < outputs.count) return true;
   }
   if (outputs.count > 0) {
     if (request_.has_past) pass_->join_past(outputs.count);
@@ -185,22 +204,9 @@ bool Prefill::attention_step(double most) {
   if (outputs.count > 0) pass_->finish_attention(outputs);
   report(attention_work(network_, layer_, rows.count, from(rows, extent_.first_query).count, outputs.count,
                         static_cast<double>(past_ + chunk().place + rows.count)));
-  projected_ = false;
-  attended_ = 0;
+  projected_ = attended_ = false;
+  past_attended_ = 0;
   return false;
-}
-
-// So many of the chunk's rows may attend in a step.
-std::size_t Prefill::rows_within(double most) const {
-  const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
-  auto keys = static_cast<double>(past_ + chunk().place + chunk().rows.count);
-  if (shape.sliding_window > 0) {
-    keys = std::min(keys, static_cast<double>(shape.sliding_window + chunk().rows.count));
-  }
-  const double rows = most / (2.0 * keys * static_cast<double>(network_.query_width()));
-  if (rows >= static_cast<double>(chunk().rows.count)) return chunk().rows.count;
-  const std::size_t tile = pass_->attention_tile();
-  return std::max<std::size_t>(1, static_cast<std::size_t>(rows) / tile) * tile;
 }
 
 void Prefill::project() {
@@ -222,15 +228,23 @@ void Prefill::project() {
   projected_ = true;
 }
 
-// Of rows before which so many of the chunk's have attended.
-void Prefill::attend(Rows rows, std::size_t before) {
-  const std::size_t skipped = rows.first - chunk().rows.first;
-  pass_->attend_prompt(rows, chunk().place + skipped + rows.count);
-  if (!request_.has_past) return;
+// Some of the rows, to the cached past.
+void Prefill::attend_past(Rows rows, double most) {
+  // A cache attends with some rows at a time; cut at multiples of so many, all get bit by bit the same. One
+  // row alone would not.
+  constexpr std::size_t kRows = 16;
   const std::size_t width = network_.query_width();
-  caches_[0]->attend(layer_, rows.count, static_cast<std::int64_t>(past_ + chunk().place + skipped),
-                     pass_->queries() + skipped * width, pass_->past_attended() + before * width,
-                     pass_->past_log_sums() + before * network_.heads().query_heads);
+  const double affordable = most / (2.0 * static_cast<double>(past_ * width));
+  std::size_t n = rows.count - past_attended_;
+  if (affordable < static_cast<double>(n)) {
+    const std::size_t some = std::max<std::size_t>(1, static_cast<std::size_t>(affordable) / kRows) * kRows;
+    if (some + 1 < n) n = some;
+  }
+  const std::size_t skipped = rows.first + past_attended_ - chunk().rows.first;
+  caches_[0]->attend(layer_, n, static_cast<std::int64_t>(past_ + chunk().place + skipped),
+                     pass_->queries() + skipped * width, pass_->past_attended() + past_attended_ * width,
+                     pass_->past_log_sums() + past_attended_ * network_.heads().query_heads);
+  past_attended_ += n;
 }
 
 // Shows the caches every query of the chunk, with what its attention already found out.

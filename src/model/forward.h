@@ -98,10 +98,14 @@ class Prefill {
   Prefill(const Prefill&) = delete;
   Prefill& operator=(const Prefill&) = delete;
 
-  // Does a step; false when the prompt is through and the outputs have been delivered. A chunk whose
-  // attention takes more than `most` multiply-adds takes several steps, of as little as the backend can cut
-  // without changing a bit.
+  // Does a step; false when the prompt is through and the outputs have been delivered. Attention that takes
+  // more than `most` multiply-adds takes several steps, of as little as the backend can cut without changing
+  // a bit.
   bool advance(double most = std::numeric_limits<double>::infinity());
+  // What the next step is, for who knows how long such steps took.
+  enum class Step : std::uint8_t { Embed, Project, Attend, Store, FeedForward, Logits };
+  static constexpr std::size_t kSteps = 6;
+  [[nodiscard]] Step next_step() const noexcept;
 
  private:
   enum class Stage : std::uint8_t { Embed, Attention, Store, FeedForward, Logits, Done };
@@ -109,8 +113,7 @@ class Prefill {
   void begin_layer();
   void project();
   [[nodiscard]] bool attention_step(double most);  // false when the chunk has attended
-  void attend(Rows rows, std::size_t before);
-  [[nodiscard]] std::size_t rows_within(double most) const;
+  void attend_past(Rows rows, double most);
   void observe();
   void store();
   void logits_chunk();
@@ -141,7 +144,8 @@ class Prefill {
   std::vector<Chunk> chunks_;
   std::size_t layer_ = 0, at_ = 0;  // at_: the chunk, or the first row of logits
   bool projected_ = false;          // the chunk
-  std::size_t attended_ = 0;        // rows of it whose output is needed
+  bool attended_ = false;           // to the prompt's keys; those rows of it whose output is needed
+  std::size_t past_attended_ = 0;   // rows of those, to the cached past
   LayerExtent extent_;
   std::vector<RowPosition> positions_;  // of the chunk
   double done_ = 0, total_ = 0;

@@ -121,6 +121,7 @@ void CpuPass::project(Rows rows, std::span<const RowPosition> positions, const S
   float* normed = s.a.begin(A::Normed, n * network_.width);
   load_normed(rows, network_.layers[layer_].attention_norm, normed);
   chunk_first_ = rows.first;
+  attended_rows_ = key_steps_ = 0;
   if (request_.input_norms) {
     input_norms_.resize(n);
     for (std::size_t r = 0; r < n; ++r) {
@@ -216,27 +217,45 @@ void CpuPass::gather(Rows rows, const Store& body) {
   body(keys, values);
 }
 
-void CpuPass::attend_prompt(Rows rows, std::size_t keys) {
-  const PrefillAttention shape{.shape = network_.layers[layer_].attention.spec.shape,
-                               .queries = rows.count,
-                               .keys = keys,
-                               .key_capacity = request_.key_places()};
-  // Queries lie from the chunk's first row on, results from the first that is needed.
-  const float* q = queries_ + (rows.first - chunk_first_) * network_.query_width();
-  const std::size_t before = rows.first - std::max(chunk_first_, extent_.first_output);
-  float* out =
-      (before == 0 ? attended() : memory_.attention.a.get(A::Attended)) + before * network_.query_width();
-  float* lse = memory_.attention.lse;
-  if (lse != nullptr) lse += before * network_.heads().query_heads;
-  if (options_.precision == Precision::BF16) {
-    prefill_attention(shape, q, memory_.key_bf16.data(), memory_.value_bf16.data(), out, lse);
-  } else {
-    prefill_attention(shape, q, memory_.key_f32.data(), memory_.value_f32.data(), out, lse);
-  }
-}
+bool CpuPass::attend_prompt(Rows rows, std::size_t keys, double most) {
+  const AttentionShape& shape = network_.layers[layer_].attention.spec.shape;
+  if (attended_rows_ == 0 && key_steps_ == 0) static_cast<void>(attended());  // begins
+  const std::size_t left = rows.count - attended_rows_;
+  const std::size_t tile = prefill_attention_tile(shape);
+  std::size_t seen = keys;
+  if (shape.sliding_window > 0) seen = std::min(seen, shape.sliding_window + tile);
+  const double key_work = 2.0 * static_cast<double>(network_.query_width());  // of a row
+  const double affordable = most / (key_work * static_cast<double>(seen));    // rows
 
-std::size_t CpuPass::attention_tile() const {
-  return prefill_attention_tile(network_.layers[layer_].attention.spec.shape);
+  PrefillAttention part{.shape = shape, .queries = left, .keys = keys, .key_capacity = request_.key_places()};
+  if (affordable < static_cast<double>(left) || key_steps_ > 0) {
+    const std::size_t tiles = key_steps_ > 0 ? 1 : static_cast<std::size_t>(affordable) / tile;
+    part.queries = std::min(left, std::max<std::size_t>(tiles, 1) * tile);
+    part.keys = keys - (left - part.queries);
+    if (tiles == 0 || key_steps_ > 0) {
+      const double step = key_work * static_cast<double>(part.queries * kPrefillAttentionKeys);
+      softmax_state_.resize(2 * tile * shape.query_heads);
+      part.state = softmax_state_.data();
+      part.begin = key_steps_;
+      part.steps = std::max<std::size_t>(1, static_cast<std::size_t>(std::min(most / step, 1e6)));
+    }
+  }
+  // Queries lie from the chunk's first row on, results from the first that is needed.
+  const std::size_t first = rows.first + attended_rows_;
+  const float* q = queries_ + (first - chunk_first_) * network_.query_width();
+  const std::size_t before = first - std::max(chunk_first_, extent_.first_output);
+  float* out = memory_.attention.a.get(A::Attended) + before * network_.query_width();
+  float* lse = memory_.attention.lse;
+  if (lse != nullptr) lse += before * shape.query_heads;
+  const bool more =
+      options_.precision == Precision::BF16
+          ? prefill_attention(part, q, memory_.key_bf16.data(), memory_.value_bf16.data(), out, lse)
+          : prefill_attention(part, q, memory_.key_f32.data(), memory_.value_f32.data(), out, lse);
+  key_steps_ = more ? key_steps_ + part.steps : 0;
+  if (!more) attended_rows_ += part.queries;
+  if (attended_rows_ < rows.count) return true;
+  attended_rows_ = 0;
+  return false;
 }
 
 float* CpuPass::attended() {

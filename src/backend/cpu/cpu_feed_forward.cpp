@@ -57,7 +57,10 @@ void CpuPass::load_group() {
 
 bool CpuPass::feed_forward_step(double& work) {
   if (ffn_.group.first >= request_.rows) return false;
-  if (!ffn_.loaded) load_group();
+  if (!ffn_.loaded) {
+    load_group();
+    if (!sizes_.few) return true;
+  }
   const bool more =
       network_.layers[ffn_.layer].feed_forward.spec.experts.count > 0 ? expert_step(work) : dense_step(work);
   if (!more) {

@@ -25,8 +25,7 @@ class CpuPass final : public Pass {
   [[nodiscard]] double hidden_energy(Rows rows) const override;
   [[nodiscard]] std::span<const float> input_norms() const override { return input_norms_; }
   void keep(Rows rows, std::size_t place, const float* keys, const float* values) override;
-  void attend_prompt(Rows rows, std::size_t keys) override;
-  [[nodiscard]] std::size_t attention_tile() const override;
+  bool attend_prompt(Rows rows, std::size_t keys, double most) override;
   [[nodiscard]] float* attended() override;
   [[nodiscard]] float* log_sums() override { return memory_.attention.lse; }
   [[nodiscard]] float* past_attended() override { return memory_.attention.past; }
@@ -98,6 +97,9 @@ class CpuPass final : public Pass {
   const float* queries_ = nullptr;
   std::size_t chunk_first_ = 0;  // the row of the first of them
   std::vector<float> input_norms_;
+  // Of its rows those that have attended, and the steps over keys that the next ones have taken.
+  std::size_t attended_rows_ = 0, key_steps_ = 0;
+  std::vector<float> softmax_state_;  // of a tile, between two of those steps
   RopeAngles angles_;
   int angles_rope_ = -1;  // which table, and of which rows
   std::vector<RowPosition> angles_rows_;

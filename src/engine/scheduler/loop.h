@@ -1,6 +1,7 @@
 // The scheduler's thread and what it works on.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -130,8 +131,9 @@ class Scheduler::Loop {
   std::vector<std::unique_ptr<Answer>> running_;
   std::map<std::pair<std::size_t, bool>, std::unique_ptr<Pass>> decode_passes_;  // by rows, and with drafts
   AlignedBuffer<float> logits_;                                                  // [parallel + lookup, V]
-  double step_seconds_ = 0;                                                      // of the latest decode
-  std::thread thread_;                                                           // last: it uses the rest
+  double step_seconds_ = 0;                              // of a decode step lately, the slow ones apart
+  std::array<double, Prefill::kSteps> prefill_steps_{};  // seconds, the longest lately
+  std::thread thread_;                                   // last: it uses the rest
 };
 
 }  // namespace thinkey

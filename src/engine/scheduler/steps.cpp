@@ -18,8 +18,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 // Longest slice of a prefill: so soon is a cancellation noticed, where nobody's answer waits.
 constexpr double kLongestSlice = 0.05;
 constexpr double kLongestBesideAnswers = 0.25;
-// Beside answers, attention is cut to so many multiply-adds for every thread: a few milliseconds.
-constexpr double kAttentionBesideAnswers = 2.5e8;
+// Of a decode step's time, what a slice beside it may take: the step itself takes longer then, since the
+// prompt's work has pushed its weights and caches out of the CPU's.
+constexpr double kSliceShare = 0.75;
+// Beside answers, attention is cut to so many multiply-adds for every thread: about two milliseconds.
+constexpr double kAttentionBesideAnswers = 1.2e8;
 
 }  // namespace
 
@@ -41,18 +44,23 @@ void Scheduler::Loop::fail_running(const std::string& message, bool overloaded) 
 void Scheduler::Loop::prefill_slice() {
   if (!starting_) return;
   const auto start = Clock::now();
-  const double most = running_.empty() ? kLongestSlice : std::min(step_seconds_, kLongestBesideAnswers);
+  const double most =
+      running_.empty() ? kLongestSlice : std::min(kSliceShare * step_seconds_, kLongestBesideAnswers);
   const double attention = running_.empty() ? std::numeric_limits<double>::infinity()
                                             : kAttentionBesideAnswers * static_cast<double>(threads_);
   Ticket job = starting_->job;
   try {
+    Prefill& prefill = *starting_->prefill;
     bool more = true;
-    double latest = 0;
+    double expected = 0;
     do {
+      double& usual = prefill_steps_[static_cast<std::size_t>(prefill.next_step())];
       const auto before = Clock::now();
-      more = starting_->prefill->advance(attention);
-      latest = seconds_since(before);
-    } while (more && seconds_since(start) + latest <= most);  // the next may take as long
+      more = prefill.advance(attention);
+      const double latest = seconds_since(before);
+      usual = latest > usual ? latest : usual + 0.1 * (latest - usual);
+      expected = prefill_steps_[static_cast<std::size_t>(prefill.next_step())];
+    } while (more && seconds_since(start) + expected <= most);
     if (!more) begin_answers();
   } catch (const std::bad_alloc&) {
     starting_.reset();
@@ -232,10 +240,13 @@ void Scheduler::Loop::decode_step() {
     running_[i]->decoded({logits, n});
     logits += n;
   }
-  step_seconds_ = seconds_since(start);
+  const double seconds = seconds_since(start);
+  step_seconds_ = seconds < step_seconds_ || step_seconds_ == 0
+                      ? seconds
+                      : step_seconds_ + 0.1 * (seconds - step_seconds_);
   const std::scoped_lock lock(mutex_);
   ++status_.decode_steps;
-  status_.decode_seconds += step_seconds_;
+  status_.decode_seconds += seconds;
 }
 
 }  // namespace thinkey

@@ -32,7 +32,7 @@ HWY_EXPORT(online_softmax_bf16);
 // A tile's scores and weights (256 x 512 x 6 bytes) stay in a 1 MiB second-level cache; measured.
 constexpr std::size_t kRows = 256;        // queries times the heads of a group
 constexpr std::size_t kMaxQueries = 128;  // more would waste too much on the diagonal
-constexpr std::size_t kKeys = 512;
+constexpr std::size_t kKeys = kPrefillAttentionKeys;
 constexpr std::size_t kMinKeys = 64;
 constexpr std::size_t kStride = kKeys + 32;  // not a power of two: rows spread over the cache's sets
 
@@ -133,19 +133,33 @@ class Chunk {
       fail_usage("attention: {} queries, {} keys and room for {} do not fit together", chunk.queries,
                  chunk.keys, chunk.key_capacity);
     }
+    if (chunk.state != nullptr && (chunk.queries > prefill_attention_tile(shape_) || chunk.steps == 0)) {
+      fail_usage("attention in parts: {} queries are more than a tile, or {} steps are none", chunk.queries,
+                 chunk.steps);
+    }
     group_ = shape_.group();
     tile_queries_ = prefill_attention_tile(shape_);
     tiles_ = (chunk.queries + tile_queries_ - 1) / tile_queries_;
   }
 
-  void run() const {
+  // Whether a part is left.
+  [[nodiscard]] bool run() const {
     const std::size_t head_stride = chunk_.key_capacity * shape_.head_dim;
+    const std::size_t heads = shape_.kv_heads;
+    // Rows that go through a tile a few at a time can be shared out where there is little else.
+    const std::size_t tasks = heads * tiles_;
+    const std::size_t shares =
+        few_ ? std::max<std::size_t>(1, static_cast<std::size_t>(threads()) / tasks) : 1;
+    bool left = false;  // the same for all of one tile
     // The last queries see the most keys and go first.
-    parallel_for(shape_.kv_heads * tiles_, [&](std::size_t task) {
-      const std::size_t head = task % shape_.kv_heads;
-      attend(head, tiles_ - 1 - task / shape_.kv_heads,
-             {arrays_.k + head * head_stride, arrays_.v + head * head_stride, 0, chunk_.keys});
+    parallel_for(tasks * shares, [&](std::size_t task) {
+      const std::size_t head = task / shares % heads;
+      const bool more =
+          attend(head, tiles_ - 1 - task / shares / heads, {task % shares, shares},
+                 {arrays_.k + head * head_stride, arrays_.v + head * head_stride, 0, chunk_.keys});
+      if (task == 0) left = more;
     });
+    return left;
   }
 
  private:
@@ -157,7 +171,17 @@ class Chunk {
     return shape_.first_seen(position(query));
   }
 
-  void attend(std::size_t head, std::size_t tile, const HeadTokens<T>& tokens) const {
+  // Which of how many shares of a tile's rows.
+  struct Share {
+    std::size_t index, count;
+  };
+  // Of a tile.
+  struct RowRange {
+    std::size_t begin, end;
+  };
+
+  // Whether keys are left, where a part is asked for.
+  bool attend(std::size_t head, std::size_t tile, Share share, const HeadTokens<T>& tokens) const {
     thread_local Scratch<T> scratch;
     const std::size_t dim = shape_.head_dim;
     const std::size_t query0 = tile * tile_queries_;
@@ -168,10 +192,14 @@ class Chunk {
     const std::size_t padded_rows = few_ ? round_up(rows, kAttentionRows)
                                          : std::min(full_rows, std::bit_ceil(std::max<std::size_t>(rows, 8)));
     scratch.prepare(full_rows, dim, few_);
+    const std::size_t few_rows = (rows + kAttentionRows - 1) / kAttentionRows;
+    const RowRange mine{few_rows * share.index / share.count * kAttentionRows,
+                        std::min(rows, few_rows * (share.index + 1) / share.count * kAttentionRows)};
     load_queries(head, query0, queries, padded_rows, scratch);
     std::fill_n(scratch.max.data(), rows, -std::numeric_limits<float>::infinity());
     std::fill_n(scratch.sum.data(), rows, 0.0F);
     std::fill_n(scratch.output.data(), padded_rows * dim, 0.0F);
+    if (chunk_.state != nullptr && chunk_.begin > 0) resume(head, query0, mine, scratch);
 
     ScoreTile scores{.rows = rows,
                      .width = 0,
@@ -187,9 +215,17 @@ class Chunk {
                      .sum = scratch.sum.data(),
                      .output = scratch.output.data()};
     const std::size_t end = position(query0 + queries - 1) + 1;
+    std::size_t step = 0;
     for (std::size_t key0 = round_down(first_visible(query0), kMinKeys); key0 < end; key0 += scores.width) {
       // Widths 512, 256, 128 and 64: few primitives, little beyond the diagonal.
       scores.width = std::min(kKeys, std::bit_floor(round_up(end - key0, kMinKeys)));
+      if (chunk_.state != nullptr) {
+        if (step++ < chunk_.begin) continue;
+        if (step > chunk_.begin + chunk_.steps) {
+          interrupt(head, query0, mine, scores);
+          return true;
+        }
+      }
       for (std::size_t i = 0; i < queries; ++i) {
         const std::size_t visible_end = std::clamp(position(query0 + i) + 1, key0, key0 + scores.width);
         const std::size_t visible_begin = std::clamp(first_visible(query0 + i), key0, visible_end);
@@ -199,12 +235,37 @@ class Chunk {
       if (key0 + scores.width > tokens.end) readable = padded_edge(tokens, key0, scores.width, dim, scratch);
       const std::size_t offset = (key0 - readable.first) * dim;
       if (few_) {
-        multiply_rows(scores, readable.keys + offset, readable.values + offset, scratch);
+        multiply_rows(scores, mine, readable.keys + offset, readable.values + offset, scratch);
       } else {
         multiply_tile(scores, padded_rows, readable.keys + offset, readable.values + offset, scratch);
       }
     }
-    store_output(head, query0, rows, scores);
+    store_output(head, query0, mine, scores);
+    return false;
+  }
+
+  // A row's place in [n, H].
+  [[nodiscard]] std::size_t place(std::size_t head, std::size_t query0, std::size_t row) const {
+    return (query0 + row / group_) * shape_.query_heads + head * group_ + row % group_;
+  }
+
+  void interrupt(std::size_t head, std::size_t query0, RowRange rows, const ScoreTile& scores) const {
+    const std::size_t dim = shape_.head_dim;
+    for (std::size_t r = rows.begin; r < rows.end; ++r) {
+      const std::size_t at = place(head, query0, r);
+      std::copy_n(scores.output + r * dim, dim, arrays_.out + at * dim);
+      chunk_.state[2 * at] = scores.max[r];
+      chunk_.state[2 * at + 1] = scores.sum[r];
+    }
+  }
+  void resume(std::size_t head, std::size_t query0, RowRange rows, Scratch<T>& scratch) const {
+    const std::size_t dim = shape_.head_dim;
+    for (std::size_t r = rows.begin; r < rows.end; ++r) {
+      const std::size_t at = place(head, query0, r);
+      std::copy_n(arrays_.out + at * dim, dim, scratch.output.data() + r * dim);
+      scratch.max.data()[r] = chunk_.state[2 * at];
+      scratch.sum.data()[r] = chunk_.state[2 * at + 1];
+    }
   }
 
   // Scores, softmax, weighted values of one tile.
@@ -235,13 +296,14 @@ class Chunk {
   }
 
   // The same, few rows at a time, and of each only as far as they see.
-  void multiply_rows(const ScoreTile& tile, const T* keys, const T* values, Scratch<T>& scratch) const {
+  void multiply_rows(const ScoreTile& tile, RowRange rows, const T* keys, const T* values,
+                     Scratch<T>& scratch) const {
     if constexpr (!std::is_same_v<T, float>) {
       pack_attention_keys(keys, tile.width, tile.head_dim, scratch.packed_keys.data());
       pack_attention_values(values, tile.width, tile.head_dim, scratch.packed_values.data());
-      for (std::size_t row = 0; row < tile.rows; row += kAttentionRows) {
+      for (std::size_t row = rows.begin; row < rows.end; row += kAttentionRows) {
         ScoreTile some = tile;
-        some.rows = std::min(kAttentionRows, tile.rows - row);
+        some.rows = std::min(kAttentionRows, rows.end - row);
         some.first_row = row;
         some.weights = scratch.weights.data();
         some.max += row;
@@ -285,10 +347,10 @@ class Chunk {
     }
   }
 
-  void store_output(std::size_t head, std::size_t query0, std::size_t rows, const ScoreTile& scores) const {
+  void store_output(std::size_t head, std::size_t query0, RowRange rows, const ScoreTile& scores) const {
     const std::size_t dim = shape_.head_dim;
-    for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t to = (query0 + r / group_) * shape_.query_heads + head * group_ + r % group_;
+    for (std::size_t r = rows.begin; r < rows.end; ++r) {
+      const std::size_t to = place(head, query0, r);
       const float inverse = 1.0F / scores.sum[r];
       for (std::size_t j = 0; j < dim; ++j) arrays_.out[to * dim + j] = scores.output[r * dim + j] * inverse;
       if (arrays_.lse == nullptr) continue;
@@ -306,9 +368,9 @@ class Chunk {
 };
 
 template <typename T>
-void attend_chunk(const PrefillAttention& chunk, const Arrays<T>& arrays) {
+bool attend_chunk(const PrefillAttention& chunk, const Arrays<T>& arrays) {
   const Chunk<T> work(chunk, arrays);
-  if (chunk.queries > 0) work.run();
+  return chunk.queries > 0 && work.run();
 }
 
 }  // namespace
@@ -317,14 +379,14 @@ std::size_t prefill_attention_tile(const AttentionShape& shape) noexcept {
   return std::clamp<std::size_t>(kRows / shape.group(), 1, kMaxQueries);
 }
 
-void prefill_attention(const PrefillAttention& chunk, const float* q, const float* k, const float* v,
+bool prefill_attention(const PrefillAttention& chunk, const float* q, const float* k, const float* v,
                        float* out, float* lse) {
-  attend_chunk<float>(chunk, {q, k, v, out, lse});
+  return attend_chunk<float>(chunk, {q, k, v, out, lse});
 }
 
-void prefill_attention(const PrefillAttention& chunk, const float* q, const bf16_bits* k, const bf16_bits* v,
+bool prefill_attention(const PrefillAttention& chunk, const float* q, const bf16_bits* k, const bf16_bits* v,
                        float* out, float* lse) {
-  attend_chunk<bf16_bits>(chunk, {q, k, v, out, lse});
+  return attend_chunk<bf16_bits>(chunk, {q, k, v, out, lse});
 }
 
 }  // namespace thinkey

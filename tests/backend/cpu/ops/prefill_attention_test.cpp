@@ -47,17 +47,16 @@ struct Case {
     run(chunk, q.data(), r.out.data(), r.lse.data());
     return r;
   }
-  void run(const PrefillAttention& part, const float* queries, float* out, float* lse) const {
+  bool run(const PrefillAttention& part, const float* queries, float* out, float* lse) const {
     if (precision == Precision::F32) {
-      prefill_attention(part, queries, k.data(), v.data(), out, lse);
-      return;
+      return prefill_attention(part, queries, k.data(), v.data(), out, lse);
     }
     const auto rounded = [](const std::vector<float>& x) {
       std::vector<bf16_bits> half(x.size());
       std::transform(x.begin(), x.end(), half.begin(), bf16_from_f32);
       return half;
     };
-    prefill_attention(part, queries, rounded(k).data(), rounded(v).data(), out, lse);
+    return prefill_attention(part, queries, rounded(k).data(), rounded(v).data(), out, lse);
   }
 };
 
@@ -307,6 +306,36 @@ TEST_F(PrefillAttentionTest, ThreadsDoNotChangeTheResult) {
   }
 }
 
+// A tile in parts of a step of keys or two; windows and tails included.
+TEST_F(PrefillAttentionTest, PartsGiveBitByBitTheSame) {
+  for (const Precision precision : {Precision::F32, Precision::BF16}) {
+    for (const std::size_t window : {std::size_t{0}, std::size_t{1400}}) {
+      for (const int threads : {1, 4}) {  // more than the KV heads: rows are shared out
+        set_threads(threads);
+        Case c(shape_of(4, 2, 32, 50, 1777));
+        c.precision = precision;
+        c.chunk.shape.sliding_window = window;
+        const Result whole = c.run();
+        for (const std::size_t steps : {1U, 2U}) {
+          std::vector<float> state(2 * whole.lse.size(), NAN);
+          Result parts{std::vector<float>(whole.out.size(), NAN), std::vector<float>(whole.lse.size(), NAN)};
+          c.chunk.state = state.data();
+          c.chunk.steps = steps;
+          std::size_t count = 1;
+          for (c.chunk.begin = 0; c.run(c.chunk, c.q.data(), parts.out.data(), parts.lse.data()); ++count) {
+            c.chunk.begin += steps;
+            ASSERT_LT(count, 100U);
+          }
+          EXPECT_GT(count, 1U);
+          EXPECT_EQ(parts.out, whole.out);
+          EXPECT_EQ(parts.lse, whole.lse);
+        }
+        c.chunk.state = nullptr;
+      }
+    }
+  }
+}
+
 TEST_F(PrefillAttentionTest, RefusesShapesThatDoNotFit) {
   const float x = 0;
   float out = 0;
@@ -316,6 +345,13 @@ TEST_F(PrefillAttentionTest, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(attend({.shape = {1, 1, 0}, .queries = 1, .keys = 1, .key_capacity = 1}), Error);
   EXPECT_THROW(attend({.shape = {1, 1, 8}, .queries = 2, .keys = 1, .key_capacity = 1}), Error);
   EXPECT_THROW(attend({.shape = {1, 1, 8}, .queries = 1, .keys = 2, .key_capacity = 1}), Error);
+  float state[2 * 129] = {};  // in parts: one tile, and some steps
+  EXPECT_THROW(
+      attend(
+          {.shape = {1, 1, 8}, .queries = 129, .keys = 129, .key_capacity = 129, .state = state, .steps = 1}),
+      Error);
+  EXPECT_THROW(attend({.shape = {1, 1, 8}, .queries = 1, .keys = 1, .key_capacity = 1, .state = state}),
+               Error);
 }
 
 }  // namespace
