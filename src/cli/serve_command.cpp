@@ -38,7 +38,7 @@ struct Arguments {
   std::string host = "127.0.0.1";
   int port = 8080;
   std::vector<std::string> aliases, api_keys, host_names;
-  std::string api_key_file;
+  std::string api_key_file, certificate_file, key_file;
   std::size_t context = 0;
   std::int64_t predict = 4096;
   std::string kv_memory;
@@ -88,6 +88,11 @@ server::HttpOptions http_options(const Arguments& arguments) {
   options.connections = arguments.connections;
   options.limits.body = options.limits.write = std::chrono::seconds(arguments.timeout);
   options.limits.body_bytes = byte_option(arguments.body_limit, "--body-limit");
+  if (arguments.certificate_file.empty() != arguments.key_file.empty()) {
+    fail_usage("--ssl-cert-file and --ssl-key-file belong together");
+  }
+  options.certificate_file = arguments.certificate_file;
+  options.key_file = arguments.key_file;
   if (arguments.log_requests) {
     options.log = [](const std::string& method, const std::string& path, int status) {
       print_message("{} {} {}\n", method, printable(path, 200), status);
@@ -174,9 +179,9 @@ int execute(const Arguments& arguments) {
   catch_interrupts();
   std::thread serving([&] { web.serve(); });
   const bool v6 = http.host.find(':') != std::string::npos;
-  print_message("thinkey: serving {} at http://{}{}{}:{}, {:.1f} MiB for caches\n", service.options.names[0],
-                v6 ? "[" : "", http.host, v6 ? "]" : "", port,
-                static_cast<double>(scheduler.options().kv_memory) / (1024.0 * 1024.0));
+  print_message("thinkey: serving {} at {}://{}{}{}:{}, {:.1f} MiB for caches\n", service.options.names[0],
+                http.certificate_file.empty() ? "http" : "https", v6 ? "[" : "", http.host, v6 ? "]" : "",
+                port, static_cast<double>(scheduler.options().kv_memory) / (1024.0 * 1024.0));
   wait_for_signal();
   print_message("thinkey: ending; answers under way have {} seconds\n", arguments.drain);
   web.stop_accepting();
@@ -244,6 +249,11 @@ Command add_serve_command(CLI::App& program) {
       ->type_name("KEY")
       ->envname("THINKEY_API_KEY");
   app->add_option("--api-key-file", a.api_key_file, "File with such keys, one a line")->type_name("FILE");
+  app->add_option("--ssl-cert-file", a.certificate_file,
+                  "Certificate and its chain in PEM form: the server speaks HTTPS")
+      ->type_name("FILE");
+  app->add_option("--ssl-key-file", a.key_file, "The certificate's private key in PEM form")
+      ->type_name("FILE");
   app->add_option("--allow-host", a.host_names,
                   "A host name by which requests may address a server on this machine's own address")
       ->type_name("NAME");

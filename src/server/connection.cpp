@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace thinkey::server {
 namespace {
@@ -30,7 +31,8 @@ void describe(const sockaddr_storage& address, std::string& ip, int& port) {
 
 }  // namespace
 
-Connection::Connection(socket_t socket, const ConnectionLimits& limits) : socket_(socket), limits_(limits) {
+Connection::Connection(socket_t socket, const ConnectionLimits& limits, std::unique_ptr<TlsSession> tls)
+    : socket_(socket), limits_(limits), tls_(std::move(tls)) {
   answering = this;
 }
 
@@ -88,13 +90,28 @@ void Connection::note(const char* bytes, std::size_t n) {
   }
 }
 
+bool Connection::wait_for(TlsSession::Wait what, Clock::duration& patience) const {
+  return what != TlsSession::Wait::Nothing &&
+         wait(what == TlsSession::Wait::Readable ? POLLIN : POLLOUT, patience);
+}
+
+// The buffer holds a whole TLS record, so that nothing is left where poll() does not see it.
+ssize_t Connection::receive() {
+  if (!tls_) return wait(POLLIN, patience_) ? ::recv(socket_, buffer_, sizeof(buffer_), 0) : -1;
+  TlsSession::Wait what = TlsSession::Wait::Nothing;
+  ssize_t n = -1;
+  do {
+    n = tls_->read(buffer_, sizeof(buffer_), what);
+  } while (n < 0 && wait_for(what, patience_));
+  return n;
+}
+
 ssize_t Connection::read(char* to, std::size_t size) {
   // A body without a stated length could go on for ever; some of one that is refused is skipped.
   const std::size_t most = in_head_ ? limits_.head_bytes : 2 * limits_.body_bytes + (std::size_t{1} << 20U);
   if (read_ >= most) return -1;
   if (begin_ == end_) {
-    if (!wait(POLLIN, patience_)) return -1;
-    const ssize_t n = ::recv(socket_, buffer_, sizeof(buffer_), 0);
+    const ssize_t n = receive();
     if (n <= 0) return n;
     begin_ = 0;
     end_ = static_cast<std::size_t>(n);
@@ -110,6 +127,13 @@ ssize_t Connection::write(const char* from, std::size_t size) {
   Clock::duration patience = limits_.write;
   std::size_t sent = 0;
   while (sent < size) {
+    if (tls_) {
+      TlsSession::Wait what = TlsSession::Wait::Nothing;
+      const ssize_t n = tls_->write(from + sent, size - sent, what);
+      if (n <= 0 && !wait_for(what, patience)) return -1;
+      if (n > 0) sent += static_cast<std::size_t>(n);
+      continue;
+    }
     if (!wait(POLLOUT, patience)) return -1;
     const ssize_t n = ::send(socket_, from + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR) return -1;
@@ -123,8 +147,13 @@ bool Connection::alive() const {
   pollfd poll_{.fd = socket_, .events = POLLIN, .revents = 0};
   if (::poll(&poll_, 1, 0) <= 0) return true;  // nothing new
   if ((poll_.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) return false;
+  if (tls_) return tls_->open();
   char byte = 0;
   return ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void Connection::end() {
+  if (tls_) tls_->end();
 }
 
 bool Connection::is_readable() const { return begin_ < end_ || wait(POLLIN, patience_); }

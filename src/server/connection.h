@@ -6,15 +6,18 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "server/http_server.h"
+#include "server/tls.h"
 
 namespace thinkey::server {
 
 class Connection : public httplib::Stream {
  public:
-  Connection(socket_t socket, const ConnectionLimits& limits);
+  // `tls`: null for plain HTTP.
+  Connection(socket_t socket, const ConnectionLimits& limits, std::unique_ptr<TlsSession> tls = nullptr);
   ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -34,6 +37,9 @@ class Connection : public httplib::Stream {
   // Whether the client is still there; what it may have sent stays to be read.
   [[nodiscard]] bool alive() const;
 
+  // Says that nothing follows, where TLS has words for it.
+  void end();
+
   // The connection whose request the calling thread answers; null: none.
   [[nodiscard]] static const Connection* current() noexcept;
 
@@ -42,10 +48,13 @@ class Connection : public httplib::Stream {
   // Until the client is ready for `events`; false when `patience`, of which only time spent waiting here is
   // taken, is at its end: a machine that is busy or was asleep is not the client's fault.
   [[nodiscard]] bool wait(short events, Clock::duration& patience) const;
+  [[nodiscard]] bool wait_for(TlsSession::Wait what, Clock::duration& patience) const;
+  ssize_t receive();  // into the buffer, which is empty
   void note(const char* bytes, std::size_t n);
 
   socket_t socket_;
   ConnectionLimits limits_;
+  std::unique_ptr<TlsSession> tls_;
   char buffer_[16 << 10U];
   std::size_t begin_ = 0, end_ = 0;  // unread bytes of the buffer
   // Left for what is being read; asking whether there is something to read takes of it, too.

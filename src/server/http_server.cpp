@@ -16,6 +16,7 @@
 #include "base/fail.h"
 #include "server/api_error.h"
 #include "server/connection.h"
+#include "server/tls.h"
 
 namespace thinkey::server {
 namespace {
@@ -171,6 +172,7 @@ class HttpServer::Impl : public httplib::Server {
   [[nodiscard]] bool is_addressed(const httplib::Request& request) const;
 
   HttpOptions options_;
+  std::unique_ptr<TlsServer> tls_;
   std::vector<Route> routes_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> open_{0};
@@ -178,6 +180,7 @@ class HttpServer::Impl : public httplib::Server {
 };
 
 HttpServer::Impl::Impl(const HttpOptions& options) : options_(options) {
+  if (!options.certificate_file.empty()) tls_ = tls_server(options.certificate_file, options.key_file);
   new_task_queue = [this] { return new Threads(options_.connections, open_); };
   set_payload_max_length(options_.limits.body_bytes);
   set_keep_alive_max_count(kMostRequestsPerConnection);
@@ -303,19 +306,24 @@ int HttpServer::Impl::bind() {
 }
 
 bool HttpServer::Impl::process_and_close_socket(socket_t socket) {
-  if (too_many_connections) {
+  if (too_many_connections && tls_) {
+    // Words in plain HTTP would only look like a broken handshake.
+  } else if (too_many_connections) {
     constexpr std::string_view kAnswer =
         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: "
         "0\r\n\r\n";
     static_cast<void>(::send(socket, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
   } else {
-    Connection connection(socket, options_.limits);
-    for (std::size_t left = kMostRequestsPerConnection; left > 0; --left) {
+    std::unique_ptr<TlsSession> tls = tls_ ? tls_->session(socket) : nullptr;
+    const bool usable = !tls_ || tls;
+    Connection connection(socket, options_.limits, std::move(tls));
+    for (std::size_t left = usable ? kMostRequestsPerConnection : 0; left > 0; --left) {
       if (!connection.wait_for_request(stopping_)) break;
       bool closed = false;
       const bool last = left == 1 || stopping_.load();
       if (!process_request(connection, last, closed, [](httplib::Request&) {}) || closed || last) break;
     }
+    connection.end();
     // What the client still sends would make the system discard an answer that it has not read yet.
     ::shutdown(socket, SHUT_WR);
     char rest[4096];

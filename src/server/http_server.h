@@ -29,6 +29,7 @@ struct HttpOptions {
   std::vector<std::string> host_names = {};  // that requests may be addressed to, beside the address itself
   std::size_t connections = 256;             // most at once
   ConnectionLimits limits;
+  std::string certificate_file = {}, key_file = {};  // PEM, for HTTPS; none: plain HTTP
   // Called after every answer, if set: method, path, status.
   std::function<void(const std::string&, const std::string&, int)> log = {};
 };

@@ -45,7 +45,7 @@ class Server:
         self.lines = []
         for line in self.process.stderr:
             self.lines.append(line)
-            found = re.search(r"http://\S+:(\d+)", line)
+            found = re.search(r"https?://\S+:(\d+)", line)
             if found:
                 self.port = int(found.group(1))
                 break
