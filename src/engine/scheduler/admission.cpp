@@ -140,7 +140,7 @@ Match Scheduler::Loop::find(const GenerationJob& job) {
   const GenerationRequest& request = job.request;
   if (!request.reuse || request.prompt_logprobs) return {};
   Match match = kept_.find(request.cache, request.prompt);
-  if (!files_) return match;
+  if (!files_ || match.tokens + 1 >= request.prompt.size()) return match;  // no file can have more
   if (options_.cache_shared) files_->refresh();
   const ConversationFiles::Entry* entry = files_->find(request.cache, request.prompt, match.tokens);
   if (entry == nullptr) return match;

@@ -1,11 +1,16 @@
 #include "engine/scheduler/conversation_files.h"
 
+#include <dirent.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -102,43 +107,75 @@ ConversationFiles::ConversationFiles(std::filesystem::path directory, std::uint6
   shrink();
 }
 
+// Before every request where the directory is shared, so a name that is known costs one look at a table and
+// nothing else: no call of the system, which over a network would be a message.
 void ConversationFiles::refresh() {
-  std::set<std::filesystem::path> here;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(directory_.c_str()), ::closedir);
+  if (!directory) return;  // a network's moment; what is gone is noticed when it is loaded
+  ++listing_;
+  std::size_t here = 0;
   std::vector<std::pair<std::filesystem::file_time_type, Entry>> found;
-  std::error_code error;
-  for (const auto& file : std::filesystem::directory_iterator(directory_, error)) {
-    if (!file.is_regular_file(error) || file.path().extension() != kSuffix) continue;
-    here.insert(file.path());
-    if (foreign_.contains(file.path()) || find(file.path()) != entries_.end()) continue;
-    try {
-      const CacheFileSummary summary = summarize_cache(file.path());
-      if (summary.fingerprint == fingerprint_) {
-        Attachment attachment = read_attachment(summary.attachment, file.path());
-        found.emplace_back(file.last_write_time(error), Entry{.path = file.path(),
-                                                              .asked = attachment.asked,
-                                                              .tokens = std::move(attachment.tokens),
-                                                              .bytes = file.file_size(error)});
-        continue;
-      }
-    } catch (const Error&) {  // of another version, or damaged: not ours to delete
+  bool whole = false;
+  while (true) {
+    errno = 0;
+    const dirent* file = ::readdir(directory.get());
+    if (file == nullptr) {
+      whole = errno == 0;
+      break;
     }
-    foreign_.insert(file.path());
+    const std::string_view name = file->d_name;
+    if (!name.ends_with(kSuffix)) continue;
+    const auto at = known_.find(name);
+    if (at == known_.end()) {
+      known_.emplace(name, Known{.entry = entries_.end(), .listing = listing_});
+      look_at(directory_ / name, found);
+    } else if (std::exchange(at->second.listing, listing_) == listing_) {
+      continue;  // some file systems tell a name twice while others come and go
+    }
+    ++here;
   }
-  std::erase_if(entries_, [&](const Entry& entry) {
-    if (here.contains(entry.path)) return false;
-    bytes_ -= entry.bytes;
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [time, entry] : found) add(std::move(entry));
+  if (!whole || here == known_.size()) return;
+  std::erase_if(known_, [&](const auto& known) {
+    if (known.second.listing == listing_) return false;
+    if (known.second.entry != entries_.end()) {
+      bytes_ -= known.second.entry->bytes;
+      entries_.erase(known.second.entry);
+    }
     return true;
   });
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (auto& [time, entry] : found) {
-    bytes_ += entry.bytes;
-    entries_.push_back(std::move(entry));
+}
+
+// One more of those found, if a conversation of this model is in the file.
+void ConversationFiles::look_at(const std::filesystem::path& path,
+                                std::vector<std::pair<std::filesystem::file_time_type, Entry>>& found) const {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return;
+  try {
+    const CacheFileSummary summary = summarize_cache(path);
+    if (summary.fingerprint != fingerprint_) return;
+    Attachment attachment = read_attachment(summary.attachment, path);
+    const std::uintmax_t bytes = std::filesystem::file_size(path, error);
+    found.emplace_back(std::filesystem::last_write_time(path, error),
+                       Entry{.path = path,
+                             .asked = attachment.asked,
+                             .tokens = std::move(attachment.tokens),
+                             .bytes = error ? 0 : static_cast<std::size_t>(bytes)});
+  } catch (const Error&) {  // of another version, or damaged: not ours to delete
   }
 }
 
+void ConversationFiles::add(Entry entry) {
+  bytes_ += entry.bytes;
+  entries_.push_back(std::move(entry));
+  const auto at = std::prev(entries_.end());
+  known_.insert_or_assign(at->path.filename().string(), Known{.entry = at, .listing = listing_});
+}
+
 std::list<ConversationFiles::Entry>::iterator ConversationFiles::find(const std::filesystem::path& path) {
-  return std::find_if(entries_.begin(), entries_.end(),
-                      [&](const Entry& entry) { return entry.path == path; });
+  const auto at = known_.find(path.filename().string());
+  return at == known_.end() ? entries_.end() : at->second.entry;
 }
 
 const ConversationFiles::Entry* ConversationFiles::find(const CacheSpec& spec,
@@ -167,18 +204,16 @@ void ConversationFiles::save(const Conversation& conversation) {
     return;
   }
   save_cache(path, conversation.cache, fingerprint_, attachment_of(conversation));
-  foreign_.erase(path);
   for (auto older = entries_.begin(); older != entries_.end();) {
     const auto at = older++;
     if (at->asked == conversation.asked && continues(conversation, at->tokens)) forget(at);
   }
   std::error_code error;
   const std::uintmax_t bytes = std::filesystem::file_size(path, error);
-  entries_.push_back({.path = path,
-                      .asked = conversation.asked,
-                      .tokens = conversation.tokens,
-                      .bytes = error ? 0 : static_cast<std::size_t>(bytes)});
-  bytes_ += entries_.back().bytes;
+  add({.path = path,
+       .asked = conversation.asked,
+       .tokens = conversation.tokens,
+       .bytes = error ? 0 : static_cast<std::size_t>(bytes)});
   shrink();
 }
 
@@ -202,6 +237,7 @@ void ConversationFiles::forget(std::list<Entry>::iterator entry) {
   std::error_code error;
   std::filesystem::remove(entry->path, error);
   bytes_ -= entry->bytes;
+  known_.erase(entry->path.filename().string());
   entries_.erase(entry);
 }
 

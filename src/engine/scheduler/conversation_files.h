@@ -5,11 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <list>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/scheduler/conversations.h"
@@ -55,6 +58,9 @@ class ConversationFiles {
  private:
   [[nodiscard]] std::filesystem::path named(const std::string& name) const;
   [[nodiscard]] std::list<Entry>::iterator find(const std::filesystem::path& path);
+  void look_at(const std::filesystem::path& path,
+               std::vector<std::pair<std::filesystem::file_time_type, Entry>>& found) const;
+  void add(Entry entry);
   void forget(std::list<Entry>::iterator entry);
   void shrink();
 
@@ -62,8 +68,17 @@ class ConversationFiles {
   std::uint64_t fingerprint_;
   std::size_t limit_;
   std::size_t bytes_ = 0;
-  std::list<Entry> entries_;                 // oldest first
-  std::set<std::filesystem::path> foreign_;  // of other models or versions, or damaged
+  std::list<Entry> entries_;  // oldest first
+  struct Known {
+    std::list<Entry>::iterator entry;  // the end: not of this model or version, or damaged
+    std::uint64_t listing = 0;         // the last that had it
+  };
+  struct NameHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+  };
+  std::unordered_map<std::string, Known, NameHash, std::equal_to<>> known_;  // by name in the directory
+  std::uint64_t listing_ = 0;
 };
 
 }  // namespace thinkey
