@@ -12,10 +12,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-model=${1:?usage: bench/peers.sh MODEL.gguf [DEPTH...]}
+model=$(realpath "${1:?usage: bench/peers.sh MODEL.gguf [DEPTH...]}")
 shift
 depths=("${@:-512}")
 (($#)) || depths=(512 8192)
+[[ -n ${IK_SWEEP:-} ]] && IK_SWEEP=$(realpath "$IK_SWEEP")
 thinkey=${THINKEY:-build/release/bin/thinkey}
 threads=${THREADS:-$(nproc)}
 rounds=${ROUNDS:-3}
@@ -48,11 +49,13 @@ run_llama_cpp() {
   done
 }
 
-# Its steps of 512 tokens, prefill and decode at each: a prompt takes the sum of its steps.
+# Its steps of 512 tokens, prefill and decode at each: a prompt takes the sum of its steps, and other depths count as
+# the whole steps within them. It reports on standard error, fails at the end of its context, and leaves a log behind.
 run_ik_llama_cpp() {
   local last=0 depth
   for depth in "${depths[@]}"; do ((depth > last)) && last=$depth; done
-  "$IK_SWEEP" -m "$model" -t "$threads" -c $((last + 512 + steps)) -b 512 -ub 512 -n "$steps" -fa 1 2>/dev/null |
+  { (cd "$work" && "$IK_SWEEP" -m "$model" -t "$threads" -c $((last + 512 + steps)) -b 512 -ub 512 -n "$steps" -fa 1 2>&1) ||
+    true; } |
     DEPTHS="0 ${depths[*]}" python3 -c '
 import os, sys
 seconds, decode = {0: 0.0}, {}
@@ -64,10 +67,11 @@ for line in sys.stdin:
     seconds[int(at) + int(pp)] = seconds[int(at)] + float(prefill)
     decode[int(at)] = float(rate)
 for depth in map(int, os.environ["DEPTHS"].split()):
-    if depth in seconds and depth > 0:
-        print("prefill", depth, depth / seconds[depth])
-    if depth in decode:
-        print("decode", depth, decode[depth])'
+    steps = depth // 512 * 512
+    if steps in seconds and steps > 0:
+        print("prefill", depth, steps / seconds[steps])
+    if steps in decode:
+        print("decode", depth, decode[steps])'
 }
 
 run_openvino() {
