@@ -57,7 +57,7 @@ bool Connection::wait(short events, Clock::duration& patience) const {
 
 bool Connection::wait_for_request(const std::atomic<bool>& stopping) {
   Clock::duration idle = limits_.idle;
-  while (begin_ == end_) {
+  while (!has_bytes()) {
     if (stopping.load()) return false;
     const Clock::duration tick = std::min<Clock::duration>(idle, std::chrono::milliseconds(100));
     Clock::duration rest = tick;
@@ -143,7 +143,7 @@ ssize_t Connection::write(const char* from, std::size_t size) {
 }
 
 bool Connection::alive() const {
-  if (begin_ < end_) return true;
+  if (has_bytes()) return true;
   pollfd poll_{.fd = socket_, .events = POLLIN, .revents = 0};
   if (::poll(&poll_, 1, 0) <= 0) return true;  // nothing new
   if ((poll_.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) return false;
@@ -156,7 +156,7 @@ void Connection::end() {
   if (tls_) tls_->end();
 }
 
-bool Connection::is_readable() const { return begin_ < end_ || wait(POLLIN, patience_); }
+bool Connection::is_readable() const { return has_bytes() || wait(POLLIN, patience_); }
 
 bool Connection::is_writable() const {
   Clock::duration patience = limits_.write;

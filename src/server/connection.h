@@ -48,6 +48,7 @@ class Connection : public httplib::Stream {
   // Until the client is ready for `events`; false when `patience`, of which only time spent waiting here is
   // taken, is at its end: a machine that is busy or was asleep is not the client's fault.
   [[nodiscard]] bool wait(short events, Clock::duration& patience) const;
+  [[nodiscard]] bool has_bytes() const { return begin_ < end_ || (tls_ && tls_->pending()); }
   [[nodiscard]] bool wait_for(TlsSession::Wait what, Clock::duration& patience) const;
   ssize_t receive();  // into the buffer, which is empty
   void note(const char* bytes, std::size_t n);

@@ -50,6 +50,7 @@ class OpenSslSession final : public TlsSession {
     ERR_clear_error();
     return moved(SSL_peek(ssl_, &byte, 1), wait) > 0 || wait != Wait::Nothing;
   }
+  bool pending() const override { return SSL_pending(ssl_) > 0; }
   void end() override {
     ERR_clear_error();
     if (SSL_is_init_finished(ssl_) != 0 && !broken_) SSL_shutdown(ssl_);

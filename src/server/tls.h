@@ -22,6 +22,8 @@ class TlsSession {
   virtual ssize_t write(const char* from, std::size_t size, Wait& wait) = 0;
   // False when the client has ended the connection; takes nothing of what it sent.
   [[nodiscard]] virtual bool open() = 0;
+  // Whether bytes have been taken from the socket, where poll() saw them, that read() has not given yet.
+  [[nodiscard]] virtual bool pending() const = 0;
   // Says that nothing follows.
   virtual void end() = 0;
 };

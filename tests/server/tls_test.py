@@ -75,6 +75,21 @@ def streams_end():
     assert status == 200 and body.decode().rstrip().endswith("data: [DONE]"), body
 
 
+def a_request_may_be_sent_before_the_answer_to_the_last():
+    s = trusting.wrap_socket(socket.create_connection(("127.0.0.1", server.port), timeout=10), server_hostname="127.0.0.1")
+    body = json.dumps({**BODY, "max_tokens": 300, "stream": True}).encode()
+    s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+              b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    s.recv(100)  # the answer is under way
+    s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    out = b""
+    start = time.monotonic()
+    while chunk := s.recv(65536):
+        out += chunk
+    assert out.count(b"HTTP/1.1 200") == 1 and b"[DONE]" in out and out.rstrip().endswith(b"}"), out[-300:]
+    assert time.monotonic() - start < 8, "it waited for more bytes"
+
+
 def who_leaves_stops_the_answer():
     for polite in (True, False):  # with TLS's own words for it, or by closing the connection
         before = metric("requests_cancelled_total")
@@ -130,5 +145,5 @@ def files_that_cannot_be_used_are_refused_by_name():
 
 
 run([many_requests_on_one_connection_get_what_plain_http_gives, long_bodies_and_long_answers, streams_end,
-     who_leaves_stops_the_answer, words_that_are_not_tls_harm_nobody, a_certificate_that_nobody_knows_is_not_trusted,
+     a_request_may_be_sent_before_the_answer_to_the_last, who_leaves_stops_the_answer, words_that_are_not_tls_harm_nobody, a_certificate_that_nobody_knows_is_not_trusted,
      files_that_cannot_be_used_are_refused_by_name])
