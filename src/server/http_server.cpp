@@ -306,13 +306,12 @@ int HttpServer::Impl::bind() {
 }
 
 bool HttpServer::Impl::process_and_close_socket(socket_t socket) {
-  if (too_many_connections && tls_) {
-    // Words in plain HTTP would only look like a broken handshake.
-  } else if (too_many_connections) {
+  if (too_many_connections) {
     constexpr std::string_view kAnswer =
         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: "
         "0\r\n\r\n";
-    static_cast<void>(::send(socket, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+    // In the middle of a handshake it would only look broken.
+    if (!tls_) static_cast<void>(::send(socket, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
   } else {
     std::unique_ptr<TlsSession> tls = tls_ ? tls_->session(socket) : nullptr;
     const bool usable = !tls_ || tls;

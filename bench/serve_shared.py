@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a directory of conversations costs a server: `thinkey serve` with --cache-shared beside one without.
 
-    tools/measure_shared.py MODEL [--program build/release/bin/thinkey] [--files 0 10 1000 10000] [--cache full ...]
+    bench/serve_shared.py MODEL [--program build/release/bin/thinkey] [--files 0 10 1000 10000] [--cache full ...]
 
 Prints, as Markdown, the median time of a short request (a prompt of 4 tokens, an answer of one) by the number of files that lie in
 the directory, with the time from the start to the first `GET /health`; then, by cache spec, the bytes of a conversation of
