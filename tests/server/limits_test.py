@@ -212,7 +212,7 @@ def other_sites_names_are_refused():
 
 
 def sigterm_drains():
-    with Server(program, model) as ending:
+    with Server(program, model, "--drain", 300) as ending:
         out = {}
 
         def ask():
@@ -223,7 +223,7 @@ def sigterm_drains():
         assert ending.end() == 0
         thread.join()
         assert out["answer"][0] == 200 and out["answer"][2]["usage"]["completion_tokens"] == 1500
-    with Server(program, model) as ending:
+    with Server(program, model, "--drain", 300) as ending:
         out = {}
         thread = threading.Thread(target=lambda: out.update(events=ending.events("/v1/completions", {
             "prompt": "hello", "max_tokens": 1500, "ignore_eos": True, "stream_options": {"include_usage": True}})))
