@@ -1,7 +1,7 @@
 #include "backend/cpu/ops/matmul_int8.h"
 
 #include <algorithm>
-#include <cfloat>
+#include <bit>
 #include <cstring>
 #include <limits>
 
@@ -62,20 +62,21 @@ struct Rounded {
 };
 
 THINKEY_VNNI_INLINE Rounded round_depth(const __m512 (&x)[4]) {
-  __m512 largest = _mm512_abs_ps(x[0]);
-  __mmask16 finite = 0xFFFF;
+  // Bits of magnitudes are in the order of the magnitudes, and infinity and NaN above all others.
+  const __m512i magnitudes = _mm512_set1_epi32(0x7FFFFFFF);
+  __m512i largest = _mm512_setzero_si512();
   for (const __m512 part : x) {
-    largest = _mm512_max_ps(largest, _mm512_abs_ps(part));
-    finite &= _mm512_cmp_ps_mask(_mm512_abs_ps(part), _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
+    largest = _mm512_max_epi32(largest, _mm512_and_si512(_mm512_castps_si512(part), magnitudes));
   }
+  const std::int32_t most = _mm512_reduce_max_epi32(largest);
   Rounded out{};
-  if (finite != 0xFFFF) {
+  if (most >= std::bit_cast<std::int32_t>(std::numeric_limits<float>::infinity())) {
     for (__m128i& codes : out.codes) codes = _mm_setzero_si128();
     out.scale = std::numeric_limits<float>::quiet_NaN();
     return out;
   }
   constexpr float kSmallest = 1e-35F;  // 127 / magnitude must stay finite
-  const float magnitude = _mm512_reduce_max_ps(largest);
+  const auto magnitude = std::bit_cast<float>(most);
   const float inverse = magnitude < kSmallest ? 0.0F : 127 / magnitude;
   __m512i sum = _mm512_setzero_si512();
   for (std::size_t i = 0; i < 4; ++i) {
@@ -132,20 +133,57 @@ void quantize_all_rows(const T* x, std::size_t rows, std::size_t width, const In
   });
 }
 
-// Up to 64 columns of one row into its place in a panel's depth.
-THINKEY_VNNI void place_weights(const float* x, std::size_t count, std::uint8_t* codes, float* scale) {
-  const Rounded rounded = round_depth(x, count);
-  alignas(64) std::uint32_t quads[kQuads];
-  for (std::size_t i = 0; i < 4; ++i) {
-    _mm_store_si128(reinterpret_cast<__m128i*>(quads + 4 * i),
-                    _mm_xor_si128(rounded.codes[i], _mm_set1_epi8(static_cast<char>(0x80))));
+constexpr std::size_t kTransposed = 16;  // rows whose codes become vectors of a panel together
+
+// Rows of 16 numbers of 4 bytes become columns.
+THINKEY_VNNI_INLINE void transpose(__m512i (&x)[kTransposed]) {
+  __m512i y[kTransposed];
+  for (std::size_t i = 0; i < kTransposed; i += 2) {
+    y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
   }
-  for (std::size_t q = 0; q < kQuads; ++q) std::memcpy(codes + q * 4 * kInt8Panel, quads + q, 4);
-  *scale = rounded.scale;
+  for (std::size_t i = 0; i < kTransposed; i += 4) {
+    x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+    x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+    x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+    x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
+    y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xDD);
+    y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+    y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xDD);
+  }
+  for (std::size_t i = 0; i < 8; ++i) {
+    x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
+    x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xDD);
+  }
+}
+
+// Up to 64 columns of 16 rows into their places in a panel's depth.
+THINKEY_VNNI void place_weights(const float* x, std::size_t stride, std::size_t count, std::uint8_t* codes,
+                                float* scales) {
+  __m512i quads[kTransposed];
+  for (std::size_t r = 0; r < kTransposed; ++r) {
+    const Rounded rounded = round_depth(x + r * stride, count);
+    const __m256i low = _mm256_set_m128i(rounded.codes[1], rounded.codes[0]);
+    const __m256i high = _mm256_set_m128i(rounded.codes[3], rounded.codes[2]);
+    quads[r] = _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1),
+                                _mm512_set1_epi8(static_cast<char>(0x80)));
+    scales[r] = rounded.scale;
+  }
+  transpose(quads);
+  for (std::size_t q = 0; q < kQuads; ++q) _mm512_storeu_si512(codes + q * 4 * kInt8Panel, quads[q]);
 }
 
 // Columns that are widened at a time: with a panel's codes of them, what the first-level cache holds.
 constexpr std::size_t kWidened = 256;
+
+// The pieces of a panel's rows are short and far apart, which no hardware foresees.
+void prefetch_piece(const std::byte* piece, std::size_t bytes) {
+  const auto* line = reinterpret_cast<const char*>(piece);
+  for (std::size_t i = 0; i < bytes; i += 64) _mm_prefetch(line + i, _MM_HINT_T0);
+}
 
 void quantize_panel(const MatrixView& matrix, std::size_t first, std::size_t cols, std::size_t panel,
                     const Int8Weights& out) {
@@ -154,20 +192,30 @@ void quantize_panel(const MatrixView& matrix, std::size_t first, std::size_t col
   float* scales = out.scales + panel * out.depths * kInt8Panel;
   const std::size_t row = panel * kInt8Panel;
   const std::size_t rows = std::min(kInt8Panel, out.rows - row);
-  if (rows < kInt8Panel) {
-    std::memset(codes, 128, out.depths * kPanelBytes);
-    std::fill_n(scales, out.depths * kInt8Panel, 0.0F);
-  }
-  alignas(64) float wide[kWidened];
+  alignas(64) float wide[kTransposed * kWidened];
   for (std::size_t begin = 0; begin < cols; begin += kWidened) {
     const std::size_t count = std::min(kWidened, cols - begin);
+    const std::size_t next = std::min(kWidened, cols - begin - count);
     const std::size_t bytes = offset + row_bytes(matrix.type, begin);
-    for (std::size_t r = 0; r < rows; ++r) {
-      widen_row(matrix.type, matrix.row(row + r) + bytes, count, wide);
+    const std::size_t piece = row_bytes(matrix.type, count);
+    for (std::size_t group = 0; group < kInt8Panel; group += kTransposed) {
+      for (std::size_t r = 0; r < kTransposed; ++r) {
+        float* to = wide + r * kWidened;
+        if (group + r >= rows) {
+          std::fill_n(to, count, 0.0F);
+          continue;
+        }
+        const std::byte* from = matrix.row(row + group + r) + bytes;
+        prefetch_piece(from + piece, row_bytes(matrix.type, next));
+        if (begin == 0 && group + r + kTransposed < rows) {
+          prefetch_piece(matrix.row(row + group + r + kTransposed) + bytes, piece);
+        }
+        widen_row(matrix.type, from, count, to);
+      }
       for (std::size_t i = 0; i < count; i += kInt8Depth) {
         const std::size_t d = (begin + i) / kInt8Depth;
-        place_weights(wide + i, std::min(kInt8Depth, count - i), codes + d * kPanelBytes + 4 * r,
-                      scales + d * kInt8Panel + r);
+        place_weights(wide + i, kWidened, std::min(kInt8Depth, count - i),
+                      codes + d * kPanelBytes + 4 * group, scales + d * kInt8Panel + group);
       }
     }
   }
