@@ -26,9 +26,9 @@ trap 'rm -rf "$work"' EXIT
 
 # Each prints lines "prefill DEPTH RATE" and "decode DEPTH RATE"; decode 0 is an empty context.
 run_thinkey() {
-  local lengths
+  local lengths # like the others, with the weights in the form of the products before the clock starts
   lengths=$(IFS=,; echo "0,${depths[*]}")
-  "$thinkey" bench -m "$model" -t "$threads" -p "$lengths" -n "$steps" --json | python3 -c '
+  "$thinkey" bench -m "$model" -t "$threads" --prefill-weights kept -p "$lengths" -n "$steps" --json | python3 -c '
 import json, sys
 figures = json.load(sys.stdin)
 for row in figures["prefill"]:

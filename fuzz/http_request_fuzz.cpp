@@ -71,8 +71,8 @@ class Server {
  private:
   static server::HttpOptions options() {
     server::HttpOptions out;
-    // Whatever the machine does meanwhile; but nobody reads while an answer is written, so that waiting for room
-    // in the socket would be in vain.
+    // Whatever the machine does meanwhile; but nobody reads while an answer is written, so that waiting for
+    // room in the socket would be in vain.
     out.limits.head = out.limits.body = out.limits.idle = std::chrono::seconds(3600);
     out.limits.write = std::chrono::seconds(0);
     return out;

@@ -33,6 +33,14 @@ enum class DecodePrecision : std::uint8_t {
   F32,
 };
 
+// Quantized weights multiply prompts in 8 bits, where `precision` and the CPU let them.
+enum class PrefillWeights : std::uint8_t {
+  Fresh,  // brought into that form by every prompt
+  Kept,   // once, while loading, at about a byte for each: short prompts take half the time or less.
+          // Error(Data) when there is no room
+  Auto,   // kept if that takes at most an eighth of the memory available
+};
+
 struct ModelOptions {
   int threads = 0;  // 0: all cores available to the process. Process-wide.
   PrefillPrecision precision = PrefillPrecision::Auto;
@@ -42,6 +50,8 @@ struct ModelOptions {
   // decode_precision is Auto and the CPU has 8-bit products. Takes their bytes once more, in memory;
   // Error(Data) when there are not as many.
   bool repack = true;
+  // Memory for speed of prompts: see PrefillWeights.
+  PrefillWeights prefill_weights = PrefillWeights::Fresh;
   // Looks for NaN and infinity after every layer, not only in the logits: the NonFiniteError then names it.
   bool check_finite = false;
 };
@@ -58,10 +68,11 @@ struct ModelInfo {
   bool tied_output = false;
   std::size_t parameters = 0;
   std::size_t file_bytes = 0;
-  std::size_t decode_bytes = 0;       // of weights that one decode step reads
-  std::size_t repacked_bytes = 0;     // of weights copied (ModelOptions::repack)
-  double load_seconds = 0.0;          // Model::load() in all
-  double repack_seconds = 0.0;        // of it for that copy
+  std::size_t decode_bytes = 0;          // of weights that one decode step reads
+  std::size_t repacked_bytes = 0;        // of weights copied (ModelOptions::repack)
+  std::size_t prefill_weight_bytes = 0;  // of weights kept (ModelOptions::prefill_weights)
+  double load_seconds = 0.0;             // Model::load() in all
+  double repack_seconds = 0.0;           // of it for that copy
   std::size_t decode_parameters = 0;  // elements of those weights: half of a token's operations but attention
   bool has_tokenizer = false;
   std::vector<std::pair<std::string, std::string>> metadata;              // as the file says, for display

@@ -24,6 +24,14 @@ DecodePrecision decode_precision(std::string_view word) {
   throw Error(ErrorKind::Usage, "decode_precision: 'auto' or 'f32', not '" + std::string(word) + "'");
 }
 
+PrefillWeights prefill_weights(std::string_view word) {
+  if (word == "fresh") return PrefillWeights::Fresh;
+  if (word == "kept") return PrefillWeights::Kept;
+  if (word == "auto") return PrefillWeights::Auto;
+  throw Error(ErrorKind::Usage,
+              "prefill_weights: 'fresh', 'kept' or 'auto', not '" + std::string(word) + "'");
+}
+
 // Text that the engine has in UTF-8 but for pieces of characters, which become U+FFFD.
 nb::str text_of(const std::string& bytes) {
   return nb::steal<nb::str>(
@@ -54,6 +62,7 @@ void bind_info(nb::module_& m) {
       .def_ro("file_bytes", &ModelInfo::file_bytes)
       .def_ro("decode_bytes", &ModelInfo::decode_bytes, "Of weights that one decode step reads.")
       .def_ro("repacked_bytes", &ModelInfo::repacked_bytes, "Of weights copied into memory.")
+      .def_ro("prefill_weight_bytes", &ModelInfo::prefill_weight_bytes, "Of weights kept for prompts.")
       .def_ro("decode_parameters", &ModelInfo::decode_parameters)
       .def_ro("has_tokenizer", &ModelInfo::has_tokenizer)
       .def_ro("metadata", &ModelInfo::metadata, "As the file says, for display.")
@@ -77,21 +86,26 @@ void bind_model(nb::module_& m) {
       .def_static(
           "load",
           [](const PathArgument& file, int threads, std::string_view precision, std::string_view decode,
-             bool repack, bool check_finite) {
+             bool repack, std::string_view prompts, bool check_finite) {
             const ModelOptions options{.threads = threads,
                                        .precision = prefill_precision(precision),
                                        .decode_precision = decode_precision(decode),
                                        .repack = repack,
+                                       .prefill_weights = prefill_weights(prompts),
                                        .check_finite = check_finite};
             const Computing computing;
             return std::const_pointer_cast<Model>(Model::load(file.path, options));
           },
           nb::arg("path"), nb::kw_only(), nb::arg("threads") = 0, nb::arg("precision") = "auto",
-          nb::arg("decode_precision") = "auto", nb::arg("repack") = true, nb::arg("check_finite") = false,
+          nb::arg("decode_precision") = "auto", nb::arg("repack") = true,
+          nb::arg("prefill_weights") = "fresh", nb::arg("check_finite") = false,
           "A .gguf file or a Hugging Face directory.\n\n"
           "threads: 0 for all cores; process-wide. precision: of prefill, 'auto', 'bf16' or 'f32'.\n"
           "decode_precision: 'auto' (8-bit activations where the CPU has such products) or 'f32'.\n"
           "repack: copies quantized weights into an order that decodes faster, at their bytes once more.\n"
+          "prefill_weights: their 8 bits that multiply prompts: 'fresh' for every prompt, 'kept' (faster "
+          "short\n"
+          "prompts, at a byte for each) or 'auto' (kept if they take an eighth of the memory at most).\n"
           "check_finite: looks for NaN after every layer. Raises Error.")
       .def_prop_ro("info", &Model::info, nb::rv_policy::reference_internal)
       .def(

@@ -16,6 +16,7 @@ struct MatrixView {
   std::size_t cols = 0;
   const std::byte* data = nullptr;
   const std::byte* packed = nullptr;  // the same weights as packed_matrix.h lays them out, or null
+  const std::byte* int8 = nullptr;    // and as matmul_int8.h does, or null
 
   [[nodiscard]] std::size_t row_stride() const noexcept { return row_bytes(type, cols); }
   [[nodiscard]] std::size_t bytes() const noexcept { return rows * row_stride(); }
@@ -25,7 +26,8 @@ struct MatrixView {
             .rows = count,
             .cols = cols,
             .data = data + first * row_stride(),
-            .packed = count == rows ? packed : nullptr};
+            .packed = count == rows ? packed : nullptr,
+            .int8 = count == rows ? int8 : nullptr};
   }
   [[nodiscard]] const std::byte* row(std::size_t i) const noexcept { return data + i * row_stride(); }
 };

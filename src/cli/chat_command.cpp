@@ -236,6 +236,7 @@ Command add_chat_command(CLI::App& program) {
   arguments->model.add_model(*app);
   arguments->cache.add(*app);
   arguments->generation.add(*app);
+  arguments->model.prefill_weights = "auto";  // its turns are short prompts
   arguments->model.add_compute(*app);
   arguments->chat.add(*app);
   arguments->sampler.add(*app);

@@ -49,6 +49,14 @@ void ModelArguments::add_compute(CLI::App& app) {
   repack = true;
   app.add_flag("--repack,!--no-repack", repack,
                "Copy quantized weights into a faster order for new tokens (takes their memory twice)");
+  app.add_option(
+         "--prefill-weights", prefill_weights,
+         "Weights in the 8 bits in which they multiply prompts: fresh (for every prompt), kept (faster "
+         "short prompts, at a byte for each weight) or auto (kept if that takes an eighth of the memory "
+         "at most); by default " +
+             prefill_weights)
+      ->check(CLI::IsMember({"fresh", "kept", "auto"}))
+      ->type_name("NAME");
   app.add_flag("--check-finite", check_finite,
                "Look for NaN and infinity after every layer, not only in the logits, and name the layer");
 }
@@ -61,6 +69,9 @@ std::shared_ptr<const Model> ModelArguments::load() const {
                                                  : PrefillPrecision::Auto,
               .decode_precision = decode_precision == "f32" ? DecodePrecision::F32 : DecodePrecision::Auto,
               .repack = repack,
+              .prefill_weights = prefill_weights == "kept"   ? PrefillWeights::Kept
+                                 : prefill_weights == "auto" ? PrefillWeights::Auto
+                                                             : PrefillWeights::Fresh,
               .check_finite = check_finite});
 }
 

@@ -24,6 +24,7 @@ struct ModelArguments {
   std::string precision = "auto";
   std::string decode_precision = "auto";
   bool repack = false;  // of commands that do not compute
+  std::string prefill_weights = "fresh";
   bool check_finite = false;
 
   void add_model(CLI::App& app);

@@ -121,9 +121,13 @@ void check_chat(const Arguments& arguments) {
 void report(const Generation& generation, bool lookup, const Session& session) {
   const ModelInfo& model = session.model().info();
   print_message(
-      "\nload     {:.2f} s, {:.2f} of it to repack {} of weights\nprompt   {}\nanswer   {}, ended by: {}\n{}"
+      "\nload     {:.2f} s, {:.2f} of it to repack {} of weights{}\nprompt   {}\nanswer   {}, ended by: "
+      "{}\n{}"
       "memory   {} resident, {} at most\n{}",
       model.load_seconds, model.repack_seconds, format_bytes(model.repacked_bytes),
+      model.prefill_weight_bytes == 0
+          ? ""
+          : fmt::format(", {} kept for prompts", format_bytes(model.prefill_weight_bytes)),
       format_rate(generation.prompt_tokens, generation.prefill_seconds),
       format_rate(generation.tokens.size(), generation.decode_seconds), stop_reason_name(generation.reason),
       lookup ? format_lookup(generation) : "", format_bytes(resident_memory()),
@@ -143,7 +147,8 @@ OrderedJson to_json(const Generation& generation, const Session& session, const 
   json["cache"] = cli::to_json(session.cache_report());
   json["load"] = {{"seconds", session.model().info().load_seconds},
                   {"repack_seconds", session.model().info().repack_seconds},
-                  {"repacked_bytes", session.model().info().repacked_bytes}};
+                  {"repacked_bytes", session.model().info().repacked_bytes},
+                  {"prefill_weight_bytes", session.model().info().prefill_weight_bytes}};
   json["resident_bytes"] = resident_memory();
   json["peak_resident_bytes"] = peak_resident_memory();
   return json;

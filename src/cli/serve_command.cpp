@@ -270,6 +270,7 @@ Command add_serve_command(CLI::App& program) {
       ->type_name("N");
   app->add_flag("--log-requests", a.log_requests,
                 "A line on standard error for every request: method, path, status");
+  a.model.prefill_weights = "auto";  // turns of a conversation are short prompts
   a.model.add_compute(*app);
   a.chat.add(*app);
   a.sampler.add(*app);

@@ -6,6 +6,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/ops/packed_matrix.h"
+#include "backend/cpu/weight_form.h"
 #include "base/fail.h"
 #include "base/parallel.h"
 #include "base/system_memory.h"
@@ -85,6 +86,17 @@ const Tokenizer& Model::Impl::need_tokenizer() const {
   return *tokenizer;
 }
 
+// Of prompts, as the options ask.
+static void keep_weights(const ModelOptions& options, Weights& weights) {
+  constexpr std::size_t kShare = 8;
+  const std::size_t memory = available_memory();
+  const bool room = memory == 0 || weights.int8_bytes_if_kept() <= memory / kShare;
+  if (options.prefill_weights == PrefillWeights::Kept ||
+      (options.prefill_weights == PrefillWeights::Auto && room)) {
+    weights.keep_int8(memory);
+  }
+}
+
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
@@ -113,6 +125,8 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   impl->backend = cpu_backend(cpu);
   impl->info.prefill_arithmetic = impl->backend->prefill_arithmetic();
   impl->info.decode_arithmetic = impl->backend->decode_arithmetic();
+  if (prefill_takes_int8(cpu.precision, cpu.prefill_activations)) keep_weights(options, impl->weights);
+  impl->info.prefill_weight_bytes = impl->weights.int8_bytes();
   if (options.repack && options.decode_precision == DecodePrecision::Auto) {
     const Clock::time_point repack = Clock::now();
     impl->weights.repack(available_memory());

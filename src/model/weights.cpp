@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "backend/cpu/ops/dequantize.h"
+#include "backend/cpu/ops/matmul_int8.h"
 #include "backend/cpu/ops/matvec_int8.h"
 #include "backend/cpu/ops/packed_matrix.h"
 #include "base/fail.h"
@@ -173,18 +174,23 @@ class Binder {
 
 Weights::Weights(const ModelFile& file, ModelSpec& spec) { Binder(file, spec, *this).bind(); }
 
+namespace {
+
+void check_memory(std::string_view what, std::size_t bytes, std::size_t memory, std::string_view remedy) {
+  constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
+  if (memory == 0 || bytes <= memory) return;
+  fail_data("{} takes {} MiB but {} MiB are available; {}, or a machine with more memory", what,
+            bytes / kMebibyte, memory / kMebibyte, remedy);
+}
+
+}  // namespace
+
 void Weights::repack(std::size_t memory) {
   if (!cpu_multiplies_int8()) return;
   const auto size = [](const MatrixView& m) { return packed_bytes(m.type, m.rows, m.cols); };
   std::size_t bytes = 0;
   for_each_matrix([&](const MatrixView& m, double) { bytes += size(m); });
-  if (memory > 0 && bytes > memory) {
-    constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
-    fail_data(
-        "repacking the weights takes {} MiB but {} MiB are available; use --no-repack, or a machine with "
-        "more memory",
-        bytes / kMebibyte, memory / kMebibyte);
-  }
+  check_memory("repacking the weights", bytes, memory, "use --no-repack");
   repacked_ = AlignedBuffer<std::byte>(bytes);
   std::byte* next = repacked_.data();
   visit(network_, [&](MatrixView& matrix, double) {
@@ -193,6 +199,33 @@ void Weights::repack(std::size_t memory) {
     matrix.packed = next;
     give_back_mapped({matrix.data, matrix.bytes()});
     next += size(matrix);
+  });
+}
+
+// Few prompts are multiplied by the output, and those by much else.
+bool Weights::is_kept(const MatrixView& matrix) const noexcept {
+  return has_int8_product(matrix.type) && &matrix != &network_.output.weight;
+}
+
+std::size_t Weights::int8_bytes_if_kept() const noexcept {
+  std::size_t bytes = 0;
+  for_each_matrix([&](const MatrixView& m, double) {
+    if (is_kept(m)) bytes += int8_weight_bytes(m.rows, m.cols);
+  });
+  return bytes;
+}
+
+void Weights::keep_int8(std::size_t memory) {
+  if (!cpu_multiplies_int8()) return;
+  const std::size_t bytes = int8_bytes_if_kept();
+  check_memory("keeping the weights for prompts", bytes, memory, "use --prefill-weights fresh");
+  int8_ = AlignedBuffer<std::byte>(bytes);
+  std::byte* next = int8_.data();
+  visit(network_, [&](MatrixView& matrix, double) {
+    if (!is_kept(matrix)) return;
+    quantize_columns(matrix, 0, matrix.cols, next);
+    matrix.int8 = next;
+    next += int8_weight_bytes(matrix.rows, matrix.cols);
   });
 }
 

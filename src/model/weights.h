@@ -32,6 +32,12 @@ class Weights {
   void repack(std::size_t memory);
   [[nodiscard]] std::size_t repacked_bytes() const noexcept { return repacked_.bytes(); }
 
+  // Copies the layers' quantized matrices into the 8 bits of matmul_int8.h, so that no prompt has to.
+  // Error(Data) as of repack().
+  void keep_int8(std::size_t memory);
+  [[nodiscard]] std::size_t int8_bytes_if_kept() const noexcept;
+  [[nodiscard]] std::size_t int8_bytes() const noexcept { return int8_.bytes(); }
+
   // body(matrix, share) for each matrix that tokens are multiplied by; share: of the tokens (an expert's is
   // used / count).
   template <typename Body>
@@ -41,6 +47,8 @@ class Weights {
 
  private:
   friend class Binder;
+
+  [[nodiscard]] bool is_kept(const MatrixView& matrix) const noexcept;
 
   template <typename Self, typename Body>
   static void visit(Self& network, const Body& body) {
@@ -69,6 +77,7 @@ class Weights {
   std::deque<AlignedBuffer<float>> vectors_;        // norms, biases, sinks
   std::deque<AlignedBuffer<std::byte>> converted_;  // matrices that lie otherwise in the file
   AlignedBuffer<std::byte> repacked_;  // one for all, so that small matrices lie in huge pages too
+  AlignedBuffer<std::byte> int8_;      // likewise
 };
 
 }  // namespace thinkey

@@ -112,6 +112,39 @@ TEST(Repack, SaysWhenMemoryDoesNotSuffice) {
   EXPECT_GT(weights.repacked_bytes(), 0U);
 }
 
+// Not by a bit: prompts, their logits, and evaluations that want those of all tokens.
+TEST(PrefillWeightsOption, ChangesNothing) {
+  const auto keeping = [](PrefillWeights keep) {
+    return Model::load(fixture_path("quantized.gguf"), {.threads = 2, .prefill_weights = keep});
+  };
+  const auto fresh = keeping(PrefillWeights::Fresh);
+  const auto kept = keeping(PrefillWeights::Auto);
+  EXPECT_EQ(fresh->info().prefill_weight_bytes, 0U);
+  EXPECT_EQ(kept->info().prefill_weight_bytes > 0, kept->info().prefill_arithmetic.ends_with("int8"));
+  std::vector<std::int32_t> prompt(70);
+  for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<std::int32_t>(1 + i * 7 % 20);
+  Session a(fresh);
+  Session b(kept);
+  a.prefill(prompt);
+  b.prefill(prompt);
+  EXPECT_TRUE(std::ranges::equal(a.logits(), b.logits()));
+}
+
+TEST(PrefillWeightsOption, SaysWhenMemoryDoesNotSuffice) {
+  if (!cpu_multiplies_int8()) GTEST_SKIP() << "nothing is kept";
+  const auto file = open_model_file(fixture_path("quantized.gguf"));
+  ModelSpec spec = read_spec(*file);
+  Weights weights(*file, spec);
+  try {
+    weights.keep_int8(1000);
+    ADD_FAILURE() << "kept";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::Data);
+    EXPECT_THAT(error.what(), HasSubstr("use --prefill-weights fresh"));
+  }
+  EXPECT_EQ(weights.int8_bytes(), 0U);
+}
+
 // The order of the weights in memory changes sums by rounding only.
 TEST(Repack, ChangesNothingButTheOrder) {
   const auto in_order = [](bool repack) {

@@ -115,8 +115,8 @@ bool CpuPass::dense_step(double& work) {
   const bool gated = is_gated(layer.feed_forward.spec.activation);
   if (ffn_.chunk == 0) {
     products_.start_phase(s.products);
-    if (gated) gate_ = products_.ready(w.gate.weight.some_rows(ffn_.block, inner), outputs);
-    up_ = products_.ready(w.up.weight.some_rows(ffn_.block, inner), outputs);
+    if (gated) gate_ = products_.ready_outputs(w.gate.weight, ffn_.block, inner, outputs);
+    up_ = products_.ready_outputs(w.up.weight, ffn_.block, inner, outputs);
     down_ = products_.ready_columns(w.down.weight, ffn_.block, inner, outputs);
   }
   const Rows rows{ffn_.group.first + ffn_.chunk, std::min(sizes_.chunk, ffn_.group.count - ffn_.chunk)};

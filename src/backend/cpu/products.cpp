@@ -10,12 +10,25 @@
 
 namespace thinkey {
 
+ReadyMatrix Products::ready_outputs(const MatrixView& matrix, std::size_t first, std::size_t count,
+                                    std::size_t rows) {
+  const MatrixView view = matrix.some_rows(first, count);
+  if (form(matrix, rows) != WeightForm::Int8 || matrix.int8 == nullptr) return ready(view, rows);
+  return {.form = WeightForm::Int8,
+          .view = view,
+          .int8 = int8_weights(matrix.int8, matrix.rows, matrix.cols).part(first, count, 0, matrix.cols)};
+}
+
 ReadyMatrix Products::ready_columns(const MatrixView& matrix, std::size_t first, std::size_t count,
                                     std::size_t rows) {
   ReadyMatrix out{.form = form(matrix, rows), .view = matrix};
   if (out.form == WeightForm::AsFile) return out;
   out.view.cols = count;
   if (is_in_form(matrix, out.form)) {
+    if (out.form == WeightForm::Int8) {
+      out.int8 = int8_weights(matrix.int8, matrix.rows, matrix.cols).part(0, matrix.rows, first, count);
+      return out;
+    }
     out.stride = static_cast<std::size_t>(matrix.cols);
     if (out.form == WeightForm::BF16) {
       out.bf16 = reinterpret_cast<const bf16_bits*>(matrix.data) + first;
@@ -31,8 +44,8 @@ ReadyMatrix Products::ready_columns(const MatrixView& matrix, std::size_t first,
   require_fit(used_ <= scratch_.weight_bytes, "a phase's weights exceed its scratch");
   out.stride = count;
   if (out.form == WeightForm::Int8) {
+    quantize_columns(matrix, first, count, memory);
     out.int8 = int8_weights(memory, matrix_rows, count);
-    quantize_columns(matrix, first, count, out.int8);
   } else if (out.form == WeightForm::BF16) {
     auto* wide = reinterpret_cast<bf16_bits*>(memory);
     widen_columns(matrix, first, count, wide);

@@ -53,6 +53,9 @@ class Products {
   [[nodiscard]] ReadyMatrix ready(const MatrixView& matrix, std::size_t rows) {
     return ready_columns(matrix, 0, static_cast<std::size_t>(matrix.cols), rows);
   }
+  // Of outputs [first, first + count), from a whole panel of matmul_int8.h on.
+  [[nodiscard]] ReadyMatrix ready_outputs(const MatrixView& matrix, std::size_t first, std::size_t count,
+                                          std::size_t rows);
   // Columns [first, first + count), whole blocks of the type; all of them when `rows` are few.
   [[nodiscard]] ReadyMatrix ready_columns(const MatrixView& matrix, std::size_t first, std::size_t count,
                                           std::size_t rows);

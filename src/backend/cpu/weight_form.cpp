@@ -28,7 +28,7 @@ bool is_in_form(const MatrixView& matrix, WeightForm form) noexcept {
     case WeightForm::BF16:
       return matrix.type == TensorType::BF16 && address % sizeof(bf16_bits) == 0;
     case WeightForm::Int8:
-      break;
+      return matrix.int8 != nullptr;
   }
   return false;
 }

@@ -30,7 +30,7 @@ enum class WeightForm : std::uint8_t {
 [[nodiscard]] WeightForm weight_form(const MatrixView& matrix, Precision precision,
                                      ActivationPrecision activations, std::size_t rows) noexcept;
 
-// True when the file holds this form, aligned.
+// True when the file holds this form, aligned, or it was kept.
 [[nodiscard]] bool is_in_form(const MatrixView& matrix, WeightForm form) noexcept;
 
 // Bytes of `rows` x `cols` weights in this form (64-byte aligned); 0 for AsFile.

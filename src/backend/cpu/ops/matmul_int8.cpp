@@ -16,8 +16,7 @@
 namespace thinkey {
 namespace {
 
-constexpr std::size_t kQuads = kInt8Depth / 4;                // 4 columns are multiplied in one step
-constexpr std::size_t kPanelBytes = kInt8Depth * kInt8Panel;  // of codes, for one depth
+constexpr std::size_t kQuads = kInt8Depth / 4;  // 4 columns are multiplied in one step
 
 constexpr std::size_t depths(std::size_t width) noexcept { return (width + kInt8Depth - 1) / kInt8Depth; }
 constexpr std::size_t panels(std::size_t rows) noexcept { return (rows + kInt8Panel - 1) / kInt8Panel; }
@@ -40,14 +39,20 @@ Int8Activations int8_activations(std::byte* memory, std::size_t rows, std::size_
 }
 
 std::size_t int8_weight_bytes(std::size_t rows, std::size_t cols) noexcept {
-  return panels(rows) * depths(cols) * (kPanelBytes + kInt8Panel * sizeof(float));
+  return panels(rows) * depths(cols) * kInt8DepthBytes;
 }
 
-Int8Weights int8_weights(std::byte* memory, std::size_t rows, std::size_t cols) noexcept {
-  return {.rows = rows,
-          .depths = depths(cols),
-          .codes = reinterpret_cast<std::uint8_t*>(memory),
-          .scales = reinterpret_cast<float*>(memory + panels(rows) * depths(cols) * kPanelBytes)};
+Int8Weights int8_weights(const std::byte* memory, std::size_t rows, std::size_t cols) noexcept {
+  return {
+      .rows = rows, .depths = depths(cols), .data = memory, .panel_bytes = depths(cols) * kInt8DepthBytes};
+}
+
+Int8Weights Int8Weights::part(std::size_t row, std::size_t part_rows, std::size_t col,
+                              std::size_t cols) const noexcept {
+  return {.rows = part_rows,
+          .depths = thinkey::depths(cols),
+          .data = data + row / kInt8Panel * panel_bytes + col / kInt8Depth * kInt8DepthBytes,
+          .panel_bytes = panel_bytes};
 }
 
 #if defined(__x86_64__)
@@ -186,12 +191,10 @@ void prefetch_piece(const std::byte* piece, std::size_t bytes) {
 }
 
 void quantize_panel(const MatrixView& matrix, std::size_t first, std::size_t cols, std::size_t panel,
-                    const Int8Weights& out) {
+                    std::byte* out) {
   const std::size_t offset = row_bytes(matrix.type, first);
-  std::uint8_t* codes = out.codes + panel * out.depths * kPanelBytes;
-  float* scales = out.scales + panel * out.depths * kInt8Panel;
   const std::size_t row = panel * kInt8Panel;
-  const std::size_t rows = std::min(kInt8Panel, out.rows - row);
+  const std::size_t rows = std::min(kInt8Panel, matrix.rows - row);
   alignas(64) float wide[kTransposed * kWidened];
   for (std::size_t begin = 0; begin < cols; begin += kWidened) {
     const std::size_t count = std::min(kWidened, cols - begin);
@@ -213,9 +216,10 @@ void quantize_panel(const MatrixView& matrix, std::size_t first, std::size_t col
         widen_row(matrix.type, from, count, to);
       }
       for (std::size_t i = 0; i < count; i += kInt8Depth) {
-        const std::size_t d = (begin + i) / kInt8Depth;
-        place_weights(wide + i, kWidened, std::min(kInt8Depth, count - i),
-                      codes + d * kPanelBytes + 4 * group, scales + d * kInt8Panel + group);
+        std::byte* depth = out + (begin + i) / kInt8Depth * kInt8DepthBytes;
+        auto* codes = reinterpret_cast<std::uint8_t*>(depth);
+        auto* scales = reinterpret_cast<float*>(depth + kInt8CodeBytes);
+        place_weights(wide + i, kWidened, std::min(kInt8Depth, count - i), codes + 4 * group, scales + group);
       }
     }
   }
@@ -230,8 +234,7 @@ struct Tile {
   const float* x_scales;
   const std::int32_t* x_sums;
   std::size_t depths;
-  const std::uint8_t* codes;
-  const float* scales;
+  const std::uint8_t* codes;  // of the panel's first depth
   float* y;
   std::size_t stride;
 };
@@ -243,7 +246,8 @@ THINKEY_VNNI void multiply_tile(const Tile& tile) {
   const std::size_t x_stride = tile.depths * kInt8Depth;
   for (std::size_t d = 0; d < tile.depths; ++d) {
     const std::int8_t* x = tile.x + d * kInt8Depth;
-    const std::uint8_t* codes = tile.codes + d * kPanelBytes;
+    const std::uint8_t* codes = tile.codes + d * kInt8DepthBytes;
+    const auto* w_scales = reinterpret_cast<const float*>(codes + kInt8CodeBytes);
     __m512i sums[kRows][kVectors];
 #pragma GCC unroll 6
     for (std::size_t r = 0; r < kRows; ++r) {
@@ -271,7 +275,7 @@ THINKEY_VNNI void multiply_tile(const Tile& tile) {
     __m512 scales[kVectors];
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) {
-      scales[v] = _mm512_loadu_ps(tile.scales + d * kInt8Panel + 16 * v);
+      scales[v] = _mm512_loadu_ps(w_scales + 16 * v);
     }
 #pragma GCC unroll 6
     for (std::size_t r = 0; r < kRows; ++r) {
@@ -324,10 +328,11 @@ void quantize_rows(const bf16_bits* x, std::size_t rows, std::size_t width, cons
   quantize_all_rows(x, rows, width, out);
 }
 
-void quantize_columns(const MatrixView& matrix, std::size_t first, std::size_t cols, const Int8Weights& out) {
-  require_fit(out.depths == depths(cols) && out.rows == static_cast<std::size_t>(matrix.rows),
-              "weights of another shape");
-  parallel_for(panels(out.rows), [&](std::size_t panel) { quantize_panel(matrix, first, cols, panel, out); });
+void quantize_columns(const MatrixView& matrix, std::size_t first, std::size_t cols, std::byte* out) {
+  const std::size_t panel_bytes = depths(cols) * kInt8DepthBytes;
+  parallel_for(panels(matrix.rows), [&](std::size_t panel) {
+    quantize_panel(matrix, first, cols, panel, out + panel * panel_bytes);
+  });
 }
 
 void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& w, float* y,
@@ -351,8 +356,7 @@ void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& 
                       .x_scales = x.scales + r * x.depths,
                       .x_sums = x.sums + r * x.depths,
                       .depths = x.depths,
-                      .codes = w.codes + panel * w.depths * kPanelBytes,
-                      .scales = w.scales + panel * w.depths * kInt8Panel,
+                      .codes = w.codes(panel, 0),
                       .y = y + r * stride + panel * kInt8Panel,
                       .stride = stride};
       if (outputs == kInt8Panel) {
@@ -368,7 +372,7 @@ void matmul_int8(const Int8Activations& x, std::size_t rows, const Int8Weights& 
 
 void quantize_rows(const float*, std::size_t, std::size_t, const Int8Activations&) {}
 void quantize_rows(const bf16_bits*, std::size_t, std::size_t, const Int8Activations&) {}
-void quantize_columns(const MatrixView&, std::size_t, std::size_t, const Int8Weights&) {}
+void quantize_columns(const MatrixView&, std::size_t, std::size_t, std::byte*) {}
 void matmul_int8(const Int8Activations&, std::size_t, const Int8Weights&, float*, std::size_t) {}
 
 #endif

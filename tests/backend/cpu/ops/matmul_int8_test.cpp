@@ -50,15 +50,15 @@ struct Rows {
 struct Panels {
   Panels(const Weights& w, std::size_t first, std::size_t cols)
       : memory(int8_weight_bytes(w.rows, cols)), view(int8_weights(memory.data(), w.rows, cols)) {
-    quantize_columns(w.view(), first, cols, view);
+    quantize_columns(w.view(), first, cols, memory.data());
   }
   [[nodiscard]] double at(std::size_t r, std::size_t i) const {
-    const std::size_t depth = (r / kInt8Panel) * view.depths + i / kInt8Depth;
+    const std::size_t panel = r / kInt8Panel;
+    const std::size_t depth = i / kInt8Depth;
     const std::size_t row = r % kInt8Panel;
     const std::size_t quad = i % kInt8Depth / 4;
-    const int code =
-        view.codes[depth * kInt8Depth * kInt8Panel + (quad * kInt8Panel + row) * 4 + i % 4] - 128;
-    return code * static_cast<double>(view.scales[depth * kInt8Panel + row]);
+    const int code = view.codes(panel, depth)[(quad * kInt8Panel + row) * 4 + i % 4] - 128;
+    return code * static_cast<double>(view.scales(panel, depth)[row]);
   }
   AlignedBuffer<std::byte> memory;
   Int8Weights view;
@@ -120,6 +120,33 @@ TEST_P(MatmulInt8, RoundsToHalfAStepOf127) {
     expect_near(exact.data(), panels, r);
   }
   for (std::size_t r = 0; r < 3; ++r) expect_near(x.get() + r * cols, rows, r);
+}
+
+// Some panels and some depths of weights that lie in memory whole, the last of both among them.
+TEST_P(MatmulInt8, PartsAreWhatTheyWouldBeAlone) {
+  std::mt19937 rng(10);
+  constexpr std::size_t kOutputs = 150;
+  constexpr std::size_t kRows = 13;
+  const std::size_t cols =
+      1280 - 32 / traits(GetParam()).block_elements * 32;  // 32-blocks: half a depth at the end
+  const Weights w = random_weights(GetParam(), kOutputs, cols, rng);
+  const Panels whole(w, 0, cols);
+  for (const std::size_t row : {0U, 64U, 128U}) {
+    for (const std::size_t first : {0U, 256U, 1024U}) {
+      const std::size_t outputs = std::min<std::size_t>(kInt8Panel, kOutputs - row);
+      const std::size_t count = std::min<std::size_t>(512, cols - first);
+      const auto x = random_vectors(kRows * count, rng);
+      const Rows a(x.get(), kRows, count);
+      const MatrixView some = w.view().some_rows(row, outputs);
+      AlignedBuffer<std::byte> memory(int8_weight_bytes(outputs, count));
+      quantize_columns(some, first, count, memory.data());
+      std::vector<float> alone(kRows * outputs);
+      std::vector<float> part(kRows * outputs);
+      matmul_int8(a.view, kRows, int8_weights(memory.data(), outputs, count), alone.data(), outputs);
+      matmul_int8(a.view, kRows, whole.view.part(row, outputs, first, count), part.data(), outputs);
+      EXPECT_EQ(part, alone) << row << ' ' << first;
+    }
+  }
 }
 
 TEST_P(MatmulInt8, ThreadsDoNotChangeTheSums) {
