@@ -30,6 +30,22 @@ def test_refused_files(tmp_path: Path) -> None:
         thinkey.Model.load(tmp_path / "nowhere.gguf")
     with pytest.raises(thinkey.Error, match="precision"):
         thinkey.Model.load(tmp_path / "nowhere.gguf", precision="f8")
+    with pytest.raises(thinkey.Error, match="prefill_weights"):
+        thinkey.Model.load(tmp_path / "nowhere.gguf", prefill_weights="warm")
+
+
+def test_kept_prefill_weights_change_nothing() -> None:
+    path = Path(__file__).parent.parent.parent / "tests" / "fixtures" / "model" / "quantized.gguf"
+    fresh, kept = (thinkey.Model.load(path, prefill_weights=word) for word in ("fresh", "kept"))
+    assert fresh.info.prefill_weight_bytes == 0
+    assert (kept.info.prefill_weight_bytes > 0) == fresh.info.prefill_arithmetic.endswith("int8")
+    prompt = [1 + 7 * i % 20 for i in range(40)]
+    logits = []
+    for model in (fresh, kept):
+        session = thinkey.Session(model, "full")
+        session.prefill(prompt)
+        logits.append(np.array(session.logits))
+    assert np.array_equal(logits[0], logits[1])
 
 
 def test_chat_template(model: thinkey.Model) -> None:
