@@ -73,8 +73,9 @@ class Binder {
     a.output = {matrix(Role::AttentionOutput), vector(Role::AttentionOutputBias)};
     spec.attention.shape.sinks = vector(Role::Sinks);
     spec.attention.shape.output = &a.output.weight;
-    if (spec.attention.rope >= 0)
+    if (spec.attention.rope >= 0) {
       spec.attention.shape.rope = &out_.network_.ropes[static_cast<std::size_t>(spec.attention.rope)];
+    }
     a.spec = spec.attention;
 
     FeedForward& f = layer.feed_forward;

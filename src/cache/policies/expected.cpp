@@ -10,33 +10,34 @@ namespace thinkey {
 namespace {
 
 struct ExpectedScorer final : Scorer {
-  explicit ExpectedScorer(const ExpectedAttention& o) : options(o) {}
+  explicit ExpectedScorer(const ExpectedAttention& o) : options_(o) {}
 
   void observe(const AttentionShape& shape, const LayerStore& store, const QueryRange& queries) override {
-    if (moments.empty()) {
-      moments.resize(shape.query_heads);
-      for (QueryMoments& m : moments) {
-        if (options.covariance) m.products.assign(shape.head_dim * shape.head_dim, 0.0);
+    if (moments_.empty()) {
+      moments_.resize(shape.query_heads);
+      for (QueryMoments& m : moments_) {
+        if (options_.covariance) m.products.assign(shape.head_dim * shape.head_dim, 0.0);
       }
     }
-    store.add_query_moments(queries, sinks(), static_cast<std::size_t>(queries.length()), moments);
+    store.add_query_moments(queries, sinks(), static_cast<std::size_t>(queries.length()), moments_);
   }
 
   TokenNumbers scores(const ScoredTokens& tokens) override {
-    if (tokens.prompt == nullptr) moments = tokens.store.remembered_moments(options.covariance, tokens.next);
-    TokenNumbers logits = tokens.store.expected_logits(tokens.prompt, moments, tokens.next, options.future);
-    const TokenNumbers norms =
-        tokens.store.value_norms(tokens.prompt, options.output_norm ? ValueNorm::OutputL2 : ValueNorm::Value);
+    if (tokens.prompt == nullptr)
+      moments_ = tokens.store.remembered_moments(options_.covariance, tokens.next);
+    TokenNumbers logits = tokens.store.expected_logits(tokens.prompt, moments_, tokens.next, options_.future);
+    const TokenNumbers norms = tokens.store.value_norms(
+        tokens.prompt, options_.output_norm ? ValueNorm::OutputL2 : ValueNorm::Value);
     const std::size_t group = tokens.shape.group();
     TokenNumbers scores;
     for (std::size_t h = 0; h < logits.size(); ++h) {
       const std::size_t n = tokens.counts[h];
       std::vector<float>& out = scores.emplace_back(n, 0.0F);
-      const std::size_t first = tokens.leading(h, options.sinks);
+      const std::size_t first = tokens.leading(h, options_.sinks);
       for (std::size_t g = 0; g < group; ++g) {
         const std::span<float> row = std::span(logits[h]).subspan(g * n, n);
         add_share(row.subspan(first),
-                  std::span(norms[h]).subspan(options.output_norm ? g * n : 0, n).subspan(first),
+                  std::span(norms[h]).subspan(options_.output_norm ? g * n : 0, n).subspan(first),
                   std::span(out).subspan(first), group);
       }
       std::fill_n(out.begin(), first, kAlwaysKept);
@@ -45,7 +46,7 @@ struct ExpectedScorer final : Scorer {
   }
 
  private:
-  [[nodiscard]] std::size_t sinks() const { return options.sinks; }
+  [[nodiscard]] std::size_t sinks() const { return options_.sinks; }
 
   // out += (softmax(row) + epsilon) * norms / group
   void add_share(std::span<const float> row, std::span<const float> norms, std::span<float> out,
@@ -55,13 +56,13 @@ struct ExpectedScorer final : Scorer {
     double total = 0.0;
     for (const float x : row) total += std::exp(x - peak);
     for (std::size_t t = 0; t < row.size(); ++t) {
-      const double weight = std::exp(row[t] - peak) / total + options.epsilon;
+      const double weight = std::exp(row[t] - peak) / total + options_.epsilon;
       out[t] += static_cast<float>(weight * norms[t] / static_cast<double>(group));
     }
   }
 
-  ExpectedAttention options;
-  std::vector<QueryMoments> moments;  // [H]
+  ExpectedAttention options_;
+  std::vector<QueryMoments> moments_;  // [H]
 };
 
 }  // namespace
