@@ -25,8 +25,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Each prints lines "prefill DEPTH RATE" and "decode DEPTH RATE"; decode 0 is an empty context.
+# As the others do, ours brings the weights into the products' form before the clock starts.
 run_thinkey() {
-  local lengths # like the others, with the weights in the form of the products before the clock starts
+  local lengths
   lengths=$(IFS=,; echo "0,${depths[*]}")
   "$thinkey" bench -m "$model" -t "$threads" --prefill-weights kept -p "$lengths" -n "$steps" --json | python3 -c '
 import json, sys

@@ -71,6 +71,17 @@ void check_counts(std::size_t prompt, std::size_t generate) {
   }
 }
 
+// In the form that multiplies prompts, if the options ask for it.
+void keep_weights(const ModelOptions& options, Weights& weights) {
+  constexpr std::size_t kShare = 8;
+  const std::size_t memory = available_memory();
+  const bool room = memory == 0 || weights.int8_bytes_if_kept() <= memory / kShare;
+  if (options.prefill_weights == PrefillWeights::Kept ||
+      (options.prefill_weights == PrefillWeights::Auto && room)) {
+    weights.keep_int8(memory);
+  }
+}
+
 }  // namespace
 
 std::uint64_t Model::Impl::fingerprint() const {
@@ -84,17 +95,6 @@ const Tokenizer& Model::Impl::need_tokenizer() const {
         "the model has no tokenizer; add tokenizer.json to its directory or convert it with its vocabulary");
   }
   return *tokenizer;
-}
-
-// Of prompts, as the options ask.
-static void keep_weights(const ModelOptions& options, Weights& weights) {
-  constexpr std::size_t kShare = 8;
-  const std::size_t memory = available_memory();
-  const bool room = memory == 0 || weights.int8_bytes_if_kept() <= memory / kShare;
-  if (options.prefill_weights == PrefillWeights::Kept ||
-      (options.prefill_weights == PrefillWeights::Auto && room)) {
-    weights.keep_int8(memory);
-  }
 }
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -175,59 +175,60 @@ class Binder {
 
 Weights::Weights(const ModelFile& file, ModelSpec& spec) { Binder(file, spec, *this).bind(); }
 
-namespace {
-
-void check_memory(std::string_view what, std::size_t bytes, std::size_t memory, std::string_view remedy) {
-  constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
-  if (memory == 0 || bytes <= memory) return;
-  fail_data("{} takes {} MiB but {} MiB are available; {}, or a machine with more memory", what,
-            bytes / kMebibyte, memory / kMebibyte, remedy);
+// One buffer for the copies of all matrices that size(matrix) is not 0 for, written by write(matrix, place).
+template <typename Size, typename Write>
+AlignedBuffer<std::byte> Weights::copy_matrices(const CopyReason& reason, std::size_t memory,
+                                                const Size& size, const Write& write) {
+  std::size_t bytes = 0;
+  for_each_matrix([&](const MatrixView& m, double) { bytes += size(m); });
+  if (memory > 0 && bytes > memory) {
+    constexpr std::size_t kMebibyte = std::size_t{1} << 20U;
+    fail_data("{} takes {} MiB but {} MiB are available; {}, or a machine with more memory", reason.what,
+              bytes / kMebibyte, memory / kMebibyte, reason.remedy);
+  }
+  AlignedBuffer<std::byte> out(bytes);
+  std::byte* next = out.data();
+  visit(network_, [&](MatrixView& matrix, double) {
+    if (size(matrix) == 0) return;
+    write(matrix, next);
+    next += size(matrix);
+  });
+  return out;
 }
-
-}  // namespace
 
 void Weights::repack(std::size_t memory) {
   if (!cpu_multiplies_int8()) return;
-  const auto size = [](const MatrixView& m) { return packed_bytes(m.type, m.rows, m.cols); };
-  std::size_t bytes = 0;
-  for_each_matrix([&](const MatrixView& m, double) { bytes += size(m); });
-  check_memory("repacking the weights", bytes, memory, "use --no-repack");
-  repacked_ = AlignedBuffer<std::byte>(bytes);
-  std::byte* next = repacked_.data();
-  visit(network_, [&](MatrixView& matrix, double) {
-    if (!has_int8_product(matrix.type)) return;
-    pack_matrix(matrix, next);
-    matrix.packed = next;
-    give_back_mapped({matrix.data, matrix.bytes()});
-    next += size(matrix);
-  });
+  repacked_ = copy_matrices(
+      {"repacking the weights", "use --no-repack"}, memory,
+      [](const MatrixView& m) { return packed_bytes(m.type, m.rows, m.cols); },
+      [](MatrixView& m, std::byte* out) {
+        pack_matrix(m, out);
+        m.packed = out;
+        give_back_mapped({m.data, m.bytes()});
+      });
 }
 
 // Few prompts are multiplied by the output, and those by much else.
-bool Weights::is_kept(const MatrixView& matrix) const noexcept {
-  return has_int8_product(matrix.type) && &matrix != &network_.output.weight;
+std::size_t Weights::int8_bytes_of(const MatrixView& matrix) const noexcept {
+  const bool kept = has_int8_product(matrix.type) && &matrix != &network_.output.weight;
+  return kept ? int8_weight_bytes(matrix.rows, matrix.cols) : 0;
 }
 
 std::size_t Weights::int8_bytes_if_kept() const noexcept {
   std::size_t bytes = 0;
-  for_each_matrix([&](const MatrixView& m, double) {
-    if (is_kept(m)) bytes += int8_weight_bytes(m.rows, m.cols);
-  });
+  for_each_matrix([&](const MatrixView& m, double) { bytes += int8_bytes_of(m); });
   return bytes;
 }
 
 void Weights::keep_int8(std::size_t memory) {
   if (!cpu_multiplies_int8()) return;
-  const std::size_t bytes = int8_bytes_if_kept();
-  check_memory("keeping the weights for prompts", bytes, memory, "use --prefill-weights fresh");
-  int8_ = AlignedBuffer<std::byte>(bytes);
-  std::byte* next = int8_.data();
-  visit(network_, [&](MatrixView& matrix, double) {
-    if (!is_kept(matrix)) return;
-    quantize_columns(matrix, 0, matrix.cols, next);
-    matrix.int8 = next;
-    next += int8_weight_bytes(matrix.rows, matrix.cols);
-  });
+  int8_ = copy_matrices(
+      {"keeping the weights for prompts", "use --prefill-weights fresh"}, memory,
+      [this](const MatrixView& m) { return int8_bytes_of(m); },
+      [](MatrixView& m, std::byte* out) {
+        quantize_columns(m, 0, m.cols, out);
+        m.int8 = out;
+      });
 }
 
 }  // namespace thinkey

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/network.h"
@@ -48,7 +49,13 @@ class Weights {
  private:
   friend class Binder;
 
-  [[nodiscard]] bool is_kept(const MatrixView& matrix) const noexcept;
+  struct CopyReason {
+    std::string_view what, remedy;  // when there is no room: what takes it, and how to do without
+  };
+  template <typename Size, typename Write>
+  AlignedBuffer<std::byte> copy_matrices(const CopyReason& reason, std::size_t memory, const Size& size,
+                                         const Write& write);
+  [[nodiscard]] std::size_t int8_bytes_of(const MatrixView& matrix) const noexcept;  // 0: not kept
 
   template <typename Self, typename Body>
   static void visit(Self& network, const Body& body) {

@@ -95,24 +95,34 @@ TEST(Model, RefusesBadArguments) {
   EXPECT_EQ(kind([&] { (void)model->detokenize(outside); }), 2);
 }
 
-TEST(Repack, SaysWhenMemoryDoesNotSuffice) {
-  if (!cpu_multiplies_int8()) GTEST_SKIP() << "nothing is repacked";
+// Copies of weights that find no room are refused with what to do without them, and made where there is room.
+void expect_memory_is_needed(void (Weights::*copy)(std::size_t),
+                             std::size_t (Weights::*bytes)() const noexcept, const char* remedy) {
+  if (!cpu_multiplies_int8()) GTEST_SKIP() << "nothing is copied";
   const auto file = open_model_file(fixture_path("quantized.gguf"));
   ModelSpec spec = read_spec(*file);
   Weights weights(*file, spec);
   try {
-    weights.repack(1000);
-    ADD_FAILURE() << "repacked";
+    (weights.*copy)(1000);
+    ADD_FAILURE() << "copied";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::Data);
-    EXPECT_THAT(error.what(), HasSubstr("use --no-repack"));
+    EXPECT_THAT(error.what(), HasSubstr(remedy));
   }
-  EXPECT_EQ(weights.repacked_bytes(), 0U);
-  weights.repack(std::size_t{1} << 30U);
-  EXPECT_GT(weights.repacked_bytes(), 0U);
+  EXPECT_EQ((weights.*bytes)(), 0U);
+  (weights.*copy)(std::size_t{1} << 30U);
+  EXPECT_GT((weights.*bytes)(), 0U);
 }
 
-// Not by a bit: prompts, their logits, and evaluations that want those of all tokens.
+TEST(Repack, SaysWhenMemoryDoesNotSuffice) {
+  expect_memory_is_needed(&Weights::repack, &Weights::repacked_bytes, "use --no-repack");
+}
+
+TEST(PrefillWeightsOption, SaysWhenMemoryDoesNotSuffice) {
+  expect_memory_is_needed(&Weights::keep_int8, &Weights::int8_bytes, "use --prefill-weights fresh");
+}
+
+// Not by a bit: the logits of all tokens of a prompt, and of its last alone.
 TEST(PrefillWeightsOption, ChangesNothing) {
   const auto keeping = [](PrefillWeights keep) {
     return Model::load(fixture_path("quantized.gguf"), {.threads = 2, .prefill_weights = keep});
@@ -123,26 +133,18 @@ TEST(PrefillWeightsOption, ChangesNothing) {
   EXPECT_EQ(kept->info().prefill_weight_bytes > 0, kept->info().prefill_arithmetic.ends_with("int8"));
   std::vector<std::int32_t> prompt(70);
   for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<std::int32_t>(1 + i * 7 % 20);
-  Session a(fresh);
-  Session b(kept);
-  a.prefill(prompt);
-  b.prefill(prompt);
-  EXPECT_TRUE(std::ranges::equal(a.logits(), b.logits()));
-}
-
-TEST(PrefillWeightsOption, SaysWhenMemoryDoesNotSuffice) {
-  if (!cpu_multiplies_int8()) GTEST_SKIP() << "nothing is kept";
-  const auto file = open_model_file(fixture_path("quantized.gguf"));
-  ModelSpec spec = read_spec(*file);
-  Weights weights(*file, spec);
-  try {
-    weights.keep_int8(1000);
-    ADD_FAILURE() << "kept";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::Data);
-    EXPECT_THAT(error.what(), HasSubstr("use --prefill-weights fresh"));
-  }
-  EXPECT_EQ(weights.int8_bytes(), 0U);
+  const auto logits = [&](const std::shared_ptr<const Model>& model, bool all) {
+    Session session(model);
+    std::vector<float> out;
+    const Session::LogitsSink keep = [&](std::size_t, std::span<const float> row) {
+      out.insert(out.end(), row.begin(), row.end());
+    };
+    session.prefill(prompt, {}, all ? keep : Session::LogitsSink());
+    const auto last = session.logits();
+    out.insert(out.end(), last.begin(), last.end());
+    return out;
+  };
+  for (const bool all : {false, true}) EXPECT_EQ(logits(fresh, all), logits(kept, all)) << all;
 }
 
 // The order of the weights in memory changes sums by rounding only.
